@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DNS through libunbound, with a cache of our own for what every session asks, and
+ * /etc/hosts for names that live there. Answers are copied into the caller's arena.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+struct view;
+
+enum dns_type { DNS_A = 1, DNS_NS = 2, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_SRV = 33, DNS_TLSA = 52 };
+
+/* How a lookup ended. Anything but DNS_FOUND has no records. */
+enum dns_status { DNS_FOUND, DNS_NO_DATA, DNS_NO_NAME, DNS_TRY_AGAIN, DNS_BOGUS, DNS_FAILED };
+
+struct dns_record {
+	enum dns_type type;
+	struct str name;      /* MX exchange, NS, PTR target, SRV target; lower case, no final dot; "" for the root */
+	uint16_t preference;  /* MX, SRV priority */
+	uint16_t weight;      /* SRV */
+	uint16_t port;        /* SRV */
+	struct str data;      /* A 4 bytes, AAAA 16, TXT joined, TLSA raw */
+};
+
+struct dns_answer {
+	enum dns_status status;
+	struct dns_record *records;
+	size_t count;
+	uint32_t ttl;
+	bool is_secure;       /* validated by DNSSEC */
+	struct str canonical; /* owner after CNAMEs */
+	struct str reason;    /* for people: "Host not found" ... in Postfix's wording, see dns.c */
+};
+
+/* Once a process. Reads postrider_dns_server ("127.0.0.1@5353"; empty: resolv.conf) and friends of the view. */
+[[nodiscard]] int dns_init(const struct view *v, struct buf *why);
+void dns_done(void);
+/* Waits. 0 with any status in *ret_answer; -ETIMEDOUT, -ECANCELED. */
+[[nodiscard]] int dns_lookup(struct str name, enum dns_type type, struct duration timeout, struct arena *a,
+                             struct dns_answer *ret_answer) WAITS;
+/* Addresses of a host: hosts file first when `use_hosts`, then A and AAAA as `want_v4`/`want_v6` say. */
+[[nodiscard]] int dns_addresses(struct str host, bool use_hosts, bool want_v4, bool want_v6, struct arena *a,
+                                struct dns_answer *ret_answer) WAITS;
+/* The PTR name of an address ("" when none), and in *ret_verified whether the name leads back to it. */
+[[nodiscard]] int dns_host_name(const struct sockaddr *address, struct arena *a, struct str *ret_name, enum dns_status *ret_ptr,
+                                enum dns_status *ret_forward) WAITS;

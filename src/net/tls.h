@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS contexts made from a service's parameters (OpenSSL 3), and what a handshake agreed on. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+struct tls_context;
+struct view;
+
+/* What was agreed. Strings live as long as the stream. */
+struct tls_info {
+	struct str protocol; /* "TLSv1.3" */
+	struct str cipher;   /* "TLS_AES_256_GCM_SHA384" */
+	int cipher_bits;     /* used */
+	int algorithm_bits;
+	struct str key_exchange;      /* "X25519", "ECDHE (P-256)"; shape of tls.md's summary */
+	struct str server_signature;  /* "ECDSA (prime256v1)", "RSA-PSS (2048 bits)" */
+	struct str server_digest;
+	struct str client_signature;
+	struct str client_digest;
+	struct str sni;
+	bool is_resumed;
+	bool has_peer_certificate;
+	bool is_peer_trusted; /* the chain ends at one of our authorities */
+	struct str peer_cn;
+	struct str peer_issuer_cn;
+};
+
+/*
+ * From smtpd_tls_* / smtp_tls_* of the view. Reads key and certificate files. Fails with
+ * what is wrong, which file, and what to do.
+ */
+[[nodiscard]] int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why);
+[[nodiscard]] int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context, struct buf *why);
+void tls_context_free(struct tls_context *ctx);
+/* "TLSv1.3 with cipher X (256/256 bits) key-exchange ...": the tail of the summary log line. */
+void tls_info_summary(struct buf *to, const struct tls_info *info);
