@@ -91,11 +91,12 @@ maillog_file_prefixes = /
         subprocess.run(["chown", owner, str(path)], check=True)
         path.chmod(mode)
 
-    def start(self, port: int | None = None, timeout: float = 20) -> "DebianPostfix":
-        """Starts master; waits until `port` accepts connections."""
+    def start(self, port: int | None = None, timeout: float = 20, preexec=None) -> "DebianPostfix":
+        """Starts master; waits until `port` accepts connections. `preexec` runs in the child before master does."""
         master = root() / "usr/lib/postfix/sbin/master"
         self._process = subprocess.Popen([str(master), "-c", str(self.config), "-d"], env=environment(),
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                                         preexec_fn=preexec)
         deadline = time.monotonic() + timeout
         while port is not None and not _accepts(port):
             if self._process.poll() is not None or time.monotonic() > deadline:
