@@ -61,12 +61,18 @@ struct watch {
 	struct fiber *reader;
 	struct fiber *writer;
 	bool is_added;
+	bool is_listener;
 };
 
 enum watch_for { WATCH_READ, WATCH_WRITE };
 
 /* `fd` must be non-blocking; it stays the caller's. */
 void watch_init(struct watch *w, int fd);
+/*
+ * For a listening socket that several processes share: one of them is woken, not all.
+ * It must accept until EAGAIN.
+ */
+void watch_init_listener(struct watch *w, int fd);
 /* 0, -ETIMEDOUT or -ECANCELED. Hang-up and errors count as ready: the system call tells. */
 [[nodiscard]] int watch_wait(struct watch *w, enum watch_for what, struct instant deadline) WAITS;
 /* Before the descriptor is closed. */

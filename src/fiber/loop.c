@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop. One round: run what is ready, run the hooks, ask epoll, run due timers.
+ * Events come before timers, so that data that arrived in time wins over its deadline.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "fiber/fiber_internal.h"
+
+enum { EVENTS_A_ROUND = 256, PASSES_A_ROUND = 8 };
+
+struct loop loop = {.epoll_fd = -1};
+
+void loop_init(void)
+{
+	static const struct loop empty;
+
+	loop = empty;
+	list_init(&loop.fibers);
+	list_init(&loop.ready);
+	loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop.epoll_fd < 0)
+		die("cannot create an epoll descriptor: %s", strerror(errno));
+	loop.now = clock_now();
+	timer_start(&loop.sweep, instant_after(loop.now, duration_s(2)), fiber_sweep);
+}
+
+static void watch_on_event(struct watch *w, uint32_t events)
+{
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+		w->ready |= 1U << WATCH_READ;
+		if (w->reader)
+			fiber_wake(w->reader, 0);
+	}
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+		w->ready |= 1U << WATCH_WRITE;
+		if (w->writer)
+			fiber_wake(w->writer, 0);
+	}
+}
+
+/* Milliseconds until something is due, rounded up. */
+static int loop_wait_ms(void)
+{
+	if (!list_is_empty(&loop.ready) || loop.is_stopped)
+		return 0;
+	if (!loop.heap_count)
+		return -1;
+
+	int64_t ns = loop.heap[1].at.ns - clock_now().ns;
+
+	if (ns <= 0)
+		return 0;
+	return ns > 3600 * NS_PER_S ? 3600 * 1000 : (int)((ns + 999999) / 1000000);
+}
+
+static void loop_ask_epoll(int wait_ms)
+{
+	static struct epoll_event events[EVENTS_A_ROUND];
+	int count = epoll_wait(loop.epoll_fd, events, EVENTS_A_ROUND, wait_ms);
+
+	if (count < 0 && errno != EINTR)
+		die("epoll_wait: %s", strerror(errno));
+	for (int i = 0; i < count; i++) {
+		if (events[i].data.ptr == &loop.bell_fd)
+			work_collect();
+		else
+			watch_on_event(events[i].data.ptr, events[i].events);
+	}
+}
+
+static void loop_round(void)
+{
+	/* Fibers that wake each other need no system call; yet nobody outside waits for long. */
+	for (int i = 0; i < PASSES_A_ROUND && !list_is_empty(&loop.ready); i++)
+		fiber_run_ready();
+	for (size_t i = 0; i < loop.hook_count; i++)
+		loop.hooks[i].fn(loop.hooks[i].arg);
+	if (!loop.fiber_count && list_is_empty(&loop.ready))
+		return;
+	loop_ask_epoll(loop_wait_ms());
+	loop.now = clock_now();
+	timer_run_due(loop.now);
+}
+
+void loop_run(void)
+{
+	loop.is_stopped = false;
+	while (!loop.is_stopped && loop.fiber_count)
+		loop_round();
+}
+
+void loop_stop(void)
+{
+	loop.is_stopped = true;
+}
+
+void loop_add_hook(loop_hook_fn *fn, void *arg)
+{
+	if (loop.hook_count == HOOK_MAX)
+		die("more than %d loop hooks", HOOK_MAX);
+	loop.hooks[loop.hook_count++] = (struct hook){fn, arg};
+}
+
+void loop_done(void)
+{
+	LIST_EACH(&loop.fibers, it)
+		fiber_cancel(LIST_ENTRY(it, struct fiber, all));
+	loop_run();
+	work_done();
+	free(loop.heap);
+	loop.heap = NULL;
+	loop.heap_count = loop.heap_size = 0;
+	close(loop.epoll_fd);
+	loop.epoll_fd = -1;
+}
+
+void watch_init(struct watch *w, int fd)
+{
+	*w = (struct watch){.fd = fd};
+}
+
+void watch_init_listener(struct watch *w, int fd)
+{
+	*w = (struct watch){.fd = fd, .is_listener = true};
+}
+
+static int watch_add(struct watch *w)
+{
+	uint32_t what = w->is_listener ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+	struct epoll_event event = {.events = what | EPOLLET, .data.ptr = w};
+
+	if (epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, w->fd, &event))
+		return -errno;
+	w->is_added = true;
+	return 0;
+}
+
+int watch_wait(struct watch *w, enum watch_for what, struct instant deadline)
+{
+	uint32_t bit = 1U << what;
+
+	if (!w->is_added) {
+		int err = watch_add(w);
+
+		if (err)
+			return err;
+	}
+	if (!(w->ready & bit)) {
+		struct fiber **waiter = what == WATCH_READ ? &w->reader : &w->writer;
+
+		*waiter = loop.current;
+		int err = fiber_wait(deadline, true);
+		*waiter = NULL;
+		if (err)
+			return err;
+	}
+	w->ready &= ~bit;
+	return fiber_is_cancelled() ? -ECANCELED : 0;
+}
+
+void watch_done(struct watch *w)
+{
+	if (w->is_added)
+		epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	*w = (struct watch){.fd = -1};
+}
