@@ -109,6 +109,8 @@ static bool has_known_values(const struct message *m)
 	switch (m->type) {
 	case MESSAGE_PEER:
 		return m->peer.role < ROLE_COUNT;
+	case MESSAGE_PEER_DRAINING:
+		return m->peer_draining.role < ROLE_COUNT;
 	case MESSAGE_DELIVERED:
 		return m->delivered.status < DELIVERY_STATUS_COUNT;
 	case MESSAGE_JOB_DONE:
