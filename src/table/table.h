@@ -3,7 +3,7 @@
  * Lookup tables: one interface, one file a type. `type:name` as in Postfix.
  *
  * Results are copied into the arena the caller gives. Lookups may read files (page cache)
- * but do not wait, except for types that table_waits() names.
+ * but do not wait.
  */
 #pragma once
 
@@ -27,6 +27,7 @@ enum table_flag {
  * Opens "type:name". `view` expands $name inside inline: and friends and may be NULL.
  * Fails with a reason that says what, where and what to do ("postmap hash:/etc/x makes it").
  * -EINVAL bad spec or content, -ENOTSUP unknown type, or the errno of opening.
+ * On success `why` holds warnings, one a line: rules that are skipped, a file older than its source.
  */
 [[nodiscard]] int table_open(struct str spec, unsigned flags, const struct view *view, struct table **ret_table, struct buf *why);
 void table_close(struct table *t);
@@ -58,6 +59,7 @@ bool maps_is_empty(const struct maps *m);
 /* Whole key. `is_fixed_only` asks only fixed-key tables, as partial keys demand. */
 [[nodiscard]] int maps_find(struct maps *m, struct str key, bool is_fixed_only, struct arena *a, struct str *ret_value,
                             struct buf *why);
+bool maps_have_changed(const struct maps *m);
 size_t maps_count(const struct maps *m);
 struct table *maps_table(const struct maps *m, size_t at);
 
@@ -76,3 +78,4 @@ enum { MATCH_PARENTS = 1 }; /* parent_domain_matches_subdomains names this list 
 void match_list_close(struct match_list *l);
 /* 1 matched, 0 not, <0 a table failed. `name` a domain or user, or an address as text "192.0.2.1", "2001:db8::1". */
 [[nodiscard]] int match_list_check(struct match_list *l, struct str name, struct buf *why);
+bool match_list_has_changed(const struct match_list *l);
