@@ -62,6 +62,8 @@ struct watch {
 	struct fiber *writer;
 	bool is_added;
 	bool is_listener;
+	bool is_read_ended; /* the peer has hung up: every read says so at once */
+	bool is_write_ended;
 };
 
 enum watch_for { WATCH_READ, WATCH_WRITE };

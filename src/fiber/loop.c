@@ -29,6 +29,9 @@ void loop_init(void)
 
 static void watch_on_event(struct watch *w, uint32_t events)
 {
+	/* Level, not edge: after a hang-up no event comes any more, but reads and writes never block either. */
+	w->is_read_ended |= !!(events & (EPOLLRDHUP | EPOLLHUP));
+	w->is_write_ended |= !!(events & EPOLLHUP);
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
 		w->ready |= 1U << WATCH_READ;
 		if (w->reader)
@@ -148,7 +151,7 @@ int watch_wait(struct watch *w, enum watch_for what, struct instant deadline)
 		if (err)
 			return err;
 	}
-	if (!(w->ready & bit)) {
+	if (!(w->ready & bit) && !(what == WATCH_READ ? w->is_read_ended : w->is_write_ended)) {
 		struct fiber **waiter = what == WATCH_READ ? &w->reader : &w->writer;
 
 		*waiter = loop.current;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection as a stream of bytes with deadlines, in clear or inside TLS. Reads are
- * buffered, writes gathered until flush. Memory of an idle stream is small: buffers are
- * given back when empty.
+ * buffered, writes gathered until flush, or until a read has to wait: what we have to say
+ * goes out before we wait for an answer, so replies to pipelined commands leave together
+ * without anyone calling flush. Memory of an idle stream is small: buffers are given back
+ * when empty.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/base.h"
 #include "base/clock.h"
 #include "base/str.h"
 
@@ -37,6 +40,8 @@ void stream_set_deadline(struct stream *s, struct instant deadline);
 [[nodiscard]] int stream_read_line(struct stream *s, size_t max, struct str *ret_line, bool *ret_bare) WAITS;
 /* At least one byte, at most `max`, as a view valid until the next read. Waits. */
 [[nodiscard]] int stream_read_some(struct stream *s, size_t max, struct str *ret_bytes) WAITS;
+/* Is there input in the buffers? Costs no system call, so what the kernel holds does not count. */
+bool stream_has_input(const struct stream *s);
 /* What has arrived and is not read yet, without waiting and without consuming; asks the socket once when empty. */
 struct str stream_peek(struct stream *s);
 /* Reads more behind what stream_peek() shows, so that the view grows; waits. -ENOBUFS when `max` bytes are there already. */

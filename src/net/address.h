@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Socket addresses: as values that compare, and as text. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+enum { ADDRESS_TEXT_SIZE = 48 }; /* of any IPv4 or IPv6 address, with the NUL */
+
+/* "192.0.2.1" or "2001:db8::1". IPv4 inside IPv6 becomes IPv4. -EINVAL for anything else; no names. */
+[[nodiscard]] int address_parse(struct str text, uint16_t port, struct sockaddr_storage *ret_address);
+/* From 4 or 16 raw bytes, as DNS gives them. */
+[[nodiscard]] int address_from_bytes(struct str bytes, uint16_t port, struct sockaddr_storage *ret_address);
+/* The address without port into `text`, which is returned; "unknown" for other families. */
+const char *address_format(const struct sockaddr *a, char text[static ADDRESS_TEXT_SIZE]);
+uint16_t address_port(const struct sockaddr *a);
+/* The bytes that a bind() or connect() wants. */
+socklen_t address_size(const struct sockaddr *a);
+/* Same family and host; ports do not count. */
+bool address_is_same_host(const struct sockaddr *a, const struct sockaddr *b);
+/* IPv4 inside IPv6 becomes IPv4, in place. */
+void address_unmap(struct sockaddr_storage *a);
+/* A number or a name of /etc/services ("smtp", "submission"). -ENOENT. */
+[[nodiscard]] int port_parse(struct str text, uint16_t *ret_port);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets: connecting, listening and accepting. All are non-blocking, close-on-exec, and TCP never waits to gather. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "fiber/fiber.h"
+
+/* Connects, from `from` unless it is NULL. Waits. -errno of connect(), -ETIMEDOUT, -ECANCELED. */
+[[nodiscard]] int connect_tcp(const struct sockaddr *to, const struct sockaddr *from, struct duration timeout, int *ret_fd) WAITS;
+/* Connects to a stream socket in the file system. Waits. */
+[[nodiscard]] int connect_local(struct str path, struct duration timeout, int *ret_fd) WAITS;
+/* -errno; -EADDRINUSE and -EACCES are what operators see. */
+[[nodiscard]] int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd);
+/* `type` is SOCK_STREAM or SOCK_SEQPACKET. An old socket file at `path` is replaced. */
+[[nodiscard]] int listen_local(struct str path, int type, int backlog, int *ret_fd);
+/* The next client. Waits. What fails for one connection alone is passed over; -EMFILE and the like come back. */
+[[nodiscard]] int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, struct sockaddr_storage *ret_peer) WAITS;

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TLS inside a stream. OpenSSL reads and writes through a BIO of ours, so that the stream's
+ * knowledge of an emptied socket spares system calls here as well.
+ */
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "net/net_internal.h"
+
+static int bio_read(BIO *bio, char *ptr, size_t size, size_t *ret_count)
+{
+	ssize_t n = stream_recv_raw(BIO_get_data(bio), ptr, size);
+
+	BIO_clear_retry_flags(bio);
+	if (n > 0) {
+		*ret_count = (size_t)n;
+		return 1;
+	}
+	*ret_count = 0;
+	if (n == -EAGAIN)
+		BIO_set_retry_read(bio);
+	else if (n == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	else
+		errno = (int)-n;
+	return n == 0 ? 0 : -1;
+}
+
+static int bio_write(BIO *bio, const char *ptr, size_t size, size_t *ret_count)
+{
+	ssize_t n = stream_send_raw(BIO_get_data(bio), ptr, size);
+
+	BIO_clear_retry_flags(bio);
+	*ret_count = n > 0 ? (size_t)n : 0;
+	if (n >= 0)
+		return 1;
+	if (n == -EAGAIN)
+		BIO_set_retry_write(bio);
+	else
+		errno = (int)-n;
+	return -1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *ptr)
+{
+	switch (command) {
+	case BIO_CTRL_FLUSH:
+		return 1;
+	case BIO_CTRL_EOF:
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	default:
+		return 0;
+	}
+}
+
+static BIO_METHOD *bio_method(void)
+{
+	static BIO_METHOD *method;
+
+	if (method)
+		return method;
+	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+	if (!method || !BIO_meth_set_read_ex(method, bio_read) || !BIO_meth_set_write_ex(method, bio_write) ||
+	    !BIO_meth_set_ctrl(method, bio_ctrl))
+		die("out of memory for TLS");
+	return method;
+}
+
+static int tls_begin(struct stream *s, struct tls_context *ctx)
+{
+	SSL *ssl = SSL_new(tls_context_ssl(ctx));
+	BIO *bio = BIO_new(bio_method());
+
+	if (!ssl || !bio) {
+		SSL_free(ssl);
+		BIO_free(bio);
+		return -ENOMEM;
+	}
+	BIO_set_data(bio, s);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(ssl, bio, bio);
+	s->tls = mem_alloc(sizeof(*s->tls));
+	s->tls->ssl = ssl;
+	return 0;
+}
+
+/* What a failed call means: -EAGAIN and for what to wait, -EPIPE at the end, or another errno. */
+static int tls_error(struct stream *s, int result, enum watch_for *ret_wait)
+{
+	int saved_errno = errno;
+
+	switch (SSL_get_error(s->tls->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		*ret_wait = WATCH_READ;
+		return -EAGAIN;
+	case SSL_ERROR_WANT_WRITE:
+		*ret_wait = WATCH_WRITE;
+		return -EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return -EPIPE;
+	case SSL_ERROR_SYSCALL:
+		return saved_errno ? -saved_errno : -EPIPE;
+	default:
+		return -EPROTO;
+	}
+}
+
+static void explain_failure(struct stream *s, const char **why)
+{
+	unsigned long code = ERR_get_error();
+	const char *reason = code ? ERR_reason_error_string(code) : NULL;
+	long verified = SSL_get_verify_result(s->tls->ssl);
+
+	snprintf(s->tls->why, sizeof(s->tls->why), "%s%s%s", reason ? reason : "TLS protocol error", verified != X509_V_OK ? ": " : "",
+		 verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "");
+	*why = s->tls->why;
+}
+
+static int handshake(struct stream *s, bool is_server, const char **why)
+{
+	enum watch_for what = WATCH_READ;
+	int err;
+
+	for (;;) {
+		ERR_clear_error();
+		errno = 0;
+
+		int result = is_server ? SSL_accept(s->tls->ssl) : SSL_connect(s->tls->ssl);
+
+		if (result == 1)
+			break;
+		err = tls_error(s, result, &what);
+		if (err == -EAGAIN)
+			err = stream_wait_for(s, what);
+		if (!err)
+			continue;
+		*why = err == -EPROTO ? (explain_failure(s, why), *why)
+		       : err == -ETIMEDOUT ? "the TLS handshake took too long" : "the peer broke off the TLS handshake";
+		return err;
+	}
+	ERR_clear_error();
+	s->tls->is_up = true;
+	s->tls->text = tls_info_read(s->tls->ssl, is_server, &s->tls->info);
+	return 0;
+}
+
+int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const char **why)
+{
+	int err = stream_flush(s);
+
+	*why = "out of memory";
+	/* What came in clear must never be read as if it had come inside TLS. */
+	s->in_at = s->in_end = 0;
+	if (!err)
+		err = tls_begin(s, ctx);
+	return err ? err : handshake(s, true, why);
+}
+
+int stream_start_tls_client(struct stream *s, struct tls_context *ctx, struct str name, const char **why)
+{
+	int err = stream_flush(s);
+
+	*why = "out of memory";
+	s->in_at = s->in_end = 0;
+	if (!err)
+		err = tls_begin(s, ctx);
+	if (err)
+		return err;
+	if (name.len) {
+		char *host = str_cstr(name);
+
+		SSL_set_tlsext_host_name(s->tls->ssl, host);
+		free(host);
+	}
+	return handshake(s, false, why);
+}
+
+const struct tls_info *stream_tls(const struct stream *s)
+{
+	return s->tls && s->tls->is_up ? &s->tls->info : NULL;
+}
+
+ssize_t stream_tls_recv(struct stream *s, void *ptr, size_t size, enum watch_for *ret_wait)
+{
+	size_t count;
+
+	ERR_clear_error();
+	errno = 0;
+
+	int result = SSL_read_ex(s->tls->ssl, ptr, size, &count);
+
+	if (result == 1)
+		return (ssize_t)count;
+
+	int err = tls_error(s, result, ret_wait);
+
+	return err == -EPIPE ? 0 : err;
+}
+
+ssize_t stream_tls_send(struct stream *s, const void *ptr, size_t size, enum watch_for *ret_wait)
+{
+	size_t count;
+
+	ERR_clear_error();
+	errno = 0;
+
+	int result = SSL_write_ex(s->tls->ssl, ptr, size, &count);
+
+	return result == 1 ? (ssize_t)count : tls_error(s, result, ret_wait);
+}
+
+bool stream_tls_has_input(const struct stream *s)
+{
+	return SSL_has_pending(s->tls->ssl);
+}
+
+void stream_tls_close(struct stream *s)
+{
+	if (s->tls->is_up) {
+		ERR_clear_error();
+		(void)SSL_shutdown(s->tls->ssl);
+	}
+}
+
+void stream_tls_free(struct stream *s)
+{
+	if (!s->tls)
+		return;
+	SSL_free(s->tls->ssl);
+	free(s->tls->text);
+	free(s->tls);
+	s->tls = NULL;
+}
