@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "net/address.h"
+#include "net/ip.h"
 
 static const int one = 1;
 
@@ -44,11 +44,11 @@ int connect_tcp(const struct sockaddr *to, const struct sockaddr *from, struct d
 	if (from) {
 		/* The port is chosen at connect, so that all are usable for each destination. */
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-		if (bind(fd, from, address_size(from)))
+		if (bind(fd, from, ip_size(from)))
 			err = -errno;
 	}
 	if (!err)
-		err = connect_wait(fd, to, address_size(to), timeout);
+		err = connect_wait(fd, to, ip_size(to), timeout);
 	if (err)
 		close(fd);
 	else
@@ -115,7 +115,7 @@ int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (at->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	return listen_at(fd, at, address_size(at), backlog, ret_fd);
+	return listen_at(fd, at, ip_size(at), backlog, ret_fd);
 }
 
 int listen_local(struct str path, int type, int backlog, int *ret_fd)
@@ -143,7 +143,7 @@ int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, st
 		if (*ret_fd >= 0) {
 			if (size < sizeof(ret_peer->ss_family))
 				ret_peer->ss_family = AF_UNIX;
-			address_unmap(ret_peer);
+			ip_unmap(ret_peer);
 			return 0;
 		}
 		if (errno == EAGAIN)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Socket addresses as values and as text. */
-#include "net/address.h"
+#include "net/ip.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
-int address_from_bytes(struct str bytes, uint16_t port, struct sockaddr_storage *ret_address)
+int ip_from_bytes(struct str bytes, uint16_t port, struct sockaddr_storage *ret_address)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)ret_address;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret_address;
@@ -22,16 +22,16 @@ int address_from_bytes(struct str bytes, uint16_t port, struct sockaddr_storage 
 		v6->sin6_family = AF_INET6;
 		v6->sin6_port = htons(port);
 		memcpy(&v6->sin6_addr, bytes.ptr, bytes.len);
-		address_unmap(ret_address);
+		ip_unmap(ret_address);
 	} else {
 		return -EINVAL;
 	}
 	return 0;
 }
 
-int address_parse(struct str text, uint16_t port, struct sockaddr_storage *ret_address)
+int ip_parse(struct str text, uint16_t port, struct sockaddr_storage *ret_address)
 {
-	char copy[ADDRESS_TEXT_SIZE];
+	char copy[IP_TEXT_SIZE];
 	unsigned char bytes[16];
 
 	if (text.len >= sizeof(copy) || str_has(text, '\0'))
@@ -39,13 +39,13 @@ int address_parse(struct str text, uint16_t port, struct sockaddr_storage *ret_a
 	memcpy(copy, text.ptr, text.len);
 	copy[text.len] = '\0';
 	if (inet_pton(AF_INET, copy, bytes) == 1)
-		return address_from_bytes(str_n((char *)bytes, 4), port, ret_address);
+		return ip_from_bytes(str_n((char *)bytes, 4), port, ret_address);
 	if (inet_pton(AF_INET6, copy, bytes) == 1)
-		return address_from_bytes(str_n((char *)bytes, 16), port, ret_address);
+		return ip_from_bytes(str_n((char *)bytes, 16), port, ret_address);
 	return -EINVAL;
 }
 
-void address_unmap(struct sockaddr_storage *a)
+void ip_unmap(struct sockaddr_storage *a)
 {
 	struct sockaddr_in6 v6;
 	struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -71,16 +71,16 @@ static struct str host_bytes(const struct sockaddr *a)
 	return str_n("", 0);
 }
 
-const char *address_format(const struct sockaddr *a, char text[static ADDRESS_TEXT_SIZE])
+const char *ip_format(const struct sockaddr *a, char text[static IP_TEXT_SIZE])
 {
 	struct str bytes = host_bytes(a);
 
-	if (!bytes.len || !inet_ntop(a->sa_family, bytes.ptr, text, ADDRESS_TEXT_SIZE))
-		snprintf(text, ADDRESS_TEXT_SIZE, "%s", "unknown");
+	if (!bytes.len || !inet_ntop(a->sa_family, bytes.ptr, text, IP_TEXT_SIZE))
+		snprintf(text, IP_TEXT_SIZE, "%s", "unknown");
 	return text;
 }
 
-uint16_t address_port(const struct sockaddr *a)
+uint16_t ip_port(const struct sockaddr *a)
 {
 	if (a->sa_family == AF_INET)
 		return ntohs(((const struct sockaddr_in *)a)->sin_port);
@@ -89,7 +89,7 @@ uint16_t address_port(const struct sockaddr *a)
 	return 0;
 }
 
-socklen_t address_size(const struct sockaddr *a)
+socklen_t ip_size(const struct sockaddr *a)
 {
 	switch (a->sa_family) {
 	case AF_INET:
@@ -101,12 +101,12 @@ socklen_t address_size(const struct sockaddr *a)
 	}
 }
 
-bool address_is_same_host(const struct sockaddr *a, const struct sockaddr *b)
+bool ip_is_same_host(const struct sockaddr *a, const struct sockaddr *b)
 {
 	return a->sa_family == b->sa_family && host_bytes(a).len && str_eq(host_bytes(a), host_bytes(b));
 }
 
-int port_parse(struct str text, uint16_t *ret_port)
+int ip_parse_port(struct str text, uint16_t *ret_port)
 {
 	unsigned long long number;
 	struct servent *entry = NULL;
