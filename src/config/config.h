@@ -39,8 +39,10 @@ struct service {
 	bool is_unprivileged;
 	bool has_chroot;
 	struct str wakeup;
+	bool has_process_limit; /* false: "-", and the limit below is that of default_process_limit */
 	unsigned process_limit; /* 0 = unlimited */
 	struct str program;     /* "smtpd" */
+	struct str fields[8];   /* the fields as written, name to program */
 	struct str *args;       /* all arguments, braces taken off */
 	size_t arg_count;
 	struct origin origin;
@@ -92,6 +94,9 @@ struct origin view_origin(const struct view *v, struct str name);
 [[nodiscard]] int view_expand(const struct view *v, struct str text, struct buf *to, const char **why);
 /*
  * A parameter that exists once a transport, such as smtp_destination_concurrency_limit: the value
- * of TRANSPORT_suffix when set, else of default_suffix. Integer and time forms.
+ * of TRANSPORT_suffix when set, else that of the default it has. The suffix begins behind the
+ * underscore: "destination_concurrency_limit". Times come as seconds. 0 for a suffix that is none.
  */
 int64_t view_transport_int(const struct view *v, struct str transport, struct str suffix);
+/* The same as text, for those that are no numbers ("destination_concurrency_positive_feedback"). */
+struct str view_transport_text(const struct view *v, struct str transport, struct str suffix);

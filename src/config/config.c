@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading a configuration, its problems, and finding what it holds. */
+#include "config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "config/config_internal.h"
+#include "config/main_cf.h"
+#include "config/master_cf.h"
+#include "config/params.h"
+
+enum { FILE_SIZE_MAX = 1 << 26 };
+
+static void add_problem(struct config *c, bool is_error, struct origin origin, const char *fmt, va_list args)
+{
+	struct buf text = BUF_INIT(4000);
+
+	buf_vaddf(&text, fmt, args);
+	for (size_t i = 0; i < c->problem_count; i++) {
+		const struct config_problem *known = &c->problems[i];
+
+		if (known->origin.line == origin.line && str_eq(known->origin.file, origin.file) && str_eq(known->text, buf_str(&text))) {
+			buf_done(&text);
+			return;
+		}
+	}
+	if (c->problem_count == c->problem_size) {
+		c->problem_size = size_max(16, 2 * c->problem_size);
+		c->problems = mem_resize(c->problems, c->problem_size * sizeof(*c->problems));
+	}
+	c->problems[c->problem_count++] = (struct config_problem){is_error, origin, arena_str(&c->arena, buf_str(&text))};
+	c->error_count += is_error;
+	buf_done(&text);
+}
+
+void config_error(struct config *c, struct origin origin, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add_problem(c, true, origin, fmt, args);
+	va_end(args);
+}
+
+void config_warn(struct config *c, struct origin origin, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add_problem(c, false, origin, fmt, args);
+	va_end(args);
+}
+
+void entry_list_add(struct entry_list *list, struct arena *a, struct entry entry)
+{
+	if (list->count == list->size) {
+		size_t size = size_max(8, 2 * list->size);
+		struct entry *items = arena_alloc(a, size * sizeof(*items));
+
+		if (list->count > 0)
+			memcpy(items, list->items, list->count * sizeof(*items));
+		list->items = items;
+		list->size = size;
+	}
+	list->items[list->count++] = entry;
+}
+
+void config_set(struct config *c, struct str name, struct str value, struct origin origin)
+{
+	struct entry *known = map_find(&c->by_name, name);
+	size_t place = (size_t)known;
+
+	if (!known) {
+		entry_list_add(&c->entries, &c->arena, (struct entry){name, value, origin});
+		(void)map_set(&c->by_name, name, (void *)c->entries.count);
+		return;
+	}
+	known = &c->entries.items[place - 1];
+	if (!str_is_empty(origin.file) && !str_eq(known->value, value))
+		config_warn(c, origin, "%.*s is set a second time; this value replaces the one in line %u", STR_ARG(name), known->origin.line);
+	*known = (struct entry){name, value, origin};
+}
+
+/* All bytes of a file, in the arena. */
+static int read_file(struct config *c, const char *path, struct str *ret_bytes)
+{
+	struct buf bytes = BUF_INIT(FILE_SIZE_MAX);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return -errno;
+	while (n > 0) {
+		char *room = buf_room(&bytes, 65536);
+
+		n = room ? read(fd, room, 65536) : -1;
+		if (n > 0)
+			buf_added(&bytes, (size_t)n);
+	}
+	int err = n < 0 ? -(errno ? errno : EFBIG) : 0;
+	close(fd);
+	if (!err)
+		*ret_bytes = arena_str(&c->arena, buf_str(&bytes));
+	buf_done(&bytes);
+	return err;
+}
+
+static struct str load_file(struct config *c, const char *name, struct str *ret_path)
+{
+	struct str bytes = {0};
+
+	*ret_path = arena_printf(&c->arena, "%.*s/%s", STR_ARG(c->dir), name);
+	int err = read_file(c, ret_path->ptr, &bytes);
+	if (err)
+		config_error(c, (struct origin){*ret_path, 0}, "the file cannot be read: %s", strerror(-err));
+	return bytes;
+}
+
+struct config *config_load(struct str dir, const struct str *overrides, size_t override_count)
+{
+	struct config *c = mem_alloc(sizeof(*c));
+	struct str path, name, value;
+	const char *why;
+
+	while (dir.len > 1 && dir.ptr[dir.len - 1] == '/')
+		dir.len--;
+	c->dir = arena_str(&c->arena, dir);
+	machine_read(&c->machine, &c->arena);
+	struct str bytes = load_file(c, "main.cf", &path);
+	main_cf_parse(c, path, bytes);
+	for (size_t i = 0; i < override_count; i++) {
+		if (main_cf_split(overrides[i], &name, &value, &why))
+			config_error(c, (struct origin){0}, "option -o %.*s: %s", STR_ARG(overrides[i]), why);
+		else
+			config_set(c, arena_str(&c->arena, name), arena_str(&c->arena, value), (struct origin){0});
+	}
+	bytes = load_file(c, "master.cf", &path);
+	master_cf_parse(c, path, bytes);
+	config_compile(c);
+	return c;
+}
+
+void config_compile(struct config *c)
+{
+	c->main_view = view_new(c, NULL, NULL);
+	c->service_views = arena_alloc(&c->arena, (c->service_count + 1) * sizeof(*c->service_views));
+	for (size_t i = 0; i < c->service_count; i++) {
+		c->service_views[i] = view_new(c, &c->services[i], &c->overrides[i]);
+		if (!c->services[i].has_process_limit)
+			c->services[i].process_limit = (unsigned)c->service_views[i]->params->default_process_limit;
+	}
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	view_done(c->main_view);
+	for (size_t i = 0; i < c->service_count; i++)
+		view_done(c->service_views[i]);
+	map_done(&c->by_name);
+	free(c->problems);
+	arena_done(&c->arena);
+	free(c);
+}
+
+bool config_has_errors(const struct config *c)
+{
+	return c->error_count > 0;
+}
+
+size_t config_problem_count(const struct config *c)
+{
+	return c->problem_count;
+}
+
+const struct config_problem *config_problem(const struct config *c, size_t at)
+{
+	return &c->problems[at];
+}
+
+void config_problem_format(struct buf *to, const struct config_problem *p)
+{
+	if (!str_is_empty(p->origin.file))
+		buf_addf(to, "%.*s:", STR_ARG(p->origin.file));
+	if (p->origin.line > 0)
+		buf_addf(to, "%u:", p->origin.line);
+	if (!str_is_empty(p->origin.file))
+		buf_add_char(to, ' ');
+	buf_addf(to, "%s%.*s", p->is_error ? "error: " : "warning: ", STR_ARG(p->text));
+}
+
+struct str config_dir(const struct config *c)
+{
+	return c->dir;
+}
+
+size_t config_service_count(const struct config *c)
+{
+	return c->service_count;
+}
+
+const struct service *config_service(const struct config *c, size_t at)
+{
+	return &c->services[at];
+}
+
+const struct service *config_find_service(const struct config *c, struct str name, struct str type)
+{
+	for (size_t i = 0; i < c->service_count; i++)
+		if (str_eq(c->services[i].name, name) && str_eq(c->services[i].type, type))
+			return &c->services[i];
+	return NULL;
+}
+
+const struct view *config_main_view(const struct config *c)
+{
+	return &c->main_view->view;
+}
+
+const struct view *config_service_view(const struct config *c, const struct service *s)
+{
+	return &c->service_views[s->index]->view;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share about struct config and its views. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "config/config.h"
+#include "config/expand.h"
+#include "config/machine.h"
+#include "config/param.h"
+
+/* One setting as written. */
+struct entry {
+	struct str name;
+	struct str value;
+	struct origin origin;
+};
+
+struct entry_list {
+	struct entry *items;
+	size_t count;
+	size_t size;
+};
+
+/* A value on its way from the text to its expanded form. */
+struct value {
+	struct str raw;
+	struct str text; /* expanded; valid when is_ready */
+	struct origin origin;
+	const char *why; /* the expansion failed */
+	bool is_set;     /* in main.cf or by -o, not a default */
+	bool is_busy;    /* being expanded: asking for it again is a loop */
+	bool is_ready;
+};
+
+/* A view with what it is made of. */
+struct view_data {
+	struct view view; /* first: callers hold a pointer to this */
+	struct config *config;
+	struct value *declared;  /* by place in param_table */
+	struct map user_defined; /* name -> struct value */
+	struct params *params;
+	unsigned depth;
+};
+
+struct config {
+	struct arena arena;
+	struct str dir;
+	struct machine machine;
+	struct entry_list entries;  /* main.cf and -o of the command line, the last of two names only */
+	struct map by_name;         /* name -> 1 + its place in entries */
+	struct service *services;
+	size_t service_count;
+	struct entry_list *overrides; /* a list for each service */
+	struct config_problem *problems;
+	size_t problem_count;
+	size_t problem_size;
+	size_t error_count;
+	struct view_data *main_view;
+	struct view_data **service_views;
+};
+
+void config_error(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void config_warn(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* A setting of main.cf; warns when it replaces another value. */
+void config_set(struct config *c, struct str name, struct str value, struct origin origin);
+void entry_list_add(struct entry_list *list, struct arena *a, struct entry entry);
+/* Makes all views; errors in values become problems. */
+void config_compile(struct config *c);
+
+/* view.c */
+struct view_data *view_new(struct config *c, const struct service *s, const struct entry_list *overrides);
+void view_done(struct view_data *v);

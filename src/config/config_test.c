@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading configurations from files: settings, services, views, problems. */
+#include "config/config.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "config/params.h"
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+	char path[500];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	FILE *f = fopen(path, "w");
+	CHECK(f != NULL);
+	if (f) {
+		fputs(text, f);
+		fclose(f);
+	}
+}
+
+static struct config *load(const char *main_cf, const char *master_cf)
+{
+	const char *dir = check_folder();
+
+	write_file(dir, "main.cf", main_cf);
+	write_file(dir, "master.cf", master_cf);
+	return config_load(str_of(dir), NULL, 0);
+}
+
+/* The whole problem text, for looking into it. */
+static bool has_problem(const struct config *c, const char *part)
+{
+	bool is_found = false;
+
+	for (size_t i = 0; i < config_problem_count(c); i++) {
+		struct buf line = BUF_INIT(4000);
+
+		config_problem_format(&line, config_problem(c, i));
+		is_found |= str_find_str(buf_str(&line), str_of(part)) < line.len;
+		buf_done(&line);
+	}
+	return is_found;
+}
+
+TEST(an_empty_main_cf_gives_the_defaults)
+{
+	struct config *c = load("", "");
+	const struct params *p = config_main_view(c)->params;
+
+	CHECK(!config_has_errors(c));
+	CHECK_INT(p->message_size_limit, 10240000);
+	CHECK_INT(p->smtpd_timeout.ns, 300 * NS_PER_S);
+	CHECK_INT(p->delay_warning_time.ns, 0);
+	CHECK_INT(p->maximal_queue_lifetime.ns, 5 * 86400 * NS_PER_S);
+	CHECK_INT(p->smtpd_hard_error_limit, 20);
+	CHECK(!p->soft_bounce);
+	CHECK_STR(p->syslog_name, STR("postfix"));
+	CHECK(p->myhostname.len > 0);
+	config_free(c);
+}
+
+TEST(comments_and_blank_lines_inside_a_continuation_are_skipped)
+{
+	struct config *c = load("mynetworks = 127.0.0.0/8\n# no\n\n  # nor this\n  10.0.0.0/8\nmyhostname = mx.example.com\n", "");
+
+	CHECK(!config_has_errors(c));
+	CHECK_STR(config_main_view(c)->params->mynetworks, STR("127.0.0.0/8  10.0.0.0/8"));
+	CHECK_STR(config_main_view(c)->params->mydomain, STR("example.com"));
+	CHECK_INT(view_origin(config_main_view(c), STR("myhostname")).line, 6);
+	config_free(c);
+}
+
+TEST(a_service_sees_its_own_overrides_and_its_name)
+{
+	struct config *c = load("my_list = permit_mynetworks, reject\nsmtpd_timeout = 10\n",
+				"smtp inet n - n - - smtpd\n"
+				"587 inet n - y - 20 smtpd -v\n"
+				"  -o smtpd_timeout=1m\n"
+				"  -o { smtpd_recipient_restrictions = $my_list }\n"
+				"  -o syslog_name=postfix/$service_name\n");
+	const struct service *s = config_find_service(c, STR("587"), STR("inet"));
+
+	CHECK(!config_has_errors(c));
+	CHECK(s != NULL && s->process_limit == 20);
+	const struct view *v = config_service_view(c, s);
+	CHECK_INT(v->params->smtpd_timeout.ns, 60 * NS_PER_S);
+	CHECK_STR(v->params->smtpd_recipient_restrictions, STR("permit_mynetworks, reject"));
+	CHECK_STR(v->params->syslog_name, STR("postfix/587"));
+	v = config_service_view(c, config_service(c, 0));
+	CHECK_INT(v->params->smtpd_timeout.ns, 10 * NS_PER_S);
+	CHECK_INT(v->service->process_limit, 100);
+	config_free(c);
+}
+
+TEST(wrong_values_are_told_with_file_and_line)
+{
+	struct config *c = load("myhostname = a.example\nsmtpd_timeout = soon\nsoft_bounce = maybe\n"
+				"smtpd_tls_security_level = strong\nmail_name = $mail_name\nsmtpd_recipient_limit = 0\n",
+				"smtp inet n - n - - smtpd -o smtpd_hard_error_limit=x\nbad line\n");
+
+	CHECK(config_has_errors(c));
+	CHECK(has_problem(c, "/main.cf:2: error: smtpd_timeout = soon: write a number and a unit"));
+	CHECK(has_problem(c, "/main.cf:3: error: soft_bounce = maybe: write yes or no"));
+	CHECK(has_problem(c, "/main.cf:4: error: smtpd_tls_security_level = strong: write one of none, may, encrypt"));
+	CHECK(has_problem(c, "/main.cf:5: error: mail_name = $mail_name: the value refers to itself"));
+	CHECK(has_problem(c, "/main.cf:6: error: smtpd_recipient_limit = 0: the least it may be is 1"));
+	CHECK(has_problem(c, "/master.cf:1: error: service \"smtp\": smtpd_hard_error_limit = x"));
+	CHECK(has_problem(c, "/master.cf:2: error: \"bad line\" is no service"));
+	config_free(c);
+}
+
+TEST(transport_parameters_fall_back_to_their_default)
+{
+	struct config *c = load("default_destination_concurrency_limit = 7\nmy_destination_rate_delay = 2m\n", "my unix - - n - - smtp\n");
+	const struct view *v = config_main_view(c);
+
+	CHECK_INT(view_transport_int(v, STR("my"), STR("destination_concurrency_limit")), 7);
+	CHECK_INT(view_transport_int(v, STR("my"), STR("destination_rate_delay")), 120);
+	CHECK_INT(view_transport_int(v, STR("local"), STR("destination_concurrency_limit")), 2);
+	CHECK_INT(view_transport_int(v, STR("my"), STR("initial_destination_concurrency")), 5);
+	CHECK_STR(view_transport_text(v, STR("my"), STR("destination_concurrency_positive_feedback")), STR("1"));
+	config_free(c);
+}
+
+TEST(a_snapshot_gives_the_same_configuration)
+{
+	struct config *c = load("myhostname = mx.example.com\nmail_name = $myhostname here\nmy = own\n",
+				"smtp inet n - n - - smtpd -o smtpd_timeout=5 x { y z }\n"), *copy = NULL;
+	struct buf bytes = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
+
+	config_snapshot(c, &bytes);
+	CHECK_INT(config_from_snapshot(buf_str(&bytes), &copy), 0);
+	CHECK_STR(config_main_view(copy)->params->mail_name, STR("mx.example.com here"));
+	CHECK_STR(view_get(config_main_view(copy), STR("my")), STR("own"));
+	CHECK_INT(config_service_view(copy, config_service(copy, 0))->params->smtpd_timeout.ns, 5 * NS_PER_S);
+	CHECK_STR(config_service(copy, 0)->args[3], STR("y z"));
+	config_snapshot(copy, &again);
+	CHECK_STR(buf_str(&again), buf_str(&bytes));
+	for (size_t n = 0; n < bytes.len; n += 7) {
+		struct config *none = NULL;
+
+		CHECK(config_from_snapshot(str_cut(buf_str(&bytes), 0, n), &none) < 0);
+	}
+	buf_done(&bytes);
+	buf_done(&again);
+	config_free(copy);
+	config_free(c);
+}
