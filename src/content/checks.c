@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* header_checks and body_checks: what the tables answer, and what then happens to the line or the message. */
+#include <errno.h>
+
+#include "config/config.h"
+#include "config/params.h"
+#include "content/content_internal.h"
+#include "mail/address.h"
+#include "mail/header.h"
+
+enum { LINE_SHOWN_MAX = 200, BODY_LINE_MAX = 2048 };
+
+/* "QID: WORD: header TEXT from CLIENT; from=<> to=<> proto=ESMTP helo=<h>: REASON" */
+static void note_action(struct draft *d, const char *word, const char *what, struct str text, struct str reason)
+{
+	const struct envelope *e = d->facts.envelope;
+	struct arena *a = d->facts.arena;
+	struct str sender = address_external(a, e->sender);
+	struct buf line = BUF_INIT(2000), shown = BUF_INIT(LINE_SHOWN_MAX + 1);
+
+	header_unfold(&shown, str_cut(text, 0, LINE_SHOWN_MAX));
+	buf_addf(&line, "%s: %s: %s %.*s from %.*s; from=<%.*s>", e->queue_id, word, what, STR_ARG(buf_str(&shown)),
+	         STR_ARG(d->facts.client), STR_ARG(sender));
+	if (e->recipient_count > 0)
+		buf_addf(&line, " to=<%.*s>", STR_ARG(address_external(a, e->recipients[0].address)));
+	if (e->protocol.len > 0)
+		buf_addf(&line, " proto=%.*s", STR_ARG(e->protocol));
+	if (e->helo.len > 0)
+		buf_addf(&line, " helo=<%.*s>", STR_ARG(e->helo));
+	if (reason.len > 0)
+		buf_addf(&line, ": %.*s", STR_ARG(reason));
+	draft_note(d, LOG_LEVEL_INFO, "%s", buf_cstr(&line));
+	buf_done(&line);
+	buf_done(&shown);
+}
+
+static void reject(struct draft *d, const char *what, struct str text, struct str reason)
+{
+	struct dsn_code dsn = DSN(5, 7, 1);
+	struct str words = reason;
+	int code = 550;
+
+	if (dsn_code_parse(&words, &dsn))
+		dsn = DSN(5, 7, 1);
+	if (words.len == 0)
+		words = STR("message content rejected");
+	if (dsn.class_digit == 4)
+		code = 450;
+	dsn.class_digit = (uint16_t)(code / 100);
+	note_action(d, "reject", what, text,
+	            arena_printf(d->facts.arena, "%u.%u.%u %.*s", dsn.class_digit, dsn.subject, dsn.detail, STR_ARG(words)));
+	draft_fail(d, code, dsn, arena_cstr(d->facts.arena, words));
+}
+
+static void add_recipient(struct envelope *e, struct arena *a, struct recipient r)
+{
+	struct recipient *all = arena_alloc(a, (e->recipient_count + 1) * sizeof(*all));
+
+	memcpy(all, e->recipients, e->recipient_count * sizeof(*all));
+	all[e->recipient_count] = r;
+	e->recipients = all;
+	e->recipient_count++;
+}
+
+static void redirect(struct draft *d, struct str address)
+{
+	struct envelope *e = d->facts.envelope;
+
+	e->recipients = arena_alloc(d->facts.arena, sizeof(*e->recipients));
+	e->recipients[0] = (struct recipient){.address = arena_str(d->facts.arena, address)};
+	e->recipient_count = 1;
+	e->filter = STR("");
+}
+
+enum needed { NEEDS_NOTHING, NEEDS_TEXT, NEEDS_ADDRESS, NEEDS_TRANSPORT, NEEDS_HEADER };
+
+/* Words that only log, and those that change something; `word` is what the log says. */
+static const struct action {
+	struct str name;
+	const char *word; /* NULL: not logged */
+	enum needed needs;
+	enum check_outcome outcome;
+} actions[] = {
+	{{"BCC", 3}, "bcc", NEEDS_ADDRESS, CHECK_KEEP},      {{"DISCARD", 7}, "discard", NEEDS_NOTHING, CHECK_STOP},
+	{{"DUNNO", 5}, NULL, NEEDS_NOTHING, CHECK_KEEP},     {{"FILTER", 6}, "filter", NEEDS_TRANSPORT, CHECK_KEEP},
+	{{"HOLD", 4}, "hold", NEEDS_NOTHING, CHECK_KEEP},    {{"IGNORE", 6}, NULL, NEEDS_NOTHING, CHECK_DROP},
+	{{"INFO", 4}, "info", NEEDS_NOTHING, CHECK_KEEP},    {{"OK", 2}, NULL, NEEDS_NOTHING, CHECK_KEEP},
+	{{"PASS", 4}, "pass", NEEDS_NOTHING, CHECK_PASS},    {{"PREPEND", 7}, "prepend", NEEDS_HEADER, CHECK_KEEP},
+	{{"REDIRECT", 8}, "redirect", NEEDS_ADDRESS, CHECK_KEEP}, {{"REJECT", 6}, NULL, NEEDS_NOTHING, CHECK_STOP},
+	{{"REPLACE", 7}, "replace", NEEDS_HEADER, CHECK_REPLACE}, {{"STRIP", 5}, "strip", NEEDS_NOTHING, CHECK_DROP},
+	{{"WARN", 4}, "warning", NEEDS_NOTHING, CHECK_KEEP},
+};
+
+static const struct action *find_action(struct str name)
+{
+	for (size_t i = 0; i < COUNT_OF(actions); i++)
+		if (str_eq_nocase(actions[i].name, name))
+			return &actions[i];
+	return NULL;
+}
+
+/* NULL when the argument will do, else what is wanted. */
+static const char *bad_argument(const struct action *act, const char *what, struct str argument)
+{
+	bool is_header = what[0] == 'h';
+
+	switch (act->needs) {
+	case NEEDS_NOTHING:
+		return NULL;
+	case NEEDS_TEXT:
+		return argument.len > 0 ? NULL : "text";
+	case NEEDS_ADDRESS:
+		return str_has(argument, '@') ? NULL : "user@domain";
+	case NEEDS_TRANSPORT:
+		return str_has(argument, ':') ? NULL : "transport:destination";
+	case NEEDS_HEADER:
+		return argument.len > 0 && (!is_header || header_name_len(argument) > 0) ? NULL : "\"headername: headervalue\"";
+	}
+	return NULL;
+}
+
+static void apply(struct draft *d, const struct action *act, const char *what, struct str text, struct str argument)
+{
+	struct envelope *e = d->facts.envelope;
+
+	if (str_eq(act->name, STR("REJECT")))
+		reject(d, what, text, argument);
+	else if (str_eq(act->name, STR("DISCARD")))
+		d->is_discarded = true;
+	else if (str_eq(act->name, STR("HOLD")))
+		e->flags |= ENVELOPE_HOLD;
+	else if (str_eq(act->name, STR("FILTER")))
+		e->filter = argument;
+	else if (str_eq(act->name, STR("REDIRECT")))
+		redirect(d, argument);
+	else if (str_eq(act->name, STR("BCC")))
+		add_recipient(e, d->facts.arena, (struct recipient){.address = argument, .notify = NOTIFY_NEVER});
+}
+
+struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text)
+{
+	struct check_result r = {.outcome = CHECK_KEEP};
+	struct str value, name, argument;
+	const struct action *act;
+	struct buf why = BUF_INIT(500);
+	int err = maps_find(m, text, false, d->facts.arena, &value, &why);
+
+	if (err && err != -ENOENT)
+		draft_fail_lookup(d, what[0] == 'h' ? "header_checks" : "body_checks", STR("a line"));
+	buf_done(&why);
+	if (err)
+		return r;
+	value = str_trim(value);
+	name = str_cut(value, 0, str_find_any(value, " \t"));
+	argument = str_trim(str_from(value, name.len));
+	act = find_action(name);
+	if (!act || bad_argument(act, what, argument)) {
+		draft_note(d, LOG_LEVEL_WARN, "%s: bad %s_checks result \"%.*s\": need %s", d->facts.envelope->queue_id, what, STR_ARG(value),
+		           act ? bad_argument(act, what, argument) : "an action");
+		return r;
+	}
+	if (act->word && str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD))
+		return r;
+	if (act->word)
+		note_action(d, act->word, what, text, argument);
+	apply(d, act, what, text, argument);
+	r.outcome = act->outcome;
+	if (str_eq(act->name, STR("PREPEND")))
+		r.prepend = argument;
+	if (act->outcome == CHECK_REPLACE)
+		r.replace = argument;
+	return r;
+}
+
+/* A changed body is built anew behind the old one's beginning. */
+static void change_body(struct draft *d, struct str body, size_t copied, struct buf *out)
+{
+	size_t tail = body.len - copied, at = d->end - body.len;
+
+	if (out->len + tail > body.len + (d->size - d->end)) {
+		size_t more = out->len + tail - body.len;
+
+		if (appender_reserve(d->appender, more, clock_now())) {
+			draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
+			return;
+		}
+		d->size += more;
+		d->base = mem_resize(d->base, d->size);
+	}
+	memmove(d->base + at + out->len, d->base + at + copied, tail);
+	memcpy(d->base + at, out->ptr ? out->ptr : "", out->len);
+	d->end = at + out->len + tail;
+}
+
+/* Without its end, and no longer than a line may be. */
+static struct str line_text(struct str line)
+{
+	if (str_ends(line, STR("\r\n")))
+		line.len -= 2;
+	return str_cut(line, 0, BODY_LINE_MAX);
+}
+
+void check_body(struct draft *d)
+{
+	const struct content *c = d->content;
+	size_t limit = (size_t)c->view->params->body_checks_size_limit, at = 0, copied = 0;
+	struct buf out = BUF_INIT(64 << 20);
+	struct str body;
+
+	if (maps_is_empty(c->body_checks) || (d->facts.overrides & CONTENT_NO_HEADER_BODY_CHECKS) || d->failure.code || d->is_discarded)
+		return;
+	body = str_n(d->base + d->body_at, d->end - d->body_at);
+	while (at < size_min(body.len, limit) && !d->failure.code && !d->is_discarded) {
+		size_t end = at + str_find(str_from(body, at), '\n') + 1;
+		struct str line = str_cut(body, at, end - at), text = str_trim(line);
+		struct check_result r = {.outcome = CHECK_KEEP};
+
+		if (text.len > 0)
+			r = check_line(d, c->body_checks, "body", line_text(line));
+		if (r.prepend.len > 0 || r.outcome == CHECK_DROP || r.outcome == CHECK_REPLACE) {
+			buf_add(&out, str_cut(body, copied, at - copied));
+			copied = r.prepend.len > 0 ? at : at + line.len;
+			if (r.prepend.len > 0 || r.outcome == CHECK_REPLACE)
+				buf_addf(&out, "%.*s\r\n", STR_ARG(r.prepend.len > 0 ? r.prepend : r.replace));
+		}
+		at += line.len;
+		if (r.outcome == CHECK_PASS)
+			break;
+	}
+	if (out.len > 0 || copied > 0)
+		change_body(d, body, copied, &out);
+	buf_done(&out);
+}

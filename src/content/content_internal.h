@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of content/ share. */
+#pragma once
+
+#include "base/buf.h"
+#include "content/content.h"
+#include "content/intake.h"
+#include "spool/append.h"
+#include "table/table.h"
+
+/* Header names that mean something here. */
+enum header_kind {
+	HEADER_OTHER, HEADER_BCC, HEADER_CC, HEADER_DATE, HEADER_FROM, HEADER_MESSAGE_ID, HEADER_RECEIVED, HEADER_REPLY_TO,
+	HEADER_RESENT_DATE, HEADER_RESENT_FROM, HEADER_RESENT_MESSAGE_ID, HEADER_RESENT_RECIPIENTS, HEADER_RESENT_SENDER, HEADER_SENDER,
+	HEADER_TO, HEADER_OTHER_SENDER, HEADER_OTHER_RECIPIENT, HEADER_KIND_COUNT,
+};
+
+/* The tables and lists of a view. */
+struct content {
+	const struct view *view;
+	struct router *router;
+	struct maps *header_checks, *body_checks;
+	struct maps *sender_bcc, *recipient_bcc;
+	struct match_list *masquerade_exceptions;
+	struct str *masquerade_domains;
+	size_t masquerade_count;
+	struct str *drop_headers; /* names */
+	size_t drop_count;
+	unsigned masquerade_classes; /* enum address_use */
+	struct arena arena;       /* of the lists */
+};
+
+/* Where an address stands: bits, as *_classes name them. */
+enum address_use { USE_ENVELOPE_SENDER = 1, USE_ENVELOPE_RECIPIENT = 2, USE_HEADER_SENDER = 4, USE_HEADER_RECIPIENT = 8 };
+
+struct draft {
+	struct content *content;
+	struct appender *appender;
+	struct draft_facts facts;
+	struct intake intake;
+	/* Content so far, or what is left of it once the rest is in the large file: base[start..end). */
+	char *base;
+	size_t start, end, size;
+	size_t body_at;           /* in base: where the body began; only while nothing was spilled */
+	uint64_t spilled;         /* bytes in the large file */
+	struct append_large *large;
+	bool is_header_done;
+	bool is_discarded;
+	struct reply failure;     /* code 0: none */
+	struct content_note *notes, *last_note;
+};
+
+/* The header section of `d` is whole: makes the finished headers in front of the body. */
+void header_pass(struct draft *d);
+/* Envelope addresses: canonical, masquerade, bcc, aliases, duplicates. */
+void expand_envelope(struct draft *d);
+/* A header address in standard form, canonical and masquerade applied; `use` is one bit. -EAGAIN. */
+[[nodiscard]] int rewrite_address(struct draft *d, struct str address, enum address_use use, struct str *ret_address);
+/* The value of an address header with all addresses rewritten; false when it stays as it is. */
+bool rewrite_header(struct draft *d, struct str value, enum address_use use, struct buf *to);
+
+/* What a check decided about a header or a body line. */
+enum check_outcome { CHECK_KEEP, CHECK_DROP, CHECK_REPLACE, CHECK_STOP, CHECK_PASS };
+struct check_result {
+	enum check_outcome outcome;
+	struct str prepend; /* a line to go before, without line end; empty for none */
+	struct str replace; /* of CHECK_REPLACE */
+};
+/* `what` is "header" or "body"; `text` the logical line. */
+struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text);
+/* body_checks over [from, end) of the buffer. */
+void check_body(struct draft *d);
+
+void draft_note(struct draft *d, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The first failure counts. */
+void draft_fail(struct draft *d, int code, struct dsn_code dsn, const char *text);
+/* A lookup failed: 451 4.3.0 and a warning. */
+void draft_fail_lookup(struct draft *d, const char *what, struct str address);
+/* Makes room in front: `len` bytes before `start`. */
+void draft_make_headroom(struct draft *d, size_t len);

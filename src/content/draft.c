@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory of a message in the making. It begins with some room for the headers that
+ * are put in front, doubles as the message grows, and is written to a large file and
+ * used again once it is too long for a record or the process has no more to give.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "config/params.h"
+#include "content/content_internal.h"
+
+enum {
+	HEADROOM = 1024,
+	SIZE_FIRST = 4096,
+	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead */
+	FILE_PIECE = 64 << 10,
+	MEMORY_WAIT_S = 60,
+};
+
+struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts)
+{
+	struct draft *d = mem_alloc(sizeof(*d));
+
+	d->content = c;
+	d->appender = ap;
+	d->facts = *facts;
+	d->intake = (struct intake){.is_stuffed = facts->is_stuffed, .is_strict = facts->is_strict, .is_lf = facts->is_submitted,
+	                            .keeps_cr = !c->view->params->cleanup_replace_stray_cr_lf};
+	return d;
+}
+
+static void give_memory_back(struct draft *d)
+{
+	free(d->base);
+	d->base = NULL;
+	if (d->size)
+		appender_release(d->appender, d->size);
+	d->start = d->end = d->size = d->body_at = 0;
+}
+
+void draft_free(struct draft *d)
+{
+	if (!d)
+		return;
+	give_memory_back(d);
+	if (d->large)
+		append_large_abort(d->large);
+	free(d);
+}
+
+void draft_note(struct draft *d, enum log_level level, const char *fmt, ...)
+{
+	struct content_note *note = arena_alloc(d->facts.arena, sizeof(*note));
+	struct buf text = BUF_INIT(4096);
+	va_list args;
+
+	va_start(args, fmt);
+	buf_vaddf(&text, fmt, args);
+	va_end(args);
+	note->level = level;
+	note->text = arena_str(d->facts.arena, buf_str(&text));
+	buf_done(&text);
+	if (d->last_note)
+		d->last_note->next = note;
+	else
+		d->notes = note;
+	d->last_note = note;
+}
+
+void draft_fail(struct draft *d, int code, struct dsn_code dsn, const char *text)
+{
+	if (!d->failure.code)
+		d->failure = (struct reply){.code = code, .dsn = dsn, .text = arena_str(d->facts.arena, str_of(text))};
+}
+
+void draft_fail_lookup(struct draft *d, const char *what, struct str address)
+{
+	draft_note(d, LOG_LEVEL_WARN, "%s: %s map lookup problem for %.*s -- message not accepted, try again later",
+	           d->facts.envelope->queue_id, what, STR_ARG(address));
+	draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
+}
+
+static void fail_storage(struct draft *d, int err)
+{
+	draft_note(d, LOG_LEVEL_WARN, "%s: write queue file: %s", d->facts.envelope->queue_id, strerror(-err));
+	if (err == -ENOSPC || err == -EDQUOT)
+		draft_fail(d, 452, DSN(4, 3, 1), "Insufficient system storage");
+	else
+		draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
+}
+
+bool draft_has_failed(const struct draft *d)
+{
+	return d->failure.code != 0;
+}
+
+bool draft_is_discarded(const struct draft *d)
+{
+	return d->is_discarded;
+}
+
+bool draft_has_bare_lf(const struct draft *d)
+{
+	return d->intake.has_bare_lf;
+}
+
+uint64_t draft_size(const struct draft *d)
+{
+	return d->spilled + (d->end - d->start);
+}
+
+/* True when the section is whole: an empty line, or a line that is no header, has come. */
+static bool has_header_section(const struct draft *d)
+{
+	struct str text = str_n(d->base + d->start, d->end - d->start);
+
+	return str_starts(text, STR("\r\n")) || str_find_str(text, STR("\r\n\r\n")) < text.len;
+}
+
+/* Writes what is in memory to a large file. False when the message must stay in memory for now. */
+static bool spill(struct draft *d)
+{
+	int err = 0;
+
+	if (!d->is_header_done) {
+		if (!has_header_section(d))
+			return false;
+		header_pass(d);
+		check_body(d);
+		if (d->failure.code)
+			return true;
+	}
+	if (!d->large)
+		err = appender_large_open(d->appender, &d->large);
+	if (!err)
+		err = append_large_write(d->large, str_n(d->base + d->start, d->end - d->start));
+	if (err)
+		fail_storage(d, err);
+	d->spilled += d->end - d->start;
+	d->start = d->end = 0;
+	return true;
+}
+
+/* More memory, for a total of `size`. */
+static int grow(struct draft *d, size_t size, struct instant deadline)
+{
+	int err = appender_reserve(d->appender, size - d->size, deadline);
+
+	if (err)
+		return err;
+	d->base = mem_resize(d->base, size);
+	if (d->size == 0)
+		d->start = d->end = HEADROOM;
+	d->size = size;
+	return 0;
+}
+
+/* Room for `len` more bytes behind the end. On failure the message has failed and its memory is given back. */
+static void make_room(struct draft *d, size_t len)
+{
+	size_t size = size_max(d->size, SIZE_FIRST), used = d->end - d->start;
+	int err;
+
+	if (d->large && used + len > SPILL_LEAST)
+		spill(d);
+	if (!d->failure.code && d->base && d->size - d->end >= len)
+		return;
+	while (size - size_max(d->end, HEADROOM) < len)
+		size *= 2;
+	if (!d->failure.code && size > RECORD_CONTENT_MAX && used > 0 && spill(d) && d->size >= len) {
+		if (d->failure.code)
+			give_memory_back(d);
+		return;
+	}
+	err = d->failure.code ? -ECANCELED : grow(d, size, used >= SPILL_LEAST ? clock_now() : clock_deadline(duration_s(MEMORY_WAIT_S)));
+	if (err == -ETIMEDOUT && used >= SPILL_LEAST && spill(d) && d->size >= len)
+		err = d->failure.code ? -ECANCELED : 0;
+	else if (err == -ETIMEDOUT && used >= SPILL_LEAST)
+		err = grow(d, size, clock_deadline(duration_s(MEMORY_WAIT_S)));
+	if (err) {
+		if (!d->failure.code)
+			fail_storage(d, err == -EMSGSIZE ? -ENOSPC : err);
+		give_memory_back(d);
+	}
+}
+
+static void check_size(struct draft *d)
+{
+	int64_t limit = d->content->view->params->message_size_limit;
+
+	if (limit <= 0 || draft_size(d) <= (uint64_t)limit || d->failure.code)
+		return;
+	draft_note(d, LOG_LEVEL_WARN, "%s: queue file size limit exceeded", d->facts.envelope->queue_id);
+	draft_fail(d, 552, DSN(5, 3, 4), "Error: message file too big");
+	give_memory_back(d);
+}
+
+/* At most this much is taken at once, so that room for it can be made. */
+static struct str piece_of(struct str bytes)
+{
+	return str_cut(bytes, 0, FILE_PIECE);
+}
+
+static bool take(struct draft *d, struct str bytes, size_t *ret_used)
+{
+	size_t len, room = 2 * bytes.len + 2;
+	bool has_ended;
+
+	make_room(d, room);
+	if (d->failure.code) {
+		/* The end must still be found; what is read goes nowhere. */
+		char *sink = mem_alloc(room);
+
+		has_ended = intake_feed(&d->intake, bytes, sink, &len, ret_used);
+		free(sink);
+		return has_ended;
+	}
+	has_ended = intake_feed(&d->intake, bytes, d->base + d->end, &len, ret_used);
+	d->end += len;
+	check_size(d);
+	return has_ended;
+}
+
+bool draft_data(struct draft *d, struct str bytes, size_t *ret_used)
+{
+	size_t used = 0, total = 0;
+	bool has_ended = false;
+
+	while (total < bytes.len && !has_ended) {
+		has_ended = take(d, piece_of(str_from(bytes, total)), &used);
+		total += used;
+	}
+	*ret_used = total;
+	return has_ended;
+}
+
+void draft_chunk(struct draft *d, struct str bytes)
+{
+	size_t used;
+
+	(void)draft_data(d, bytes, &used);
+}
+
+void draft_file(struct draft *d, int fd)
+{
+	char *piece = mem_alloc(FILE_PIECE);
+	off_t at = 0;
+	ssize_t len;
+
+	while ((len = pread(fd, piece, FILE_PIECE, at)) > 0 || (len < 0 && errno == EINTR)) {
+		if (len < 0)
+			continue;
+		draft_chunk(d, str_n(piece, (size_t)len));
+		at += len;
+	}
+	if (len < 0)
+		fail_storage(d, -errno);
+	free(piece);
+}
+
+/* The last line of BDAT or of a file may lack its end. */
+static void finish_lines(struct draft *d)
+{
+	if (d->facts.is_stuffed)
+		return;
+	make_room(d, 4);
+	if (!d->failure.code)
+		d->end += intake_finish(&d->intake, d->base + d->end);
+}
+
+struct reply draft_finish(struct draft *d, struct content_note **ret_notes)
+{
+	finish_lines(d);
+	if (!d->failure.code && !d->base)
+		make_room(d, 1);
+	if (!d->failure.code && !d->is_header_done) {
+		header_pass(d);
+		check_body(d);
+	}
+	if (!d->failure.code && !d->is_discarded)
+		expand_envelope(d);
+	d->facts.envelope->content_size = draft_size(d);
+	*ret_notes = d->notes;
+	return d->failure;
+}
+
+struct reply draft_commit(struct draft *d)
+{
+	struct str content = str_n(d->base + d->start, d->end - d->start);
+	int err = 0;
+
+	if (!d->large) {
+		err = appender_append(d->appender, d->facts.envelope, content);
+	} else {
+		if (content.len > 0)
+			err = append_large_write(d->large, content);
+		if (err)
+			append_large_abort(d->large);
+		else
+			err = append_large_commit(d->large, d->facts.envelope);
+		d->large = NULL;
+	}
+	if (err)
+		fail_storage(d, err);
+	return d->failure;
+}
+
+void draft_make_headroom(struct draft *d, size_t len)
+{
+	size_t used = d->end - d->start, size = d->size;
+
+	if (d->start >= len)
+		return;
+	while (size < len + used)
+		size *= 2;
+	if (size > d->size) {
+		/* A few headers more than there was room for: taken without waiting, beyond the bound if need be. */
+		if (appender_reserve(d->appender, size - d->size, clock_now()) == 0) {
+			d->base = mem_resize(d->base, size);
+			d->size = size;
+		} else {
+			draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
+			return;
+		}
+	}
+	memmove(d->base + (d->size - used), d->base + d->start, used);
+	d->body_at += (d->size - used) - d->start;
+	d->start = d->size - used;
+	d->end = d->size;
+}
