@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TLS contexts: what both sides have in common. */
+/* TLS contexts: from the settings of a service to an OpenSSL context. */
 #include "net/tls.h"
 
+#include <errno.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "config/config.h"
+#include "config/params.h"
 #include "net/net_internal.h"
+#include "net/tls_keys.h"
 
 struct tls_context {
 	SSL_CTX *ssl;
 };
+
+enum { LIST_MAX = 8192 };
 
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 {
@@ -21,4 +28,233 @@ void tls_context_free(struct tls_context *ctx)
 		return;
 	SSL_CTX_free(ctx->ssl);
 	free(ctx);
+}
+
+static int apply_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
+{
+	struct buf reason = BUF_INIT(1024);
+	int min, max;
+	int err = tls_protocols_parse(s->protocols, &min, &max, &reason);
+
+	if (err)
+		buf_addf(why, "%s%sprotocols: %s", s->prefix, s->is_mandatory ? "mandatory_" : "", buf_cstr(&reason));
+	/* SSLv3 is not part of every build; the lowest version there is will do. */
+	else if (!SSL_CTX_set_min_proto_version(ssl, min < TLS1_VERSION ? 0 : min) || !SSL_CTX_set_max_proto_version(ssl, max))
+		err = -EINVAL;
+	buf_done(&reason);
+	return err;
+}
+
+static int apply_ciphers(SSL_CTX *ssl, const struct tls_settings *s, const struct view *v, struct buf *why)
+{
+	struct buf list = BUF_INIT(LIST_MAX);
+	int err = tls_ciphers_format(&list, s, v);
+
+	if (err) {
+		buf_addf(why, "%s%sciphers: bad cipher grade \"%.*s\": use high or medium", s->prefix, s->is_mandatory ? "mandatory_" : "",
+			 STR_ARG(s->grade));
+	} else if (!SSL_CTX_set_cipher_list(ssl, buf_cstr(&list))) {
+		buf_addf(why, "%s%sciphers: OpenSSL finds no cipher in \"%s\": look at the exclude lists", s->prefix,
+			 s->is_mandatory ? "mandatory_" : "", buf_cstr(&list));
+		err = -EINVAL;
+	}
+	buf_done(&list);
+	return err;
+}
+
+/* Groups that this OpenSSL does not know are left out: the defaults name some for all versions. */
+static void add_known_groups(SSL_CTX *scratch, struct buf *to, struct str names)
+{
+	struct str name;
+
+	while (str_next(&names, " \t\r\n,:", &name)) {
+		char *text = str_cstr(name);
+
+		if (SSL_CTX_set1_groups_list(scratch, text))
+			buf_addf(to, "%s%s", to->len ? ":" : "", text);
+		free(text);
+	}
+	ERR_clear_error();
+}
+
+static void apply_groups(SSL_CTX *ssl, const struct params *p)
+{
+	struct buf groups = BUF_INIT(LIST_MAX);
+	SSL_CTX *scratch = SSL_CTX_new(TLS_method());
+
+	if (scratch) {
+		add_known_groups(scratch, &groups, p->tls_eecdh_auto_curves);
+		add_known_groups(scratch, &groups, p->tls_ffdhe_auto_groups);
+	}
+	if (groups.len)
+		SSL_CTX_set1_groups_list(ssl, buf_cstr(&groups));
+	SSL_CTX_free(scratch);
+	buf_done(&groups);
+}
+
+static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p, struct buf *why)
+{
+	char *file = s->ca_file.len ? str_cstr(s->ca_file) : NULL;
+	char *path = s->ca_path.len ? str_cstr(s->ca_path) : NULL;
+	int err = 0;
+
+	if ((file || path) && !SSL_CTX_load_verify_locations(ssl, file, path)) {
+		buf_addf(why, "%sCA%s: cannot read authorities from %s", s->prefix, file ? "file" : "path", file ? file : path);
+		err = -EINVAL;
+	}
+	if (!err && p->tls_append_default_CA)
+		SSL_CTX_set_default_verify_paths(ssl);
+	/* The names that a server sends along when it asks for a certificate. */
+	if (!err && s->asks_certificate && file)
+		SSL_CTX_set_client_CA_list(ssl, SSL_load_client_CA_file(file));
+	ERR_clear_error();
+	free(file);
+	free(path);
+	return err;
+}
+
+/* Untrusted peers may go on; who they are is looked at afterwards. */
+static int accept_any(int is_ok, X509_STORE_CTX *store)
+{
+	return 1;
+}
+
+static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
+{
+	static const unsigned char id[] = "postrider";
+	int mode = SSL_VERIFY_NONE;
+
+	if (s->requires_certificate)
+		mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	else if (s->asks_certificate || !s->is_server)
+		mode = SSL_VERIFY_PEER;
+	SSL_CTX_set_verify(ssl, mode, s->requires_certificate ? NULL : accept_any);
+	SSL_CTX_set_verify_depth(ssl, (int)s->verify_depth);
+	SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
+}
+
+/* Names of SSL_OP_ bits as tls_ssl_options has them. */
+static const struct {
+	const char *name;
+	uint64_t bit;
+} option_names[] = {
+	{"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
+	{"LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT},
+	{"NO_TICKET", SSL_OP_NO_TICKET},
+	{"NO_COMPRESSION", SSL_OP_NO_COMPRESSION},
+	{"NO_RENEGOTIATION", SSL_OP_NO_RENEGOTIATION},
+	{"NO_SESSION_RESUMPTION_ON_RENEGOTIATION", SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION},
+	{"PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA},
+	{"TLSEXT_PADDING", SSL_OP_TLSEXT_PADDING},
+	{"NO_ENCRYPT_THEN_MAC", SSL_OP_NO_ENCRYPT_THEN_MAC},
+	{"NO_EXTENDED_MASTER_SECRET", SSL_OP_NO_EXTENDED_MASTER_SECRET},
+	{"SINGLE_DH_USE", 0},
+	{"SINGLE_ECDH_USE", 0},
+};
+
+static int apply_options(SSL_CTX *ssl, struct str list, struct buf *why)
+{
+	struct str name;
+
+	while (str_next(&list, " \t\r\n,", &name)) {
+		size_t at = 0;
+
+		while (at < COUNT_OF(option_names) && !str_eq_nocase(name, str_of(option_names[at].name)))
+			at++;
+		if (at < COUNT_OF(option_names)) {
+			SSL_CTX_set_options(ssl, option_names[at].bit);
+		} else if (str_starts_nocase(name, STR("0x"))) {
+			char *text = str_cstr(name);
+
+			SSL_CTX_set_options(ssl, strtoull(text, NULL, 16));
+			free(text);
+		} else {
+			buf_addf(why, "tls_ssl_options: unknown option \"%.*s\"", STR_ARG(name));
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p)
+{
+	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	if (s->is_server && p->tls_preempt_cipherlist)
+		SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
+	/* An idle connection shall hold no record buffers. */
+	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* One system call a record instead of two. */
+	SSL_CTX_set_read_ahead(ssl, 1);
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	if (s->session_time.ns > 0)
+		SSL_CTX_set_timeout(ssl, (long)(s->session_time.ns / NS_PER_S));
+	else
+		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+	if (s->is_server)
+		SSL_CTX_set_num_tickets(ssl, 1);
+	/* Any encryption is better than none where the alternative is clear text. */
+	if (!s->is_mandatory || str_eq_nocase(s->cert_file[0], STR("none")))
+		SSL_CTX_set_security_level(ssl, 0);
+}
+
+static int apply_keys(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
+{
+	size_t count;
+	int err = tls_keys_load(ssl, s, &count, why);
+
+	if (err || !s->is_server)
+		return err;
+	if (!count && !str_eq_nocase(s->cert_file[0], STR("none"))) {
+		buf_addf(why, "no server certificate: set smtpd_tls_chain_files to a file with private key, certificate and issuers");
+		return -ENOENT;
+	}
+	return tls_dh_load(ssl, s->dh_file, why);
+}
+
+static int context_new(const struct view *v, const struct tls_settings *s, struct tls_context **ret_context, struct buf *why)
+{
+	struct tls_context *ctx = mem_alloc(sizeof(*ctx));
+	int err;
+
+	*ret_context = NULL;
+	ctx->ssl = SSL_CTX_new(s->is_server ? TLS_server_method() : TLS_client_method());
+	if (!ctx->ssl) {
+		free(ctx);
+		buf_addf(why, "OpenSSL cannot start: %s", ERR_reason_error_string(ERR_get_error()));
+		return -ENOMEM;
+	}
+	apply_habits(ctx->ssl, s, v->params);
+	apply_verification(ctx->ssl, s);
+	apply_groups(ctx->ssl, v->params);
+	err = apply_options(ctx->ssl, v->params->tls_ssl_options, why);
+	if (!err)
+		err = apply_protocols(ctx->ssl, s, why);
+	if (!err)
+		err = apply_ciphers(ctx->ssl, s, v, why);
+	if (!err)
+		err = apply_authorities(ctx->ssl, s, v->params, why);
+	if (!err)
+		err = apply_keys(ctx->ssl, s, why);
+	ERR_clear_error();
+	if (err)
+		tls_context_free(ctx);
+	else
+		*ret_context = ctx;
+	return err;
+}
+
+int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why)
+{
+	struct tls_settings s;
+
+	tls_settings_server(&s, v);
+	return context_new(v, &s, ret_context, why);
+}
+
+int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context, struct buf *why)
+{
+	struct tls_settings s;
+
+	tls_settings_client(&s, v, is_mandatory);
+	return context_new(v, &s, ret_context, why);
 }
