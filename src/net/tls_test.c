@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handshakes between a server and a client of ours, with keys made on the spot. */
+#include "net/tls.h"
+
+#include <errno.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "config/config.h"
+#include "fiber/fiber.h"
+#include "net/stream.h"
+#include "net/tls_settings.h"
+
+static const char *path_of(const char *name)
+{
+	static char paths[4][256];
+	static size_t next;
+	char *path = paths[next++ % COUNT_OF(paths)];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", check_folder(), name);
+	return path;
+}
+
+static void write_text(const char *name, const char *text)
+{
+	FILE *f = fopen(path_of(name), "w");
+
+	CHECK(f != NULL);
+	if (f) {
+		fputs(text, f);
+		fclose(f);
+	}
+}
+
+static X509 *make_certificate(EVP_PKEY *key, const char *cn)
+{
+	X509 *x = X509_new();
+	X509_NAME *name = X509_get_subject_name(x);
+
+	X509_set_version(x, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+	X509_gmtime_adj(X509_getm_notBefore(x), -60);
+	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+	X509_set_pubkey(x, key);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
+	X509_set_issuer_name(x, name);
+	X509_sign(x, key, EVP_sha256());
+	return x;
+}
+
+/* A PEM file with key and certificate; `is_upside_down` puts the certificate first. */
+static void make_chain(const char *file, bool is_rsa, bool is_upside_down)
+{
+	EVP_PKEY *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
+	X509 *x = make_certificate(key, "mail.example.org");
+	FILE *f = fopen(path_of(file), "w");
+
+	CHECK(f != NULL);
+	if (is_upside_down)
+		PEM_write_X509(f, x);
+	PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
+	if (!is_upside_down)
+		PEM_write_X509(f, x);
+	fclose(f);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+static struct config *configure(const char *text)
+{
+	write_text("main.cf", text);
+	write_text("master.cf", "");
+	return config_load(str_of(check_folder()), NULL, 0);
+}
+
+struct party {
+	struct stream *s;
+	struct tls_context *ctx;
+	int err;
+	char why[256];
+	struct buf summary;
+	struct buf got;
+};
+
+static void finish(struct party *p, const char *why)
+{
+	struct str line;
+	bool is_bare;
+
+	snprintf(p->why, sizeof(p->why), "%s", p->err ? why : "");
+	p->summary = BUF_INIT(1000);
+	p->got = BUF_INIT(1000);
+	if (!p->err)
+		tls_info_summary(&p->summary, stream_tls(p->s));
+	if (!p->err)
+		p->err = stream_printf(p->s, "hello\r\n");
+	if (!p->err)
+		p->err = stream_read_line(p->s, 100, &line, &is_bare);
+	if (!p->err)
+		buf_add(&p->got, line);
+	stream_shutdown(p->s);
+	stream_free(p->s);
+}
+
+static void serve(void *arg)
+{
+	struct party *p = arg;
+	const char *why = "";
+
+	p->err = stream_start_tls_server(p->s, p->ctx, &why);
+	finish(p, why);
+}
+
+static void connect_to(void *arg)
+{
+	struct party *p = arg;
+	const char *why = "";
+
+	p->err = stream_start_tls_client(p->s, p->ctx, STR("mail.example.org"), &why);
+	finish(p, why);
+}
+
+/* One connection between a server and a client with this configuration. */
+static void converse(const char *main_cf, struct party *server, struct party *client)
+{
+	struct config *c = configure(main_cf);
+	const struct view *v = config_main_view(c);
+	struct buf why = BUF_INIT(1000);
+	int fds[2];
+
+	*server = *client = (struct party){0};
+	CHECK_INT(tls_server_context_new(v, &server->ctx, &why), 0);
+	CHECK_INT(tls_client_context_new(v, false, &client->ctx, &why), 0);
+	CHECK_STR(buf_str(&why), STR(""));
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	loop_init();
+	server->s = stream_new(fds[0]);
+	client->s = stream_new(fds[1]);
+	fiber_start("server", serve, server);
+	fiber_start("client", connect_to, client);
+	loop_run();
+	loop_done();
+	tls_context_free(server->ctx);
+	tls_context_free(client->ctx);
+	buf_done(&why);
+	config_free(c);
+}
+
+static void parties_done(struct party *a, struct party *b)
+{
+	buf_done(&a->summary);
+	buf_done(&a->got);
+	buf_done(&b->summary);
+	buf_done(&b->got);
+}
+
+/* A main.cf with this chain file and more lines. */
+static const char *main_cf(const char *more, const char *file)
+{
+	static char text[2048];
+	char chain[300];
+
+	snprintf(chain, sizeof(chain), "%s", path_of(file));
+	snprintf(text, sizeof(text), "smtpd_tls_security_level = may\nsmtpd_tls_chain_files = %s\n%s\n", chain, more);
+	return text;
+}
+
+TEST(both_sides_agree_and_talk)
+{
+	struct party server, client;
+
+	make_chain("ec.pem", false, false);
+	converse(main_cf("", "ec.pem"), &server, &client);
+	CHECK_INT(server.err, 0);
+	CHECK_INT(client.err, 0);
+	CHECK_STR(buf_str(&server.got), STR("hello"));
+	CHECK_STR(buf_str(&client.got), STR("hello"));
+	CHECK_STR(buf_str(&server.summary), STR("TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange X25519 "
+						"server-signature ECDSA (prime256v1) server-digest SHA256"));
+	CHECK_STR(buf_str(&client.summary), buf_str(&server.summary));
+	parties_done(&server, &client);
+}
+
+TEST(rsa_and_older_protocols_work_as_well)
+{
+	struct party server, client;
+
+	make_chain("rsa.pem", true, false);
+	converse(main_cf("smtp_tls_protocols = TLSv1.2, !TLSv1.3\nsmtp_tls_exclude_ciphers = aNULL", "rsa.pem"), &server, &client);
+	CHECK_INT(server.err, 0);
+	CHECK_STR(buf_str(&client.summary), STR("TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits)"));
+	parties_done(&server, &client);
+}
+
+TEST(no_common_protocol_is_told_on_both_sides)
+{
+	struct party server, client;
+
+	make_chain("ec.pem", false, false);
+	converse(main_cf("smtp_tls_protocols = <=TLSv1.2\nsmtpd_tls_protocols = >=TLSv1.3", "ec.pem"), &server, &client);
+	CHECK_INT(server.err, -EPROTO);
+	CHECK_STR(str_of(server.why), STR("unsupported protocol"));
+	CHECK_INT(client.err, -EPROTO);
+	CHECK_STR(str_of(client.why), STR("tlsv1 alert protocol version"));
+	parties_done(&server, &client);
+}
+
+/* What is said about a broken set-up. */
+static void expect_why(const char *text, int want_err, const char *want)
+{
+	struct config *c = configure(text);
+	struct tls_context *ctx;
+	struct buf why = BUF_INIT(1000);
+
+	CHECK_INT(tls_server_context_new(config_main_view(c), &ctx, &why), want_err);
+	if (*want ? str_find_str(buf_str(&why), str_of(want)) == why.len : why.len > 0)
+		check_failed(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", buf_cstr(&why), want);
+	tls_context_free(ctx);
+	buf_done(&why);
+	config_free(c);
+}
+
+TEST(what_is_wrong_with_the_files_is_told)
+{
+	make_chain("bad.pem", false, true);
+	write_text("junk.pem", "hello\n");
+	expect_why("", -ENOENT, "no server certificate: set smtpd_tls_chain_files");
+	expect_why(main_cf("", "none.pem"), -ENOENT, "none.pem: No such file or directory");
+	expect_why(main_cf("", "junk.pem"), -EINVAL, "junk.pem: holds nothing in PEM format");
+	expect_why(main_cf("", "bad.pem"), -EINVAL, "a certificate stands before its private key: put the key first");
+	expect_why("smtpd_tls_cert_file = none\n", 0, "");
+	expect_why("smtpd_tls_cert_file = none\nsmtpd_tls_protocols = TLSv9\n", -EINVAL, "unknown protocol \"TLSv9\"");
+	expect_why("smtpd_tls_cert_file = none\ntls_ssl_options = NO_SUCH\n", -EINVAL, "unknown option \"NO_SUCH\"");
+}
+
+TEST(the_older_file_parameters_work)
+{
+	char text[2000];
+
+	make_chain("ec.pem", false, true);
+	make_chain("rsa.pem", true, true);
+	snprintf(text, sizeof(text), "smtpd_tls_eccert_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"), path_of("rsa.pem"));
+	expect_why(text, 0, "");
+	snprintf(text, sizeof(text), "smtpd_tls_key_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"), path_of("rsa.pem"));
+	expect_why(text, -EINVAL, "private key and certificate do not belong together");
+}
+
+TEST(protocol_lists_of_both_kinds_are_understood)
+{
+	static const struct {
+		char list[48];
+		int err, min, max;
+	} cases[] = {
+		{"", 0, 0x0300, 0},
+		{">=TLSv1", 0, 0x0301, 0},
+		{">=TLSv1.2, <=TLSv1.2", 0, 0x0303, 0x0303},
+		{"!SSLv2, !SSLv3, !TLSv1, !TLSv1.1", 0, 0x0303, 0},
+		{"!SSLv2,!SSLv3", 0, 0x0301, 0},
+		{"TLSv1.2", 0, 0x0303, 0x0303},
+		{"TLSv1.2:TLSv1.3", 0, 0x0303, 0},
+		{"!SSLv3 !TLSv1.1", 0, 0x0301, 0x0301},
+		{">=0303", 0, 0x0303, 0},
+		{">=0x0302 !TLSv1.3", 0, 0x0302, 0x0303},
+		{"<=SSLv2", -EINVAL, 0, 0},
+		{">=TLS1.2", -EINVAL, 0, 0},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct buf why = BUF_INIT(1000);
+		int min = 0, max = 0;
+
+		CHECK_CASE(tls_protocols_parse(str_of(cases[i].list), &min, &max, &why) == cases[i].err, cases[i].list);
+		CHECK_CASE(min == cases[i].min && max == cases[i].max, cases[i].list);
+		CHECK_CASE(!cases[i].err == !why.len, cases[i].list);
+		buf_done(&why);
+	}
+}
