@@ -70,15 +70,14 @@ void entry_list_add(struct entry_list *list, struct arena *a, struct entry entry
 
 void config_set(struct config *c, struct str name, struct str value, struct origin origin)
 {
-	struct entry *known = map_find(&c->by_name, name);
-	size_t place = (size_t)known;
+	size_t place = (size_t)map_find(&c->by_name, name);
 
-	if (!known) {
+	if (place == 0) {
 		entry_list_add(&c->entries, &c->arena, (struct entry){name, value, origin});
 		(void)map_set(&c->by_name, name, (void *)c->entries.count);
 		return;
 	}
-	known = &c->entries.items[place - 1];
+	struct entry *known = &c->entries.items[place - 1];
 	if (!str_is_empty(origin.file) && !str_eq(known->value, value))
 		config_warn(c, origin, "%.*s is set a second time; this value replaces the one in line %u", STR_ARG(name), known->origin.line);
 	*known = (struct entry){name, value, origin};
@@ -128,6 +127,7 @@ struct config *config_load(struct str dir, const struct str *overrides, size_t o
 	while (dir.len > 1 && dir.ptr[dir.len - 1] == '/')
 		dir.len--;
 	c->dir = arena_str(&c->arena, dir);
+	c->may_ask_system = true;
 	machine_read(&c->machine, &c->arena);
 	struct str bytes = load_file(c, "main.cf", &path);
 	main_cf_parse(c, path, bytes);
@@ -139,7 +139,9 @@ struct config *config_load(struct str dir, const struct str *overrides, size_t o
 	}
 	bytes = load_file(c, "master.cf", &path);
 	master_cf_parse(c, path, bytes);
+	config_note_names(c);
 	config_compile(c);
+	config_check(c);
 	return c;
 }
 
@@ -162,6 +164,8 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->service_count; i++)
 		view_done(c->service_views[i]);
 	map_done(&c->by_name);
+	map_done(&c->used_names);
+	map_done(&c->used_tables);
 	free(c->problems);
 	arena_done(&c->arena);
 	free(c);

@@ -47,8 +47,11 @@ struct config {
 	struct arena arena;
 	struct str dir;
 	struct machine machine;
+	bool may_ask_system; /* for the addresses of names: only where the configuration is read from files */
 	struct entry_list entries;  /* main.cf and -o of the command line, the last of two names only */
 	struct map by_name;         /* name -> 1 + its place in entries */
+	struct map used_names;      /* that stand behind a $ or are restriction classes */
+	struct map used_tables;     /* whose settings may stand in main.cf */
 	struct service *services;
 	size_t service_count;
 	struct entry_list *overrides; /* a list for each service */
@@ -68,6 +71,10 @@ void entry_list_add(struct entry_list *list, struct arena *a, struct entry entry
 /* Makes all views; errors in values become problems. */
 void config_compile(struct config *c);
 
+/* names.c: collects the names that are used. */
+void config_note_names(struct config *c);
+/* check.c: notes what is worth telling about a compiled configuration. */
+void config_check(struct config *c);
 /* view.c */
 struct view_data *view_new(struct config *c, const struct service *s, const struct entry_list *overrides);
 void view_done(struct view_data *v);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <limits.h>
+#include <netdb.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <unistd.h>
@@ -95,16 +96,103 @@ static bool is_listed(struct str list, struct str word)
 	return false;
 }
 
-struct str machine_networks(const struct machine *m, struct str style, bool has_v4, bool has_v6, struct arena *a)
+static bool is_loopback(const struct machine_address *address)
+{
+	static const uint8_t v6[16] = {[15] = 1};
+
+	return address->is_v6 ? memcmp(address->bytes, v6, 16) == 0 : address->bytes[0] == 127;
+}
+
+static bool is_same(const struct machine_address *a, const struct machine_address *b)
+{
+	return a->is_v6 == b->is_v6 && memcmp(a->bytes, b->bytes, a->is_v6 ? 16 : 4) == 0;
+}
+
+/* "192.0.2.1", "::1" or "[::1]". */
+static bool parse_address(struct str text, struct machine_address *ret)
+{
+	char space[INET6_ADDRSTRLEN + 1];
+
+	*ret = (struct machine_address){0};
+	if (text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+		text = str_cut(text, 1, text.len - 2);
+	if (text.len >= sizeof(space))
+		return false;
+	memcpy(space, text.ptr, text.len);
+	space[text.len] = '\0';
+	if (inet_pton(AF_INET, space, ret->bytes) == 1)
+		return true;
+	ret->is_v6 = true;
+	return inet_pton(AF_INET6, space, ret->bytes) == 1;
+}
+
+void machine_resolve(struct machine *m, struct str name, struct arena *a)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all = NULL;
+	struct machine_address literal;
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->name_count; i++)
+		if (str_eq(m->names[i].name, name))
+			return;
+	if (parse_address(name, &literal) || getaddrinfo(arena_cstr(a, name), NULL, &hints, &all) != 0)
+		return;
+	for (const struct addrinfo *i = all; i; i = i->ai_next)
+		count++;
+	struct machine_name *names = arena_alloc(a, (m->name_count + count) * sizeof(*names));
+	if (m->name_count > 0)
+		memcpy(names, m->names, m->name_count * sizeof(*names));
+	m->names = names;
+	for (const struct addrinfo *i = all; i; i = i->ai_next) {
+		const struct ifaddrs as_interface = {.ifa_addr = i->ai_addr, .ifa_flags = IFF_UP};
+		struct machine_name *to = &m->names[m->name_count];
+
+		to->name = arena_str(a, name);
+		if (from_interface(&as_interface, &to->address))
+			m->name_count++;
+	}
+	freeaddrinfo(all);
+}
+
+/* Does one word of inet_interfaces mean this address? */
+static bool word_means(const struct machine *m, struct str word, const struct machine_address *address)
+{
+	struct machine_address literal;
+
+	if (str_eq_nocase(word, STR("all")))
+		return true;
+	if (str_eq_nocase(word, STR("loopback-only")))
+		return is_loopback(address);
+	if (parse_address(word, &literal))
+		return is_same(&literal, address);
+	for (size_t i = 0; i < m->name_count; i++)
+		if (str_eq(m->names[i].name, word) && is_same(&m->names[i].address, address))
+			return true;
+	return false;
+}
+
+static bool is_wanted(const struct machine *m, const struct machine_wish *wish, const struct machine_address *address)
+{
+	struct str rest = wish->interfaces, word;
+
+	if (address->is_v6 ? !wish->has_v6 : !wish->has_v4)
+		return false;
+	while (str_next(&rest, ", \t\r\n", &word))
+		if (word_means(m, word, address))
+			return true;
+	return false;
+}
+
+struct str machine_networks(const struct machine *m, const struct machine_wish *wish, struct arena *a)
 {
 	struct buf list = BUF_INIT(1 << 20), one = BUF_INIT(100);
 
 	for (int v6 = 0; v6 <= 1; v6++)
 		for (size_t i = 0; i < m->address_count; i++) {
-			if (m->addresses[i].is_v6 != v6 || !(v6 ? has_v6 : has_v4))
+			if (m->addresses[i].is_v6 != v6 || !is_wanted(m, wish, &m->addresses[i]))
 				continue;
 			buf_reset(&one);
-			add_network(&one, m->addresses[i], style);
+			add_network(&one, m->addresses[i], wish->style);
 			if (is_listed(buf_str(&list), buf_str(&one)))
 				continue;
 			if (list.len > 0)

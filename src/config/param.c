@@ -26,20 +26,21 @@ const struct param *param_find(struct str name)
 
 const struct param *param_find_family(struct str name, struct str *ret_transport)
 {
-	const struct str prefix = STR("transport_");
+	const struct str prefix = STR("transport");
+	const struct param *best = NULL;
 
 	for (size_t i = 0; i < param_count; i++) {
 		const struct param *p = &param_table[i];
 
 		if (!(p->flags & PARAM_FAMILY))
 			continue;
-		struct str suffix = str_from(p->name, prefix.len - 1);
-		if (name.len > suffix.len && str_ends(name, suffix)) {
+		struct str suffix = str_from(p->name, prefix.len);
+		if (name.len > suffix.len && str_ends(name, suffix) && (!best || p->name.len > best->name.len)) {
 			*ret_transport = str_cut(name, 0, name.len - suffix.len);
-			return p;
+			best = p;
 		}
 	}
-	return NULL;
+	return best;
 }
 
 bool param_has_field(const struct param *p)

@@ -4,6 +4,7 @@
  * made of it: settings, services and what the machine said; views are compiled anew.
  *
  *	u32 "PRC1"; dir; hostname; addresses (count; v6 flag, prefix, 16 bytes each);
+ *	resolved names (count; name and address each);
  *	settings (count; name, value, file, line each);
  *	services (count; each: eight fields, flags, limit, file, line, arguments, settings)
  *
@@ -45,14 +46,23 @@ static void put_service(struct buf *to, const struct service *s, const struct en
 	put_entries(to, overrides);
 }
 
+static void put_address(struct buf *to, const struct machine_address *address)
+{
+	buf_add_u8(to, address->is_v6);
+	buf_add_u8(to, address->prefix);
+	buf_add_bytes(to, address->bytes, sizeof(address->bytes));
+}
+
 static void put_machine(struct buf *to, const struct machine *m)
 {
 	buf_add_lstr(to, m->hostname);
 	buf_add_u32(to, (uint32_t)m->address_count);
-	for (size_t i = 0; i < m->address_count; i++) {
-		buf_add_u8(to, m->addresses[i].is_v6);
-		buf_add_u8(to, m->addresses[i].prefix);
-		buf_add_bytes(to, m->addresses[i].bytes, sizeof(m->addresses[i].bytes));
+	for (size_t i = 0; i < m->address_count; i++)
+		put_address(to, &m->addresses[i]);
+	buf_add_u32(to, (uint32_t)m->name_count);
+	for (size_t i = 0; i < m->name_count; i++) {
+		buf_add_lstr(to, m->names[i].name);
+		put_address(to, &m->names[i].address);
 	}
 }
 
@@ -124,6 +134,17 @@ static void take_service(struct config *c, struct cursor *from, size_t at)
 	take_entries(c, from, &c->overrides[at]);
 }
 
+static struct machine_address take_address(struct cursor *from)
+{
+	struct machine_address address = {.is_v6 = cursor_u8(from) == 1};
+
+	address.prefix = cursor_u8(from);
+	struct str bytes = cursor_bytes(from, sizeof(address.bytes));
+	if (bytes.len == sizeof(address.bytes))
+		memcpy(address.bytes, bytes.ptr, bytes.len);
+	return address;
+}
+
 static void take_machine(struct config *c, struct cursor *from)
 {
 	struct machine *m = &c->machine;
@@ -131,14 +152,13 @@ static void take_machine(struct config *c, struct cursor *from)
 	m->hostname = cursor_lstr(from);
 	m->address_count = take_count(from, 18);
 	m->addresses = arena_alloc(&c->arena, (m->address_count + 1) * sizeof(*m->addresses));
-	for (size_t i = 0; i < m->address_count; i++) {
-		struct machine_address *address = &m->addresses[i];
-
-		address->is_v6 = cursor_u8(from) == 1;
-		address->prefix = cursor_u8(from);
-		struct str bytes = cursor_bytes(from, sizeof(address->bytes));
-		if (bytes.len == sizeof(address->bytes))
-			memcpy(address->bytes, bytes.ptr, bytes.len);
+	for (size_t i = 0; i < m->address_count; i++)
+		m->addresses[i] = take_address(from);
+	m->name_count = take_count(from, 22);
+	m->names = arena_alloc(&c->arena, (m->name_count + 1) * sizeof(*m->names));
+	for (size_t i = 0; i < m->name_count; i++) {
+		m->names[i].name = cursor_lstr(from);
+		m->names[i].address = take_address(from);
 	}
 }
 
@@ -167,6 +187,7 @@ int config_from_snapshot(struct str bytes, struct config **ret_config)
 		free(c);
 		return -EINVAL;
 	}
+	config_note_names(c);
 	config_compile(c);
 	*ret_config = c;
 	return 0;

@@ -122,9 +122,8 @@ static int store_text(void *field, const struct param *p, struct str text, struc
 	return err;
 }
 
-int typed_store(struct params *to, const struct param *p, struct str text, struct buf *why)
+static int typed_parse(const struct param *p, struct str text, void *field, struct buf *why)
 {
-	void *field = (char *)to + p->field_at;
 	bool value;
 
 	switch (p->kind) {
@@ -142,4 +141,21 @@ int typed_store(struct params *to, const struct param *p, struct str text, struc
 	default:
 		return store_text(field, p, text, why);
 	}
+}
+
+int typed_store(struct params *to, const struct param *p, struct str text, struct buf *why)
+{
+	return typed_parse(p, text, (char *)to + p->field_at, why);
+}
+
+int typed_check(const struct param *p, struct str text, struct buf *why)
+{
+	union {
+		bool flag;
+		int64_t number;
+		struct duration time;
+		struct str text;
+	} ignored;
+
+	return typed_parse(p, text, &ignored, why);
 }

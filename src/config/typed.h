@@ -14,6 +14,8 @@
  * fields become views of `text`.
  */
 [[nodiscard]] int typed_store(struct params *to, const struct param *p, struct str text, struct buf *why);
+/* The same without storing it: for members of a family, which have no field. */
+[[nodiscard]] int typed_check(const struct param *p, struct str text, struct buf *why);
 
 /* "yes" or "no" in any case. */
 [[nodiscard]] int typed_bool(struct str text, bool *ret_value);

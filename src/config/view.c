@@ -124,6 +124,13 @@ static struct str expanded(struct view_data *v, struct str name)
 	return value && expand_value(v, value) == 0 ? value->text : STR("");
 }
 
+/* Expanded before a default that it may refer to was known: to be expanded again. */
+static void forget(struct value *value)
+{
+	if (value->is_set && !expand_is_literal(value->raw))
+		value->is_ready = false;
+}
+
 /* The host's own name is completed with mydomain when it has no dot, as mail needs a qualified one. */
 static void compute_names(struct view_data *v)
 {
@@ -135,24 +142,29 @@ static void compute_names(struct view_data *v)
 	if (!str_has(host, '.'))
 		host = arena_printf(&c->arena, "%.*s.%.*s", STR_ARG(str_is_empty(host) ? STR("localhost") : host), STR_ARG(expanded(v, STR("mydomain"))));
 	compute(v, STR("myhostname"), host);
+	forget(find_value(v, STR("mydomain")));
 	struct str name = expanded(v, STR("myhostname"));
 	compute(v, STR("mydomain"), str_split(name, '.', &left, &right) ? right : STR("localdomain"));
 }
 
 static void compute_networks(struct view_data *v)
 {
-	struct str protocols = expanded(v, STR("inet_protocols")), word;
-	bool has_v4 = false, has_v6 = false;
+	struct config *c = v->config;
+	struct machine_wish wish = {.style = expanded(v, STR("mynetworks_style")), .interfaces = expanded(v, STR("inet_interfaces"))};
+	struct str protocols = expanded(v, STR("inet_protocols")), rest = wish.interfaces, word;
 
 	if (find_value(v, STR("mynetworks"))->is_set)
 		return;
-	while (str_next(&protocols, ", \t", &word)) {
+	while (str_next(&protocols, ", \t\r\n", &word)) {
 		bool is_all = str_eq_nocase(word, STR("all"));
 
-		has_v4 |= is_all || str_eq_nocase(word, STR("ipv4"));
-		has_v6 |= is_all || str_eq_nocase(word, STR("ipv6"));
+		wish.has_v4 |= is_all || str_eq_nocase(word, STR("ipv4"));
+		wish.has_v6 |= is_all || str_eq_nocase(word, STR("ipv6"));
 	}
-	compute(v, STR("mynetworks"), machine_networks(&v->config->machine, expanded(v, STR("mynetworks_style")), has_v4, has_v6, &v->config->arena));
+	while (c->may_ask_system && str_next(&rest, ", \t\r\n", &word))
+		if (!str_eq_nocase(word, STR("all")) && !str_eq_nocase(word, STR("loopback-only")))
+			machine_resolve(&c->machine, word, &c->arena);
+	compute(v, STR("mynetworks"), machine_networks(&c->machine, &wish, &c->arena));
 }
 
 static void compute_defaults(struct view_data *v)
