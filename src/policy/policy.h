@@ -110,6 +110,8 @@ typedef void policy_record_fn(void *arg, const struct policy_step *step);
  */
 [[nodiscard]] int policy_new(const struct view *v, struct router *r, struct policy **ret_policy, struct buf *why);
 void policy_free(struct policy *p);
+/* "smtpd_client_restrictions" ... */
+const char *policy_list_parameter(enum policy_list list);
 /* What the operator should know although it works: rules behind `permit` and the like. NULL past the end. */
 const char *policy_warning(const struct policy *p, size_t at);
 bool policy_has_changed(const struct policy *p);
