@@ -265,7 +265,7 @@ struct instant slots_fill(struct master *m)
 {
 	struct instant next = INSTANT_NEVER;
 
-	for (size_t n = 0; n < m->slot_count && !m->is_stopping; n++) {
+	for (size_t n = 0; n < m->slot_count && m->is_serving && !m->is_stopping; n++) {
 		struct slot *slot = &m->slots[n];
 		struct buf why = BUF_INIT(4096);
 

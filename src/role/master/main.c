@@ -13,7 +13,10 @@ static char *own_folder(const char *program)
 	struct str path = str_of(program);
 	size_t slash = str_find_last(path, '/');
 
-	return str_cstr(slash < path.len ? str_cut(path, 0, slash) : STR("."));
+	char *folder = str_cstr(slash < path.len ? str_cut(path, 0, slash) : STR("."));
+	char *whole = realpath(folder, NULL);
+
+	return whole ? whole : folder;
 }
 
 int main(int argc, char **argv)

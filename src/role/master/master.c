@@ -236,6 +236,11 @@ static int set_up(struct master *m, struct buf *why)
 	return err;
 }
 
+static void flush_log(void *arg)
+{
+	log_flush();
+}
+
 int master_run(struct master *m)
 {
 	struct buf why = BUF_INIT(8192);
@@ -253,6 +258,7 @@ int master_run(struct master *m)
 	}
 	loop_init();
 	channel_loop_init();
+	loop_add_hook(flush_log, NULL);
 	slots_make(m);
 	fiber_start("signals", read_signals, m);
 	fiber_start("supervise", supervise, m);

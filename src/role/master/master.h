@@ -140,7 +140,7 @@ void instances_kill(struct master *m, int signal);
 void instances_send_log(struct master *m);
 /* The configuration in force, once more, to a role that takes it in place. */
 void instance_send_config(struct instance *i, uint32_t generation, int snapshot_fd);
-/* Starts what is missing and due; returns when the next one is due. */
+/* Once master serves: starts what is missing and due; returns when the next one is due. */
 struct instant slots_fill(struct master *m);
 /* Frees what has ended and been heard out. */
 void instances_forget(struct master *m);

@@ -186,14 +186,11 @@ void config_problems_log(const struct config *c)
 {
 	for (size_t i = 0; i < config_problem_count(c); i++) {
 		const struct config_problem *p = config_problem(c, i);
-		struct buf line = BUF_INIT(8192);
 
-		config_problem_format(&line, p);
 		if (p->is_error)
-			log_error("%s", buf_cstr(&line));
+			log_error("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
 		else
-			log_warn("%s", buf_cstr(&line));
-		buf_done(&line);
+			log_warn("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
 	}
 }
 

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * postfix: starts, stops and asks after the mail system. A verb is a row of the table
+ * below; what each prints and how it exits follows Postfix, whose scripts people have.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cmd/command_log.h"
+#include "cmd/commands.h"
+#include "config/config.h"
+
+enum { STOP_WAIT_S = 45 };
+
+struct instance {
+	struct str dir;
+	struct config *config;
+	const struct view *view;
+};
+
+/* --- the running master --------------------------------------------------------------- */
+
+/* The number in the pid file while a master holds the lock on it; 0 when none does. */
+static pid_t running_master(const struct instance *in)
+{
+	struct buf path = BUF_INIT(4096);
+	char text[32] = "";
+	int fd;
+	pid_t pid = 0;
+
+	buf_addf(&path, "%.*s/pid/master.pid", STR_ARG(view_get(in->view, STR("queue_directory"))));
+	fd = open(buf_cstr(&path), O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK && read(fd, text, sizeof(text) - 1) > 0)
+		pid = (pid_t)strtol(text, NULL, 10);
+	if (fd >= 0)
+		close(fd);
+	buf_done(&path);
+	return pid;
+}
+
+static int not_running(void)
+{
+	log_fatal("the Postfix mail system is not running");
+	return 1;
+}
+
+/* Sends the signal to the running master. Returns an exit status. */
+static int signal_master(const struct instance *in, int number, const char *text)
+{
+	pid_t pid = running_master(in);
+
+	if (!pid)
+		return not_running();
+	log_info("%s", text);
+	if (kill(pid, number)) {
+		log_fatal("signal master, process %d: %s", (int)pid, strerror(errno));
+		return 1;
+	}
+	return 0;
+}
+
+/* --- configuration ---------------------------------------------------------------------- */
+
+static int count_problems(const struct config *c)
+{
+	int errors = 0;
+
+	for (size_t i = 0; i < config_problem_count(c); i++) {
+		const struct config_problem *p = config_problem(c, i);
+
+		if (p->is_error)
+			log_error("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
+		else
+			log_warn("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
+		errors += p->is_error;
+	}
+	return errors;
+}
+
+static int refuse_errors(const struct instance *in, const char *consequence)
+{
+	int errors = count_problems(in->config);
+
+	if (!errors)
+		return 0;
+	log_fatal("the configuration in %.*s has %d error%s; %s", STR_ARG(in->dir), errors, errors == 1 ? "" : "s", consequence);
+	return 1;
+}
+
+/* --- start -------------------------------------------------------------------------------- */
+
+static bool find_beside(struct buf *to, struct str folder, const char *way)
+{
+	buf_reset(to);
+	buf_addf(to, "%.*s/%s/master", STR_ARG(folder), way);
+	return !access(buf_cstr(to), X_OK);
+}
+
+/* In the tree of a build and in an installed one; $POSTRIDER_LIBEXEC goes first. */
+static int find_master(struct buf *to)
+{
+	static char self[4096];
+	const char *env = getenv("POSTRIDER_LIBEXEC");
+	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	struct str folder = str_n(self, size > 0 ? (size_t)size : 0);
+
+	folder = str_cut(folder, 0, str_find_last(folder, '/'));
+	if ((env && find_beside(to, str_of(env), ".")) || find_beside(to, folder, "../libexec/postrider") ||
+		find_beside(to, folder, "../../libexec/postrider") || find_beside(to, folder, "../lib/postrider"))
+		return 0;
+	log_fatal("the master program is not beside this one; set POSTRIDER_LIBEXEC to the folder that holds it");
+	return -ENOENT;
+}
+
+/* True when master said that it serves. */
+static bool wait_ready(int fd)
+{
+	char text[16];
+	ssize_t size;
+
+	do
+		size = read(fd, text, sizeof(text));
+	while (size < 0 && errno == EINTR);
+	return size > 0;
+}
+
+static void run_master(const struct instance *in, char *master, int notify_fd)
+{
+	char number[16];
+	char *dir = str_cstr(in->dir);
+
+	snprintf(number, sizeof(number), "%d", notify_fd);
+	setsid();
+	execl(master, master, "-c", dir, "-n", number, (char *)NULL);
+	log_fatal("%s: %s", master, strerror(errno));
+	_exit(1);
+}
+
+static int start_and_wait(const struct instance *in, char *master)
+{
+	int fds[2], status;
+	bool is_ready;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC)) {
+		log_fatal("pipe: %s", strerror(errno));
+		return 1;
+	}
+	log_info("starting the Postfix mail system");
+	pid = fork();
+	if (pid < 0) {
+		log_fatal("fork: %s", strerror(errno));
+		return 1;
+	}
+	if (pid == 0) {
+		fcntl(fds[1], F_SETFD, 0);
+		run_master(in, master, fds[1]);
+	}
+	close(fds[1]);
+	is_ready = wait_ready(fds[0]);
+	close(fds[0]);
+	if (is_ready)
+		return 0;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	log_fatal("the mail system did not start");
+	return 1;
+}
+
+static int check_not_running(const struct instance *in)
+{
+	if (!running_master(in))
+		return 0;
+	log_fatal("the Postfix mail system is already running");
+	return 1;
+}
+
+static int run_start(struct instance *in)
+{
+	struct buf master = BUF_INIT(4096);
+	int status = 1;
+
+	if (!refuse_errors(in, "nothing was started") && !check_not_running(in) && !find_master(&master))
+		status = start_and_wait(in, master.ptr);
+	buf_done(&master);
+	return status;
+}
+
+static int run_start_fg(struct instance *in)
+{
+	struct buf master = BUF_INIT(4096);
+	char *dir = str_cstr(in->dir);
+
+	if (refuse_errors(in, "nothing was started") || check_not_running(in) || find_master(&master))
+		return 1;
+	log_flush();
+	execl(master.ptr, master.ptr, "-f", "-c", dir, (char *)NULL);
+	log_fatal("%s: %s", master.ptr, strerror(errno));
+	return 1;
+}
+
+/* --- the other verbs ------------------------------------------------------------------------ */
+
+static int wait_stopped(const struct instance *in)
+{
+	struct instant deadline = clock_deadline(duration_s(STOP_WAIT_S));
+
+	while (running_master(in)) {
+		struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+
+		if (!instant_is_before(clock_now(), deadline)) {
+			log_fatal("the mail system still runs after %d s; `postfix abort` ends it at once", STOP_WAIT_S);
+			return 1;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static int run_stop(struct instance *in)
+{
+	int status = signal_master(in, SIGTERM, "stopping the Postfix mail system");
+
+	return status ? status : wait_stopped(in);
+}
+
+static int run_abort(struct instance *in)
+{
+	int status = signal_master(in, SIGINT, "aborting the Postfix mail system");
+
+	return status ? status : wait_stopped(in);
+}
+
+static int run_reload(struct instance *in)
+{
+	if (!running_master(in))
+		return not_running();
+	if (refuse_errors(in, "the running server keeps the one it has"))
+		return 1;
+	return signal_master(in, SIGHUP, "refreshing the Postfix mail system");
+}
+
+static int run_status(struct instance *in)
+{
+	pid_t pid = running_master(in);
+
+	if (!pid) {
+		log_info("the Postfix mail system is not running");
+		return 1;
+	}
+	log_info("the Postfix mail system is running: PID: %d", (int)pid);
+	return 0;
+}
+
+static int run_check(struct instance *in)
+{
+	return count_problems(in->config) > 0;
+}
+
+static int run_flush(struct instance *in)
+{
+	char *dir = str_cstr(in->dir);
+
+	if (!running_master(in))
+		return not_running();
+	execl("/proc/self/exe", "postqueue", "-c", dir, "-f", (char *)NULL);
+	log_fatal("postqueue: %s", strerror(errno));
+	return 1;
+}
+
+static int compress_log(const struct instance *in, char *path)
+{
+	char *program = str_cstr(view_get(in->view, STR("maillog_file_compressor")));
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0) {
+		execlp(program, program, path, (char *)NULL);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid < 0 || status)
+		log_warn("%s %s failed; the rotated log stays as it is", program, path);
+	free(program);
+	return pid < 0 || status;
+}
+
+static void add_rotated_name(const struct instance *in, struct buf *to, struct str path)
+{
+	char *suffix = str_cstr(view_get(in->view, STR("maillog_file_rotate_suffix")));
+	char stamp[128] = "";
+	time_t now = time(NULL);
+	struct tm tm;
+
+	localtime_r(&now, &tm);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is the operator's own */
+	(void)strftime(stamp, sizeof(stamp), suffix, &tm);
+#pragma GCC diagnostic pop
+	buf_addf(to, "%.*s.%s", STR_ARG(path), stamp);
+	free(suffix);
+}
+
+static int run_logrotate(struct instance *in)
+{
+	struct str file = view_get(in->view, STR("maillog_file"));
+	struct buf to = BUF_INIT(4096);
+	char *path = str_cstr(file);
+	pid_t pid = running_master(in);
+	int status = 1;
+
+	add_rotated_name(in, &to, file);
+	if (!file.len || str_starts(file, STR("/dev/")))
+		log_fatal("'postfix logrotate' needs a maillog_file that is a file; it is \"%s\"", path);
+	else if (rename(path, buf_cstr(&to)))
+		log_fatal("rename %s to %s: %s", path, buf_cstr(&to), strerror(errno));
+	else if (pid && kill(pid, SIGUSR1))
+		log_fatal("signal master, process %d: %s", (int)pid, strerror(errno));
+	else
+		status = compress_log(in, to.ptr);
+	buf_done(&to);
+	free(path);
+	return status;
+}
+
+static int run_nothing(struct instance *in)
+{
+	log_info("nothing to do: `postfix start` gives folders their owners and modes, and any configuration is used as it is");
+	return 0;
+}
+
+/* --- the command ------------------------------------------------------------------------------ */
+
+static const struct verb {
+	const char *name;
+	int (*run)(struct instance *in);
+	const char *brief;
+} verbs[] = {
+	{"start", run_start, "start the mail system; returns when it serves"},
+	{"start-fg", run_start_fg, "the same in the foreground, as containers want it"},
+	{"stop", run_stop, "finish what is under way, then end"},
+	{"abort", run_abort, "end at once"},
+	{"reload", run_reload, "use the changed configuration; sessions go on"},
+	{"check", run_check, "show every problem of the configuration"},
+	{"status", run_status, "exit status 0 if it runs"},
+	{"flush", run_flush, "try to deliver all deferred mail now"},
+	{"logrotate", run_logrotate, "start a new maillog_file and compress the old one"},
+	{"drain", run_stop, "the same as stop"},
+	{"quick-start", run_start, NULL},
+	{"quick-stop", run_stop, NULL},
+	{"set-permissions", run_nothing, NULL},
+	{"upgrade-configuration", run_nothing, NULL},
+};
+
+static int help(FILE *to)
+{
+	fprintf(to, "usage: postfix [-c config_dir] [-Dv] command\n\n");
+	for (size_t i = 0; i < COUNT_OF(verbs); i++)
+		if (verbs[i].brief)
+			fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].brief);
+	return to == stderr;
+}
+
+static int run_verb(struct str dir, const char *name)
+{
+	for (size_t i = 0; i < COUNT_OF(verbs); i++) {
+		struct instance in = {.dir = dir};
+		int status;
+
+		if (strcmp(verbs[i].name, name))
+			continue;
+		in.config = config_load(dir, NULL, 0);
+		in.view = config_main_view(in.config);
+		command_log_open(in.view);
+		status = verbs[i].run(&in);
+		log_flush();
+		config_free(in.config);
+		return status;
+	}
+	log_error("unknown command: '%s'. Usage: postfix start (or stop, reload, abort, flush, check, status, ...)", name);
+	return 1;
+}
+
+int cmd_postfix(int argc, char **argv)
+{
+	const char *dir = NULL;
+	int option;
+
+	if (argc > 1 && !strcmp(argv[1], "--help"))
+		return help(stdout);
+	while ((option = getopt(argc, argv, "c:Dv")) != -1) {
+		if (option == 'c')
+			dir = optarg;
+		else if (option == '?')
+			return help(stderr);
+	}
+	if (optind >= argc)
+		return help(stderr);
+	log_set_tag(STR("postfix/postfix-script"));
+	return run_verb(command_config_dir(dir), argv[optind]);
+}
