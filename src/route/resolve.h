@@ -12,8 +12,9 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-struct view;
+struct maps;
 struct router;
+struct view;
 
 enum address_class { CLASS_DEFAULT, CLASS_LOCAL, CLASS_VIRTUAL_ALIAS, CLASS_VIRTUAL_MAILBOX, CLASS_RELAY };
 
@@ -23,9 +24,15 @@ struct route {
 	struct str nexthop;
 	struct str recipient; /* the address to deliver to, internal form */
 	bool is_routed;       /* the local part still holds @, ! or % */
-	bool is_error;        /* not deliverable: `nexthop` has dsn and text */
+	/*
+	 * Nobody is delivered there: bad syntax, a relocated user, transport "error"; `nexthop` has dsn and text.
+	 * Not set for CLASS_VIRTUAL_ALIAS, whose transport is "error" as well: before virtual aliases are
+	 * expanded that says nothing of the recipient.
+	 */
+	bool is_error;
 };
 
+/* Opens all tables of the view. On success `why` holds warnings, one a line. */
 [[nodiscard]] int router_new(const struct view *v, struct router **ret_router, struct buf *why);
 void router_free(struct router *r);
 bool router_has_changed(const struct router *r);
@@ -49,6 +56,28 @@ bool route_is_authorized(const struct route *route);
 /* Virtual aliases: every address that `address` becomes, recursively. -EAGAIN, -E2BIG beyond the limits. */
 [[nodiscard]] int router_expand_virtual(struct router *r, struct str address, struct arena *a, struct str **ret_addresses,
                                         size_t *ret_count, struct buf *why);
-/* canonical_maps and friends; `is_sender`/`is_header` choose the tables and classes. Returns the result or `address`. */
+/*
+ * The canonical maps of the address's class and side, then masquerading. `*ret_address` is the
+ * result in standard form, or `address` itself. -EAGAIN when a table failed.
+ */
 [[nodiscard]] int router_canonical(struct router *r, struct str address, bool is_sender, bool is_header, struct arena *a,
                                    struct str *ret_address, struct buf *why);
+/* sender_bcc_maps or recipient_bcc_maps: one address; -ENOENT when there is none. */
+[[nodiscard]] int router_bcc(struct router *r, struct str address, bool is_sender, struct arena *a, struct str *ret_address,
+                             struct buf *why);
+
+/*
+ * user+ext@domain, user@domain, user+ext and user where the domain is ours, @domain: the search of all
+ * tables that map addresses (canonical, generic, relocated ...). -ENOENT, or a table's failure.
+ * `*ret_extension`, if not NULL, is the "+ext" that the found key did not have.
+ */
+[[nodiscard]] int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a, struct str *ret_value,
+                                      struct str *ret_extension, struct buf *why);
+/* The same, giving one address in standard form, extension propagated if `propagates`: for smtp_generic_maps. */
+[[nodiscard]] int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a,
+                                     struct str *ret_address, struct buf *why);
+
+/* Cuts "user+ext" at the first of `delimiters`; false when there is no extension to cut off. */
+bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user, struct str *ret_extension);
+/* Takes the next address of "a@b, <c@d> (text) e" off the front, in internal form. */
+bool route_next_address(struct str *rest, struct arena *a, struct str *ret_address);

@@ -14,14 +14,14 @@
 enum { DEPTH_MAX = 130 };
 
 struct member {
-	struct ip first;
-	struct ip last;
+	struct ip_key first;
+	struct ip_key last;
 	int value;
 };
 
 /* From `from` on the answer is `value`, until the next point. */
 struct point {
-	struct ip from;
+	struct ip_key from;
 	int value;
 };
 
@@ -32,7 +32,7 @@ struct ip_set {
 	size_t point_count;
 };
 
-bool ip_parse(struct str text, struct ip *ret_ip)
+bool ip_key_parse(struct str text, struct ip_key *ret_ip)
 {
 	char name[INET6_ADDRSTRLEN + 1];
 	unsigned char bytes[16];
@@ -45,7 +45,7 @@ bool ip_parse(struct str text, struct ip *ret_ip)
 	if (!str_has(text, ':')) {
 		if (inet_pton(AF_INET, name, bytes) != 1)
 			return false;
-		*ret_ip = (struct ip){.low = (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3]};
+		*ret_ip = (struct ip_key){.low = (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3]};
 		return true;
 	}
 	if (inet_pton(AF_INET6, name, bytes) != 1)
@@ -53,13 +53,13 @@ bool ip_parse(struct str text, struct ip *ret_ip)
 	for (size_t i = 0; i < 16; i++)
 		half[i / 8] = half[i / 8] << 8 | bytes[i];
 	if (half[0] == 0 && half[1] >> 32 == 0xffff)
-		*ret_ip = (struct ip){.low = half[1] & 0xffffffffu};
+		*ret_ip = (struct ip_key){.low = half[1] & 0xffffffffu};
 	else
-		*ret_ip = (struct ip){half[0], half[1], true};
+		*ret_ip = (struct ip_key){half[0], half[1], true};
 	return true;
 }
 
-static int ip_cmp(const struct ip *a, const struct ip *b)
+static int ip_key_cmp(const struct ip_key *a, const struct ip_key *b)
 {
 	if (a->is_v6 != b->is_v6)
 		return a->is_v6 ? 1 : -1;
@@ -69,9 +69,9 @@ static int ip_cmp(const struct ip *a, const struct ip *b)
 }
 
 /* The host bits of a prefix, as ones. */
-static struct ip host_bits(const struct ip_net *n)
+static struct ip_key host_bits(const struct ip_net *n)
 {
-	struct ip mask = {.is_v6 = n->first.is_v6};
+	struct ip_key mask = {.is_v6 = n->first.is_v6};
 
 	if (!mask.is_v6) {
 		mask.low = n->prefix >= 32 ? 0 : 0xffffffffu >> n->prefix;
@@ -82,16 +82,16 @@ static struct ip host_bits(const struct ip_net *n)
 	return mask;
 }
 
-static struct ip last_of(const struct ip_net *n)
+static struct ip_key last_of(const struct ip_net *n)
 {
-	struct ip bits = host_bits(n);
+	struct ip_key bits = host_bits(n);
 
-	return (struct ip){n->first.high | bits.high, n->first.low | bits.low, n->first.is_v6};
+	return (struct ip_key){n->first.high | bits.high, n->first.low | bits.low, n->first.is_v6};
 }
 
 static void say_host_bits(struct str text, const struct ip_net *n, struct buf *why)
 {
-	struct ip bits = host_bits(n);
+	struct ip_key bits = host_bits(n);
 	uint64_t high = n->first.high & ~bits.high, low = n->first.low & ~bits.low;
 	unsigned char bytes[16];
 	char name[INET6_ADDRSTRLEN];
@@ -136,10 +136,10 @@ int ip_net_parse(struct str text, struct ip_net *ret_net, struct buf *why)
 	struct str address, prefix;
 	unsigned long long number;
 	struct ip_net n;
-	struct ip bits;
+	struct ip_key bits;
 	unsigned most;
 
-	if (!split_net(text, &address, &prefix) || !ip_parse(address, &n.first)) {
+	if (!split_net(text, &address, &prefix) || !ip_key_parse(address, &n.first)) {
 		buf_addf(why, "bad address pattern: \"%.*s\"", STR_ARG(text));
 		return -EINVAL;
 	}
@@ -163,11 +163,11 @@ int ip_net_parse(struct str text, struct ip_net *ret_net, struct buf *why)
 	return 0;
 }
 
-bool ip_net_has(const struct ip_net *n, const struct ip *ip)
+bool ip_net_has(const struct ip_net *n, const struct ip_key *ip)
 {
-	struct ip last = last_of(n);
+	struct ip_key last = last_of(n);
 
-	return n->first.is_v6 == ip->is_v6 && ip_cmp(&n->first, ip) <= 0 && ip_cmp(ip, &last) <= 0;
+	return n->first.is_v6 == ip->is_v6 && ip_key_cmp(&n->first, ip) <= 0 && ip_key_cmp(ip, &last) <= 0;
 }
 
 struct ip_set *ip_set_new(void)
@@ -196,22 +196,22 @@ void ip_set_add(struct ip_set *s, const struct ip_net *n, int value)
 static int compare_members(const void *left, const void *right)
 {
 	const struct member *a = left, *b = right;
-	int order = ip_cmp(&a->first, &b->first);
+	int order = ip_key_cmp(&a->first, &b->first);
 
 	if (order == 0)
-		order = ip_cmp(&b->last, &a->last);
+		order = ip_key_cmp(&b->last, &a->last);
 	return order ? order : (a->value > b->value) - (a->value < b->value);
 }
 
-static void add_point(struct ip_set *s, struct ip from, int value)
+static void add_point(struct ip_set *s, struct ip_key from, int value)
 {
-	if (s->point_count > 0 && ip_cmp(&s->points[s->point_count - 1].from, &from) == 0)
+	if (s->point_count > 0 && ip_key_cmp(&s->points[s->point_count - 1].from, &from) == 0)
 		s->point_count--;
 	s->points[s->point_count++] = (struct point){from, value};
 }
 
 /* The address behind `ip`; false at the end of the family. */
-static bool ip_next(struct ip *ip)
+static bool ip_next(struct ip_key *ip)
 {
 	uint64_t most = ip->is_v6 ? ~(uint64_t)0 : 0xffffffffu;
 
@@ -229,12 +229,12 @@ static bool ip_next(struct ip *ip)
 /* Ends the topmost open network: behind it the one below answers. */
 static void close_top(struct ip_set *s, const struct member *stack, size_t *depth)
 {
-	struct ip behind = stack[--*depth].last;
+	struct ip_key behind = stack[--*depth].last;
 
 	if (ip_next(&behind))
 		add_point(s, behind, *depth > 0 ? stack[*depth - 1].value : -1);
 	else if (!behind.is_v6)
-		add_point(s, (struct ip){.is_v6 = true}, -1);
+		add_point(s, (struct ip_key){.is_v6 = true}, -1);
 }
 
 void ip_set_build(struct ip_set *s)
@@ -250,10 +250,10 @@ void ip_set_build(struct ip_set *s)
 	for (size_t i = 0; i < s->member_count; i++) {
 		struct member *m = &s->members[i];
 
-		while (depth > 0 && ip_cmp(&stack[depth - 1].last, &m->first) < 0)
+		while (depth > 0 && ip_key_cmp(&stack[depth - 1].last, &m->first) < 0)
 			close_top(s, stack, &depth);
 		/* The same network again: sorted behind the smaller value, it never wins. */
-		if (depth > 0 && ip_cmp(&stack[depth - 1].first, &m->first) == 0 && ip_cmp(&stack[depth - 1].last, &m->last) == 0)
+		if (depth > 0 && ip_key_cmp(&stack[depth - 1].first, &m->first) == 0 && ip_key_cmp(&stack[depth - 1].last, &m->last) == 0)
 			continue;
 		if (depth > 0 && stack[depth - 1].value < m->value)
 			m->value = stack[depth - 1].value;
@@ -268,14 +268,14 @@ void ip_set_build(struct ip_set *s)
 	s->member_count = s->member_size = 0;
 }
 
-int ip_set_find(const struct ip_set *s, const struct ip *ip)
+int ip_set_find(const struct ip_set *s, const struct ip_key *ip)
 {
 	size_t low = 0, high = s->point_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (ip_cmp(&s->points[middle].from, ip) <= 0)
+		if (ip_key_cmp(&s->points[middle].from, ip) <= 0)
 			low = middle + 1;
 		else
 			high = middle;

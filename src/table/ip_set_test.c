@@ -9,9 +9,9 @@
 
 static int ask(const struct ip_set *s, const char *text)
 {
-	struct ip ip;
+	struct ip_key ip;
 
-	CHECK_CASE(ip_parse(str_of(text), &ip), text);
+	CHECK_CASE(ip_key_parse(str_of(text), &ip), text);
 	return ip_set_find(s, &ip);
 }
 
@@ -62,7 +62,7 @@ TEST(sets_agree_with_asking_every_network)
 	}
 	ip_set_build(s);
 	for (unsigned at = 0; at < 1 << 14; at++) {
-		struct ip ip = {.low = 0x0a000000u - 16 + at};
+		struct ip_key ip = {.low = 0x0a000000u - 16 + at};
 		int want = -1;
 
 		for (size_t i = COUNT_OF(nets); i-- > 0;)

@@ -60,7 +60,7 @@ static struct block *literal_block(struct match_list *l, bool is_negated)
 static int add_table_item(struct opening *o, struct str spec, bool is_negated)
 {
 	struct table *t;
-	int err = table_open(spec, TABLE_FOLD, o->view, &t, o->why);
+	int err = table_open(spec, TABLE_FOLD | (o->list->flags & TABLE_SURROGATE), o->view, &t, o->why);
 
 	if (!err)
 		add_block(o->list, is_negated)->table = t;
@@ -116,7 +116,7 @@ static int add_literal(struct opening *o, struct str item, bool is_negated)
 
 static int add_item(struct opening *o, struct str item, bool is_negated)
 {
-	struct ip ip;
+	struct ip_key ip;
 	struct str address, prefix;
 
 	while (item.len > 0 && item.ptr[0] == '!') {
@@ -134,7 +134,7 @@ static int add_item(struct opening *o, struct str item, bool is_negated)
 	/* IPv6 without the brackets it should have; a table type is never a number. */
 	if (!str_split(item, '/', &address, &prefix))
 		address = item;
-	if (o->list->kind == MATCH_ADDRESS && ip_parse(address, &ip))
+	if (o->list->kind == MATCH_ADDRESS && ip_key_parse(address, &ip))
 		return add_literal(o, item, is_negated);
 	return add_table_item(o, item, is_negated);
 }
@@ -226,8 +226,8 @@ static bool ask_names(const struct match_list *l, const struct block *b, struct 
 
 int match_list_check(struct match_list *l, struct str name, struct buf *why)
 {
-	struct ip ip;
-	bool is_ip = l->kind == MATCH_ADDRESS && ip_parse(name, &ip);
+	struct ip_key ip;
+	bool is_ip = l->kind == MATCH_ADDRESS && ip_key_parse(name, &ip);
 
 	if (name.len == 0 || name.len > sizeof(l->name) || l->count == 0)
 		return 0;

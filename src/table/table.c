@@ -11,11 +11,12 @@
 static const struct table_type *const table_types[] = {
 	&table_lmdb, &table_hash, &table_btree, &table_texthash, &table_inline, &table_static, &table_environ, &table_fail, &table_unix,
 	&table_cidr, &table_regexp, &table_pcre, &table_proxy, &table_debug, &table_pipemap, &table_unionmap, &table_randmap,
+	&table_nis,
 };
 
 /* Types that Postfix has and we know by name, so that the message can say more than "unknown". */
 static const char *const later_types[] = {
-	"mysql", "pgsql", "sqlite", "ldap", "mongodb", "memcache", "socketmap", "tcp", "nis", "nisplus", "netinfo",
+	"mysql", "pgsql", "sqlite", "ldap", "mongodb", "memcache", "socketmap", "tcp", "nisplus", "netinfo",
 	"cdb", "dbm", "sdbm", "internal",
 };
 
@@ -40,7 +41,7 @@ static int refuse_type(struct str type, struct str spec, struct buf *why)
 	return -ENOTSUP;
 }
 
-int table_open(struct str spec, unsigned flags, const struct view *view, struct table **ret_table, struct buf *why)
+static int open_spec(struct str spec, unsigned flags, const struct view *view, struct table **ret_table, struct buf *why)
 {
 	const struct table_type *type;
 	struct str type_name, name;
@@ -63,6 +64,19 @@ int table_open(struct str spec, unsigned flags, const struct view *view, struct 
 	if (t->child_count == 0)
 		t->is_fixed_key = type->is_fixed_key;
 	*ret_table = t;
+	return 0;
+}
+
+int table_open(struct str spec, unsigned flags, const struct view *view, struct table **ret_table, struct buf *why)
+{
+	size_t before = why->len;
+	int err = open_spec(spec, flags, view, ret_table, why);
+
+	if (!err || err == -EINVAL || !(flags & TABLE_SURROGATE))
+		return err;
+	*ret_table = table_surrogate_new(str_from(buf_str(why), before));
+	(*ret_table)->spec = str_cstr(spec);
+	(*ret_table)->flags = flags;
 	return 0;
 }
 

@@ -21,6 +21,11 @@ enum table_flag {
 	TABLE_FOLD = 1,       /* lower-case the key (fixed-key types); nearly everyone wants this */
 	TABLE_NO_REGSUB = 2,  /* refuse $1 in regexp and pcre: alias_maps, transport_maps, virtual_*_maps ... */
 	TABLE_PARANOID = 4,   /* refuse types that a stranger may influence (tcp) */
+	/*
+	 * A table that cannot be opened (missing, unsupported) is no error but a warning, and each lookup in it a
+	 * temporary failure: so a server starts, and only what needs the table waits. Bad syntax stays an error.
+	 */
+	TABLE_SURROGATE = 8,
 };
 
 /*
@@ -72,7 +77,8 @@ enum match_kind {
 	MATCH_ADDRESS,     /* IP addresses and address/prefix */
 	MATCH_USER,
 };
-enum { MATCH_PARENTS = 1 }; /* parent_domain_matches_subdomains names this list */
+/* TABLE_SURROGATE may be added. */
+enum { MATCH_PARENTS = 256 }; /* parent_domain_matches_subdomains names this list */
 [[nodiscard]] int match_list_open(struct str text, enum match_kind kind, unsigned flags, const struct view *view,
                                   struct match_list **ret_list, struct buf *why);
 void match_list_close(struct match_list *l);

@@ -78,7 +78,7 @@ static int cidr_open(const struct table_type *type, struct str name, unsigned fl
 static int cidr_match(void *arg, const struct rule *r)
 {
 	const struct ip_net *net = r->pattern;
-	const struct ip *ip = arg;
+	const struct ip_key *ip = arg;
 
 	return net->first.is_v6 == ip->is_v6 && ip_net_has(net, ip) != r->is_negated;
 }
@@ -88,9 +88,9 @@ static int cidr_find(struct table *t, struct str key, struct arena *a, struct st
 	struct cidr_table *ct = (struct cidr_table *)t;
 	const struct rule *r;
 	size_t at = 0;
-	struct ip ip;
+	struct ip_key ip;
 
-	if (!ip_parse(key, &ip))
+	if (!ip_key_parse(key, &ip))
 		return -ENOENT;
 	if (ct->set) {
 		int index = ip_set_find(ct->set, &ip);

@@ -46,12 +46,15 @@ struct table {
 
 extern const struct table_type table_lmdb, table_hash, table_btree, table_texthash, table_inline, table_static, table_environ,
 	table_fail, table_unix, table_cidr, table_regexp, table_pcre, table_proxy, table_debug, table_pipemap, table_unionmap,
-	table_randmap;
+	table_randmap, table_nis;
 
 /* Remembers the identity of an open file. */
 void file_stamp_set(struct file_stamp *s, struct str path, int fd);
 bool file_stamp_has_changed(const struct file_stamp *s);
 void file_stamp_done(struct file_stamp *s);
+
+/* Takes the place of a table that cannot be opened; the caller sets spec and flags. */
+[[nodiscard]] struct table *table_surrogate_new(struct str reason);
 
 /* The inside of "{...}" without blanks around it; false if the braces are missing. */
 bool table_unbrace(struct str text, struct str *ret_inside);

@@ -270,6 +270,24 @@ TEST(a_file_that_is_no_data_base_is_refused)
 	}
 }
 
+TEST(a_surrogate_fails_at_lookups_only)
+{
+	struct buf why = BUF_INIT(1024);
+	struct arena a = ARENA_INIT;
+	struct table *t;
+	struct str value;
+
+	CHECK_INT(table_open(STR("hash:/nonexistent/virtual"), TABLE_SURROGATE, NULL, &t, &why), 0);
+	CHECK(str_ends(buf_str(&why), STR("run: postmap hash:/nonexistent/virtual")));
+	buf_reset(&why);
+	CHECK_INT(table_find(t, STR("x"), &a, &value, &why), -EAGAIN);
+	CHECK(str_ends(buf_str(&why), STR("run: postmap hash:/nonexistent/virtual")));
+	table_close(t);
+	CHECK_INT(table_open(STR("inline:x"), TABLE_SURROGATE, NULL, &t, &why), -EINVAL);
+	arena_done(&a);
+	buf_done(&why);
+}
+
 TEST(lists_of_tables_stop_at_the_first_hit_or_error)
 {
 	struct buf why = BUF_INIT(1024);
