@@ -17,6 +17,7 @@
 #include "cmd/command_log.h"
 #include "cmd/commands.h"
 #include "config/config.h"
+#include "process/problems.h"
 
 enum { STOP_WAIT_S = 45 };
 
@@ -69,25 +70,9 @@ static int signal_master(const struct instance *in, int number, const char *text
 
 /* --- configuration ---------------------------------------------------------------------- */
 
-static int count_problems(const struct config *c)
-{
-	int errors = 0;
-
-	for (size_t i = 0; i < config_problem_count(c); i++) {
-		const struct config_problem *p = config_problem(c, i);
-
-		if (p->is_error)
-			log_error("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
-		else
-			log_warn("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
-		errors += p->is_error;
-	}
-	return errors;
-}
-
 static int refuse_errors(const struct instance *in, const char *consequence)
 {
-	int errors = count_problems(in->config);
+	int errors = problems_log(in->config);
 
 	if (!errors)
 		return 0;
@@ -262,7 +247,7 @@ static int run_status(struct instance *in)
 
 static int run_check(struct instance *in)
 {
-	return count_problems(in->config) > 0;
+	return problems_log(in->config) > 0;
 }
 
 static int run_flush(struct instance *in)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "process/problems.h"
 
 enum { STOP_BOUND_S = 30 };
 
@@ -208,8 +209,7 @@ static void raise_limits(void)
 static int load(struct master *m, struct buf *why)
 {
 	m->config = config_load(m->config_dir, NULL, 0);
-	config_problems_log(m->config);
-	if (!config_has_errors(m->config))
+	if (!problems_log(m->config))
 		return 0;
 	buf_addf(why, "the configuration in %.*s has errors; nothing was started", STR_ARG(m->config_dir));
 	return -EINVAL;

@@ -153,7 +153,5 @@ void instances_forget(struct master *m);
 void replace_for_reload(struct master *m) WAITS;
 /* New processes of these roles, same configuration. */
 void replace_for_tables(struct master *m, uint32_t roles) WAITS;
-/* All problems of a configuration, each on its line. */
-void config_problems_log(const struct config *c);
 /* A sealed memory file with the configuration. */
 [[nodiscard]] int snapshot_make(const struct config *c, int *ret_fd, struct buf *why);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "process/problems.h"
 #include "role/master/master.h"
 
 enum { READY_S = 60, ALL_ROLES = ~0 };
@@ -182,18 +183,6 @@ void replace_for_tables(struct master *m, uint32_t roles)
 	buf_done(&why);
 }
 
-void config_problems_log(const struct config *c)
-{
-	for (size_t i = 0; i < config_problem_count(c); i++) {
-		const struct config_problem *p = config_problem(c, i);
-
-		if (p->is_error)
-			log_error("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
-		else
-			log_warn("%.*s:%u: %.*s", STR_ARG(p->origin.file), p->origin.line, STR_ARG(p->text));
-	}
-}
-
 static int try_config(struct master *m, struct config *c, struct buf *why)
 {
 	int snapshot_fd, err;
@@ -226,7 +215,7 @@ void replace_for_reload(struct master *m)
 	struct config *c = config_load(m->config_dir, NULL, 0), *old = m->config;
 	struct buf why = BUF_INIT(8192);
 
-	config_problems_log(c);
+	(void)problems_log(c);
 	if (try_config(m, c, &why)) {
 		log_error("reload refused, the running configuration stays: %s", buf_cstr(&why));
 		config_free(c);
