@@ -31,7 +31,7 @@ struct dns_record {
 
 struct dns_answer {
 	enum dns_status status;
-	struct dns_record *records;
+	struct dns_record *records; /* by preference */
 	size_t count;
 	uint32_t ttl;
 	bool is_secure;       /* validated by DNSSEC */

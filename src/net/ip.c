@@ -61,8 +61,7 @@ void ip_unmap(struct sockaddr_storage *a)
 	memcpy(a, &v4, sizeof(v4));
 }
 
-/* Where the raw bytes of the host lie. */
-static struct str host_bytes(const struct sockaddr *a)
+struct str ip_bytes(const struct sockaddr *a)
 {
 	if (a->sa_family == AF_INET)
 		return str_n((const char *)&((const struct sockaddr_in *)a)->sin_addr, 4);
@@ -73,7 +72,7 @@ static struct str host_bytes(const struct sockaddr *a)
 
 const char *ip_format(const struct sockaddr *a, char text[static IP_TEXT_SIZE])
 {
-	struct str bytes = host_bytes(a);
+	struct str bytes = ip_bytes(a);
 
 	if (!bytes.len || !inet_ntop(a->sa_family, bytes.ptr, text, IP_TEXT_SIZE))
 		snprintf(text, IP_TEXT_SIZE, "%s", "unknown");
@@ -103,7 +102,7 @@ socklen_t ip_size(const struct sockaddr *a)
 
 bool ip_is_same_host(const struct sockaddr *a, const struct sockaddr *b)
 {
-	return a->sa_family == b->sa_family && host_bytes(a).len && str_eq(host_bytes(a), host_bytes(b));
+	return a->sa_family == b->sa_family && ip_bytes(a).len && str_eq(ip_bytes(a), ip_bytes(b));
 }
 
 int ip_parse_port(struct str text, uint16_t *ret_port)

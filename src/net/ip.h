@@ -17,6 +17,8 @@ enum { IP_TEXT_SIZE = 48 }; /* of any IPv4 or IPv6 address, with the NUL */
 [[nodiscard]] int ip_from_bytes(struct str bytes, uint16_t port, struct sockaddr_storage *ret_address);
 /* The address without port into `text`, which is returned; "unknown" for other families. */
 const char *ip_format(const struct sockaddr *a, char text[static IP_TEXT_SIZE]);
+/* The 4 or 16 raw bytes, in place; empty for other families. */
+struct str ip_bytes(const struct sockaddr *a);
 uint16_t ip_port(const struct sockaddr *a);
 /* The bytes that a bind() or connect() wants. */
 socklen_t ip_size(const struct sockaddr *a);
