@@ -197,6 +197,12 @@ int wait_list_wait(struct wait_list *wl, struct instant deadline)
 	return fiber_wait(deadline, true);
 }
 
+void wait_list_wait_always(struct wait_list *wl)
+{
+	list_add(&wl->waiters, &loop.current->link);
+	(void)fiber_wait(INSTANT_NEVER, false);
+}
+
 bool wait_list_wake_one(struct wait_list *wl)
 {
 	struct list *first = list_first(&wl->waiters);

@@ -88,6 +88,8 @@ struct wait_list {
 void wait_list_init(struct wait_list *wl);
 /* 0 after a wake, -ETIMEDOUT, -ECANCELED. Check the condition again afterwards. */
 [[nodiscard]] int wait_list_wait(struct wait_list *wl, struct instant deadline) WAITS;
+/* Without a deadline and even when cancelled: for who must not leave while another fiber works on his memory. */
+void wait_list_wait_always(struct wait_list *wl) WAITS;
 bool wait_list_wake_one(struct wait_list *wl);
 void wait_list_wake_all(struct wait_list *wl);
 bool wait_list_is_empty(const struct wait_list *wl);

@@ -43,7 +43,7 @@
 enum record_state { RECORD_LIVE = 0, RECORD_INDEXED = 'I', RECORD_DONE = 'D' };
 enum recipient_state { RECIPIENT_PENDING = 0, RECIPIENT_DONE = 'D' };
 
-enum { SEGMENT_HEAD_SIZE = 4096, RECORD_HEAD_SIZE = 48, SEGMENT_SIZE_DEFAULT = 64 << 20 };
+enum { SEGMENT_HEAD_SIZE = 4096, RECORD_HEAD_SIZE = 48, RECORD_STATE_AT = 40, SEGMENT_SIZE_DEFAULT = 64 << 20 };
 /* The most that one record takes of a segment; what is longer goes to a large file. */
 enum { RECORD_CONTENT_MAX = 4 << 20, RECORD_ENVELOPE_MAX = 8 << 20, RECORD_RECIPIENTS_MAX = 100000 };
 
