@@ -42,12 +42,13 @@ struct sasl_result {
 	struct str challenge; /* base64, of SASL_CONTINUE; may be empty */
 	struct str username;  /* of SASL_OK, and of failures where it is known, for the log */
 	struct str method;    /* the mechanism in capitals */
-	struct str reason;    /* of the failures; never holds what the client sent */
+	struct str reason;    /* of the failures, for client and log; never holds what the client sent */
+	struct str detail;    /* for the log alone: what failed on our side; may be empty */
 };
 
 /*
  * How the builtin back end has a password checked: the role asks lookup, which alone holds the
- * tables. Answers SASL_OK, SASL_FAILED or SASL_TRY_LATER with words in `reason`. `service` is the
+ * tables. Answers SASL_OK, SASL_FAILED or SASL_TRY_LATER with words for the log in `reason`. `service` is the
  * "name/type" of the view's service. The password is the callee's to read, not to keep.
  */
 typedef enum sasl_status sasl_check_fn(void *arg, struct str service, struct str username, struct str password,

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Authentication of clients: which mechanisms are offered to whom, and the frame of an exchange. */
+#include "sasl/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/encoding.h"
+#include "sasl/server_internal.h"
+
+static const struct sasl_backend *const backends[] = {&sasl_backend_builtin, &sasl_backend_dovecot};
+
+enum { DECODED_MAX = 64 << 10 };
+
+static const struct {
+	const char *name;
+	unsigned forbidden, required;
+} options[] = {
+	{"noplaintext", MECHANISM_PLAINTEXT, 0}, {"noactive", MECHANISM_ACTIVE, 0}, {"nodictionary", MECHANISM_DICTIONARY, 0},
+	{"noanonymous", MECHANISM_ANONYMOUS, 0}, {"forward_secrecy", 0, MECHANISM_FORWARD_SECRECY},
+	{"mutual_auth", 0, MECHANISM_MUTUAL_AUTH},
+};
+
+static int parse_security(const char *parameter, struct str text, struct security *ret, struct buf *why)
+{
+	struct str word;
+
+	*ret = (struct security){.forbidden = MECHANISM_PRIVATE};
+	while (str_next(&text, ", \t\r\n", &word)) {
+		size_t i = 0;
+
+		while (i < COUNT_OF(options) && !str_eq_nocase(word, str_of(options[i].name)))
+			i++;
+		if (i == COUNT_OF(options)) {
+			buf_addf(why, "%s: unknown option \"%.*s\"; there are noplaintext, noactive, nodictionary, noanonymous, "
+			         "forward_secrecy, mutual_auth", parameter, STR_ARG(word));
+			return -EINVAL;
+		}
+		ret->forbidden |= options[i].forbidden;
+		ret->required |= options[i].required;
+	}
+	return 0;
+}
+
+static int pick_backend(struct sasl_server *s, struct buf *why)
+{
+	for (size_t i = 0; i < COUNT_OF(backends); i++)
+		if (str_eq(s->params->smtpd_sasl_type, str_of(backends[i]->type))) {
+			s->backend = backends[i];
+			return s->backend->open(s, why);
+		}
+	if (str_eq(s->params->smtpd_sasl_type, STR("cyrus")))
+		buf_add(why, STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with smtpd_sasl_builtin_maps"));
+	else
+		buf_addf(why, "smtpd_sasl_type = %.*s: there are builtin and dovecot", STR_ARG(s->params->smtpd_sasl_type));
+	return -ENOTSUP;
+}
+
+int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struct buf *why)
+{
+	struct sasl_server *s = mem_alloc(sizeof(*s));
+	const struct params *params = v->params;
+	int err = 0;
+
+	s->view = v;
+	s->params = params;
+	if (v->service)
+		s->service = arena_printf(&s->arena, "%.*s/%.*s", STR_ARG(v->service->name), STR_ARG(v->service->type));
+	if (params->smtpd_sasl_auth_enable) {
+		err = parse_security("smtpd_sasl_security_options", params->smtpd_sasl_security_options, &s->clear, why);
+		if (!err)
+			err = parse_security("smtpd_sasl_tls_security_options", params->smtpd_sasl_tls_security_options, &s->tls, why);
+		if (!err)
+			err = match_list_open(params->smtpd_sasl_exceptions_networks, MATCH_ADDRESS, 0, v, &s->exceptions, why);
+		if (!err)
+			err = match_list_open(params->smtpd_sasl_mechanism_filter, MATCH_STRING, 0, v, &s->filter, why);
+		if (!err)
+			err = pick_backend(s, why);
+	}
+	if (err) {
+		sasl_server_free(s);
+		return err;
+	}
+	*ret_server = s;
+	return 0;
+}
+
+void sasl_server_free(struct sasl_server *s)
+{
+	if (!s)
+		return;
+	if (s->backend)
+		s->backend->close(s);
+	match_list_close(s->exceptions);
+	match_list_close(s->filter);
+	arena_done(&s->arena);
+	free(s);
+}
+
+void sasl_server_set_check(struct sasl_server *s, sasl_check_fn *check, void *arg)
+{
+	s->check = check;
+	s->check_arg = arg;
+}
+
+/* --- what is offered --------------------------------------------------------------------- */
+
+void mechanism_add(struct mechanism_list *list, struct str name, unsigned flags)
+{
+	struct mechanism *m = &list->items[list->count];
+
+	if (list->count == MECHANISMS_MAX || str_is_empty(name) || name.len > MECHANISM_NAME_MAX)
+		return;
+	for (size_t i = 0; i < name.len; i++) {
+		if (!ascii_is_alnum(name.ptr[i]) && name.ptr[i] != '-' && name.ptr[i] != '_')
+			return;
+		m->name[i] = ascii_upper(name.ptr[i]);
+	}
+	m->name[name.len] = '\0';
+	m->flags = flags;
+	list->count++;
+}
+
+/* Why this client gets no AUTH at all, or NULL. */
+static const char *reason_for_none(struct sasl_server *s, const struct sasl_peer *peer)
+{
+	struct buf why = BUF_INIT(1024);
+	const char *reason = NULL;
+
+	if (!s->params->smtpd_sasl_auth_enable)
+		return "smtpd_sasl_auth_enable = no";
+	if (s->params->smtpd_tls_auth_only && !peer->has_tls)
+		return "smtpd_tls_auth_only = yes, and no TLS";
+	if (match_list_check(s->exceptions, peer->client_address, &why))
+		reason = "the client is in smtpd_sasl_exceptions_networks";
+	buf_done(&why);
+	return reason;
+}
+
+static bool is_allowed(struct sasl_server *s, const struct sasl_peer *peer, const struct mechanism *m)
+{
+	const struct security *security = peer->has_tls ? &s->tls : &s->clear;
+	struct buf why = BUF_INIT(1024);
+	bool passes;
+
+	if ((m->flags & security->forbidden) || (m->flags & security->required) != security->required)
+		return false;
+	passes = match_list_check(s->filter, str_of(m->name), &why) > 0;
+	buf_done(&why);
+	return passes;
+}
+
+struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
+{
+	const struct mechanism_list *list;
+	struct buf text = BUF_INIT(4096);
+	struct str result;
+
+	*ret_why = reason_for_none(s, peer);
+	if (*ret_why)
+		return STR("");
+	list = s->backend->mechanisms(s, ret_why);
+	if (!list)
+		return STR("");
+	for (size_t i = 0; i < list->count; i++)
+		if (is_allowed(s, peer, &list->items[i]))
+			buf_addf(&text, "%s%s", text.len ? " " : "", list->items[i].name);
+	if (!text.len)
+		*ret_why = peer->has_tls ? "smtpd_sasl_tls_security_options or the mechanism filter leave none"
+		                         : "smtpd_sasl_security_options or the mechanism filter leave none without TLS";
+	result = arena_str(a, buf_str(&text));
+	buf_done(&text);
+	return result;
+}
+
+/* --- an exchange ------------------------------------------------------------------------------ */
+
+void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...)
+{
+	struct buf text = BUF_INIT(1024);
+	va_list args;
+
+	va_start(args, fmt);
+	buf_vaddf(&text, fmt, args);
+	va_end(args);
+	ret->status = status;
+	ret->reason = arena_str(&x->arena, buf_str(&text));
+	buf_done(&text);
+}
+
+void sasl_wipe(struct buf *b)
+{
+	if (b->ptr)
+		explicit_bzero(b->ptr, b->size);
+	buf_done(b);
+}
+
+int sasl_decode(struct sasl_exchange *x, struct str base64)
+{
+	sasl_wipe(&x->decoded);
+	if (str_eq(base64, STR("=")))
+		base64 = STR("");
+	/* All the room at once: growing would leave copies behind. */
+	if (!buf_room(&x->decoded, base64.len))
+		return -EINVAL;
+	return base64_decode(&x->decoded, base64);
+}
+
+static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism)
+{
+	struct sasl_exchange *x = mem_alloc(sizeof(*x));
+	char *method;
+
+	x->server = s;
+	x->decoded = BUF_INIT(DECODED_MAX);
+	x->peer = (struct sasl_peer){.has_tls = peer->has_tls, .client_address = arena_str(&x->arena, peer->client_address),
+		.client_port = arena_str(&x->arena, peer->client_port), .server_address = arena_str(&x->arena, peer->server_address),
+		.server_port = arena_str(&x->arena, peer->server_port)};
+	method = arena_cstr(&x->arena, str_cut(mechanism, 0, MECHANISM_NAME_MAX));
+	for (char *c = method; *c; c++)
+		*c = ascii_upper(*c);
+	x->method = str_of(method);
+	s->exchange_count++;
+	return x;
+}
+
+struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism, struct str initial,
+                                          struct sasl_result *ret_result)
+{
+	struct sasl_exchange *x = exchange_new(s, peer, mechanism);
+	const char *why = NULL;
+	struct str offered = sasl_server_mechanisms(s, peer, &x->arena, &why);
+	struct str name;
+
+	*ret_result = (struct sasl_result){.status = SASL_FAILED, .method = x->method};
+	while (str_next(&offered, " ", &name))
+		if (str_eq(name, x->method)) {
+			s->backend->begin(x, initial, ret_result);
+			return x;
+		}
+	sasl_result_set(x, ret_result, SASL_FAILED, "Invalid authentication mechanism");
+	return x;
+}
+
+void sasl_exchange_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret_result)
+{
+	*ret_result = (struct sasl_result){.status = SASL_FAILED, .method = x->method};
+	if (str_eq(response, STR("*")))
+		sasl_result_set(x, ret_result, SASL_ABORTED, "Authentication aborted");
+	else
+		x->server->backend->step(x, response, ret_result);
+}
+
+void sasl_exchange_free(struct sasl_exchange *x)
+{
+	if (!x)
+		return;
+	if (x->state)
+		x->server->backend->end(x);
+	sasl_wipe(&x->decoded);
+	x->server->exchange_count--;
+	arena_done(&x->arena);
+	free(x);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the back ends of sasl/ share: a back end is a struct of functions, picked by smtpd_sasl_type. */
+#pragma once
+
+#include "base/base.h"
+#include "config/config.h"
+#include "config/params.h"
+#include "sasl/server.h"
+#include "table/table.h"
+
+enum mechanism_flag {
+	MECHANISM_PLAINTEXT = 1, MECHANISM_ANONYMOUS = 2, MECHANISM_DICTIONARY = 4, MECHANISM_ACTIVE = 8,
+	MECHANISM_FORWARD_SECRECY = 16, MECHANISM_MUTUAL_AUTH = 32, MECHANISM_PRIVATE = 64,
+};
+
+enum { MECHANISMS_MAX = 50, MECHANISM_NAME_MAX = 40 };
+
+struct mechanism {
+	char name[MECHANISM_NAME_MAX + 1]; /* in capitals */
+	unsigned flags;
+};
+
+struct mechanism_list {
+	struct mechanism items[MECHANISMS_MAX];
+	size_t count;
+};
+
+/* Flags that a mechanism must not have, and those it must. */
+struct security {
+	unsigned forbidden, required;
+};
+
+struct sasl_backend {
+	const char *type;
+	/* `ret_state` is the back end's own, given to the others as s->state. */
+	int (*open)(struct sasl_server *s, struct buf *why);
+	void (*close)(struct sasl_server *s);
+	/* What it can do. NULL and a reason when it cannot tell now. */
+	const struct mechanism_list *(*mechanisms)(struct sasl_server *s, const char **ret_why) WAITS;
+	void (*begin)(struct sasl_exchange *x, struct str initial, struct sasl_result *ret) WAITS;
+	void (*step)(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
+	/* Releases x->state. */
+	void (*end)(struct sasl_exchange *x);
+};
+
+struct sasl_server {
+	const struct view *view;
+	const struct params *params;
+	const struct sasl_backend *backend;
+	void *state;
+	struct str service;             /* "name/type", for lookup */
+	struct security clear, tls;
+	struct match_list *exceptions;  /* smtpd_sasl_exceptions_networks */
+	struct match_list *filter;      /* smtpd_sasl_mechanism_filter */
+	sasl_check_fn *check;
+	void *check_arg;
+	size_t exchange_count;
+	struct arena arena;
+};
+
+struct sasl_exchange {
+	struct sasl_server *server;
+	struct sasl_peer peer;          /* strings in the arena */
+	struct str method;
+	void *state;
+	struct arena arena;
+	struct buf decoded;             /* secrets: wiped */
+};
+
+extern const struct sasl_backend sasl_backend_builtin, sasl_backend_dovecot;
+
+/* Sets status and reason; the reason is copied into the exchange. */
+void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* Decodes into x->decoded, after wiping it. -EINVAL. "=" alone is the empty response. */
+[[nodiscard]] int sasl_decode(struct sasl_exchange *x, struct str base64);
+void sasl_wipe(struct buf *b);
+/* Adds one if there is room and the name is one. */
+void mechanism_add(struct mechanism_list *list, struct str name, unsigned flags);
