@@ -8,15 +8,20 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "config/params.h"
 #include "process/process.h"
 #include "role/master/master.h"
 
 extern char **environ;
 
-static size_t core_count(void)
+/* How many processes of a role that comes once a core. */
+static size_t core_count(const struct config *c)
 {
+	int64_t wanted = config_main_view(c)->params->postrider_process_count;
 	cpu_set_t set;
 
+	if (wanted > 0)
+		return (size_t)wanted;
 	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (size_t)CPU_COUNT(&set);
 }
 
@@ -24,7 +29,7 @@ void slots_make(struct master *m)
 {
 	for (enum ipc_role role = 0; role < ROLE_COUNT; role++) {
 		const struct rights *rights = rights_of(role);
-		size_t count = !rights ? 0 : rights->is_per_core ? size_min(core_count(), SLOT_MAX / 4) : 1;
+		size_t count = !rights ? 0 : rights->is_per_core ? size_min(core_count(m->config), SLOT_MAX / 4) : 1;
 
 		for (size_t i = 0; i < count; i++)
 			m->slots[m->slot_count++] = (struct slot){.role = role};
