@@ -243,21 +243,36 @@ void draft_chunk(struct draft *d, struct str bytes)
 	(void)draft_data(d, bytes, &used);
 }
 
+struct file_read {
+	int fd;
+	char *bytes;
+	off_t at;
+	ssize_t len; /* or -errno */
+};
+
+static void read_piece(void *arg)
+{
+	struct file_read *r = arg;
+
+	do
+		r->len = pread(r->fd, r->bytes, FILE_PIECE, r->at);
+	while (r->len < 0 && errno == EINTR);
+	if (r->len < 0)
+		r->len = -errno;
+}
+
 void draft_file(struct draft *d, int fd)
 {
-	char *piece = mem_alloc(FILE_PIECE);
-	off_t at = 0;
-	ssize_t len;
+	/* On a helper thread: whose file that is and how slow, we cannot know. */
+	struct file_read r = {.fd = fd, .bytes = mem_alloc(FILE_PIECE)};
 
-	while ((len = pread(fd, piece, FILE_PIECE, at)) > 0 || (len < 0 && errno == EINTR)) {
-		if (len < 0)
-			continue;
-		draft_chunk(d, str_n(piece, (size_t)len));
-		at += len;
+	while (fiber_work(read_piece, &r) == 0 && r.len > 0) {
+		draft_chunk(d, str_n(r.bytes, (size_t)r.len));
+		r.at += r.len;
 	}
-	if (len < 0)
-		fail_storage(d, -errno);
-	free(piece);
+	if (r.len < 0 || fiber_is_cancelled())
+		fail_storage(d, r.len < 0 ? (int)r.len : -ECANCELED);
+	free(r.bytes);
 }
 
 /* The last line of BDAT or of a file may lack its end. */

@@ -38,8 +38,10 @@ void received_format(struct buf *to, const struct received *r)
 {
 	buf_add(to, STR("Received: "));
 	if (r->is_local) {
-		buf_addf(to, "by %.*s (%.*s, from userid %u)\r\n\tid %.*s; ", STR_ARG(r->host), STR_ARG(r->mail_name), r->uid,
-		         STR_ARG(r->queue_id));
+		buf_addf(to, "by %.*s (%.*s", STR_ARG(r->host), STR_ARG(r->mail_name));
+		if (r->has_uid)
+			buf_addf(to, ", from userid %u", r->uid);
+		buf_addf(to, ")\r\n\tid %.*s; ", STR_ARG(r->queue_id));
 	} else {
 		if (!r->is_hidden)
 			add_client(to, r);

@@ -16,7 +16,8 @@ struct received {
 	struct str sasl_username;    /* for smtpd_sasl_authenticated_header */
 	struct str host, mail_name, protocol, queue_id;
 	struct str recipient;        /* external form; only when there is one */
-	bool is_local;               /* came from the user `uid` through sendmail */
+	bool is_local;               /* came from inside */
+	bool has_uid;                /* from the user `uid`, through sendmail */
 	bool is_hidden;              /* smtpd_hide_client_session: no "from" part */
 	unsigned uid;
 	struct wall_time when;

@@ -47,7 +47,7 @@ TEST(local_mail_names_the_user_id)
 	struct buf b = BUF_INIT(2000);
 	struct received r = sample();
 
-	r.is_local = true;
+	r.is_local = r.has_uid = true;
 	r.uid = 1000;
 	received_format(&b, &r);
 	CHECK_STR(buf_str(&b), STR("Received: by mx.example.org (Postfix, from userid 1000)\r\n\tid 4fVHg10K5Zz1k; "

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mail from inside: the sendmail command over the pickup socket, bounces from qmgr,
+ * forwarded mail from local. Each SUBMIT is a fiber; the answer is SUBMITTED.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config/params.h"
+#include "content/content.h"
+#include "fiber/fiber.h"
+#include "mail/address.h"
+#include "port.h"
+#include "smtpd.h"
+
+enum { UNDER_WAY_MAX = 50 };
+
+/* Who sends: one channel. Freed when it is closed and its last message is answered. */
+struct source {
+	struct channel *channel; /* NULL once closed */
+	enum submit_from from;
+	uid_t uid;
+	size_t under_way;
+	struct wait_list room;
+};
+
+struct submission {
+	struct source *source;
+	int fd;
+	uint64_t token;
+	struct arena arena;
+	struct envelope envelope;
+};
+
+static void drop_source(struct source *src)
+{
+	if (!src->channel && src->under_way == 0)
+		free(src);
+}
+
+static void answer(struct submission *sub, const struct reply *r)
+{
+	struct message m = {.type = MESSAGE_SUBMITTED,
+	                    .submitted = {.token = sub->token, .code = (uint32_t)r->code, .text = r->text,
+	                                  .queue_id = str_of(sub->envelope.queue_id)}};
+
+	if (sub->source->channel && channel_send(sub->source->channel, &m))
+		log_warn("an answer to submitted mail was lost");
+}
+
+/* What a user may not say of his mail is taken away. */
+static void distrust(struct submission *sub)
+{
+	struct envelope *e = &sub->envelope;
+
+	if (sub->source->from == SUBMIT_FROM_USER)
+		e->flags &= ENVELOPE_SMTPUTF8 | ENVELOPE_8BITMIME | ENVELOPE_VERIFY_ONLY | ENVELOPE_TRACE | ENVELOPE_REQUIRETLS;
+	if (sub->source->from != SUBMIT_FROM_LOCAL)
+		e->client_name = e->client_address = e->client_port = e->helo = e->protocol = STR("");
+	if (sub->source->from == SUBMIT_FROM_USER)
+		e->sasl_method = e->sasl_username = e->sasl_sender = STR("");
+	e->filter = smtpd.pickup->view->params->content_filter;
+	if (sub->source->from == SUBMIT_FROM_QMGR)
+		e->filter = STR("");
+	e->service = STR("pickup");
+	e->arrival = clock_wall();
+	queue_id_make(&smtpd.ids, e->arrival, e->queue_id);
+}
+
+static void log_notes(const struct content_note *notes)
+{
+	for (; notes; notes = notes->next)
+		log_tagged(smtpd.pickup->cleanup_tag, notes->level, "%.*s", STR_ARG(notes->text));
+}
+
+static struct reply keep(struct submission *sub)
+{
+	struct port *port = smtpd.pickup;
+	struct received received = {.is_local = true, .has_uid = sub->source->from == SUBMIT_FROM_USER, .uid = sub->source->uid,
+	                            .host = port->view->params->myhostname, .mail_name = port->view->params->mail_name};
+	struct draft_facts facts = {
+		.arena = &sub->arena,
+		.envelope = &sub->envelope,
+		.received = &received,
+		.client = STR("local"),
+		.overrides = port->overrides,
+		.is_rewritten = sub->source->from != SUBMIT_FROM_LOCAL,
+		.is_submitted = true,
+	};
+	struct draft *d = draft_new(port->content, smtpd.appender, &facts);
+	struct content_note *notes;
+	struct reply r;
+
+	draft_file(d, sub->fd);
+	r = draft_finish(d, &notes);
+	if (!r.code && !draft_is_discarded(d))
+		r = draft_commit(d);
+	log_notes(notes);
+	draft_free(d);
+	return r.code ? r : (struct reply){.code = 250, .dsn = DSN(2, 0, 0), .text = STR("Ok")};
+}
+
+static void serve_submission(void *arg)
+{
+	struct submission *sub = arg;
+	struct source *src = sub->source;
+	struct reply r;
+
+	distrust(sub);
+	if (src->from == SUBMIT_FROM_USER)
+		log_tagged(smtpd.pickup->pickup_tag, LOG_LEVEL_INFO, "%s: uid=%u from=<%.*s>", sub->envelope.queue_id, (unsigned)src->uid,
+		           STR_ARG(address_external(&sub->arena, sub->envelope.sender)));
+	r = keep(sub);
+	answer(sub, &r);
+	close(sub->fd);
+	arena_done(&sub->arena);
+	free(sub);
+	src->under_way--;
+	(void)wait_list_wake_one(&src->room);
+	drop_source(src);
+	smtpd_end_work();
+}
+
+/* A message of a source's own making is hostile until it is decoded. */
+static void take_submission(struct source *src, const struct message *m)
+{
+	struct submission *sub = mem_alloc(sizeof(*sub));
+	struct reply bad = {.code = 554, .dsn = DSN(5, 3, 0), .text = STR("Error: malformed submission")};
+	struct envelope e;
+	struct stat st;
+
+	sub->source = src;
+	sub->fd = m->fd;
+	sub->token = m->submit.token;
+	if (envelope_decode(m->submit.envelope, &sub->arena, &e) || fstat(m->fd, &st) || !S_ISREG(st.st_mode)) {
+		answer(sub, &bad);
+		close(sub->fd);
+		arena_done(&sub->arena);
+		free(sub);
+		return;
+	}
+	envelope_copy(&sub->envelope, &e, &sub->arena);
+	src->under_way++;
+	smtpd_begin_work();
+	fiber_start("submission", serve_submission, sub);
+}
+
+static void serve_source(void *arg)
+{
+	struct source *src = arg;
+	struct message m;
+	int err;
+
+	while (!(err = channel_recv(src->channel, INSTANT_NEVER, &m))) {
+		if (m.type == MESSAGE_SUBMIT)
+			take_submission(src, &m);
+		else if (src->from != SUBMIT_FROM_QMGR || !peers_handle(&m))
+			log_warn("a peer sent %s at a wrong moment", message_name(m.type));
+		/* qmgr's segments must come through whatever else waits. */
+		while (src->under_way >= UNDER_WAY_MAX && src->from == SUBMIT_FROM_USER && !err)
+			err = wait_list_wait(&src->room, INSTANT_NEVER);
+	}
+	if (err == -EBADMSG)
+		log_warn("a peer sent what is no message");
+	peers_lost(src->channel);
+	channel_free(src->channel);
+	src->channel = NULL;
+	drop_source(src);
+}
+
+static struct source *source_new(struct channel *ch, enum submit_from from)
+{
+	struct source *src = mem_alloc(sizeof(*src));
+
+	src->channel = ch;
+	src->from = from;
+	wait_list_init(&src->room);
+	return src;
+}
+
+void submit_add(struct channel *ch, enum submit_from from)
+{
+	fiber_start("source", serve_source, source_new(ch, from));
+}
+
+static void accept_users(void *arg)
+{
+	struct watch *w = arg;
+	struct channel *ch;
+	int err;
+
+	while ((err = channel_accept(w, &ch)) != -ECANCELED) {
+		struct source *src;
+
+		if (err) {
+			log_warn("accept on the pickup socket: %s", strerror(-err));
+			if (fiber_sleep(duration_ms(200)) == -ECANCELED)
+				break;
+			continue;
+		}
+		src = source_new(ch, SUBMIT_FROM_USER);
+		if (channel_peer_uid(ch, &src->uid)) {
+			channel_free(ch);
+			free(src);
+			continue;
+		}
+		fiber_start("source", serve_source, src);
+	}
+}
+
+static struct watch pickup_watch;
+static struct fiber *pickup_fiber;
+
+void submit_listen(int fd)
+{
+	watch_init(&pickup_watch, fd);
+	pickup_fiber = fiber_start("pickup", accept_users, &pickup_watch);
+}
+
+void submit_stop(void)
+{
+	if (pickup_fiber)
+		fiber_cancel(pickup_fiber);
+	pickup_fiber = NULL;
+}

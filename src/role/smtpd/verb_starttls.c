@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* STARTTLS, and TLS from the first byte. */
+#include "config/params.h"
+#include "net/tls.h"
+#include "verbs.h"
+
+static void log_summary(struct session *s, const struct tls_info *info)
+{
+	struct str level = s->port->view->params->smtpd_tls_loglevel;
+	struct buf text = BUF_INIT(1000);
+	const char *trust = !info->has_peer_certificate ? "Anonymous" : info->is_peer_trusted ? "Trusted" : "Untrusted";
+
+	if (level.len > 0 && !str_eq(level, STR("0")) && !str_eq_nocase(level, STR("none"))) {
+		tls_info_summary(&text, info);
+		session_log(s, "%s TLS connection %s from %.*s: %s", trust, info->is_resumed ? "reused" : "established", STR_ARG(s->name),
+		            buf_cstr(&text));
+	}
+	buf_done(&text);
+}
+
+/* All that was said in clear is forgotten: RFC 3207, 4.2. */
+static void forget_clear_session(struct session *s)
+{
+	struct policy_session *f = &s->facts;
+
+	session_reset(s);
+	f->helo = f->sasl_method = f->sasl_username = STR("");
+	f->is_esmtp = false;
+	f->helo_deferral = (struct policy_deferral){0};
+}
+
+bool starttls_handshake(struct session *s)
+{
+	const struct params *p = s->port->view->params;
+	struct policy_session *f = &s->facts;
+	const struct tls_info *info;
+	const char *why = "";
+	int err = -1;
+
+	if (s->port->tls) {
+		stream_set_timeout(s->stream, p->smtpd_starttls_timeout);
+		err = stream_start_tls_server(s->stream, s->port->tls, &why);
+		stream_set_timeout(s->stream, p->smtpd_timeout);
+	} else {
+		session_warn(s, "Wrapper-mode request dropped from %.*s for service %.*s. TLS context initialization failed.", STR_ARG(s->name),
+		             STR_ARG(s->port->view->service->name));
+	}
+	if (err) {
+		if (s->port->tls)
+			session_log(s, "SSL_accept error from %.*s: %s", STR_ARG(s->name), why && why[0] ? why : strerror(-err));
+		s->where = s->port->is_wrapped ? "CONNECT" : "STARTTLS";
+		s->end = END_LOST;
+		return false;
+	}
+	info = stream_tls(s->stream);
+	log_summary(s, info);
+	f->has_tls = true;
+	f->tls_protocol = info->protocol;
+	f->tls_cipher = info->cipher;
+	f->tls_cipher_bits = info->cipher_bits;
+	f->tls_sni = info->sni;
+	f->is_ccert_trusted = info->has_peer_certificate && info->is_peer_trusted;
+	f->ccert_subject = info->peer_cn;
+	f->ccert_issuer = info->peer_issuer_cn;
+	return true;
+}
+
+void verb_starttls(struct session *s, struct str argument)
+{
+	if (argument.len > 0) {
+		session_say(s, "501 5.5.4 Syntax: STARTTLS");
+	} else if (stream_tls(s->stream)) {
+		session_say(s, "554 5.5.1 Error: TLS already active");
+	} else if (!session_offers_tls(s)) {
+		session_say(s, "502 5.5.1 Error: command not implemented");
+	} else if (!s->port->tls) {
+		session_say(s, "454 4.7.0 TLS not available due to local problem");
+	} else {
+		/* Nothing that came in clear behind STARTTLS is ever read. */
+		(void)stream_discard_input(s->stream);
+		session_say(s, "220 2.0.0 Ready to start TLS");
+		forget_clear_session(s);
+		if (s->end == END_NOT_YET && !stream_flush(s->stream))
+			(void)starttls_handshake(s);
+	}
+}
