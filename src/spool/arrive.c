@@ -212,10 +212,16 @@ bool spool_is_recovered(const struct spool *sp)
 	return true;
 }
 
+void spool_rescan(struct spool *sp)
+{
+	sp->has_work = true;
+	wait_list_wake_all(&sp->work);
+}
+
 void spool_set_hungry(struct spool *sp, bool is_on)
 {
 	if (is_on && !sp->is_hungry)
-		wait_list_wake_all(&sp->work);
+		spool_rescan(sp);
 	sp->is_hungry = is_on;
 }
 
@@ -253,8 +259,10 @@ void arrive_main(void *arg)
 	int err = 0;
 
 	while (!err && !sp->is_closing) {
+		sp->has_work = false;
+
 		bool goes_on = scan_round(sp);
 
-		err = goes_on ? fiber_yield() : wait_list_wait(&sp->work, INSTANT_NEVER);
+		err = goes_on || sp->has_work ? fiber_yield() : wait_list_wait(&sp->work, INSTANT_NEVER);
 	}
 }

@@ -46,7 +46,7 @@ static void keeper_round(struct spool *sp)
 {
 	segments_check_writers(sp);
 	if (!spool_is_recovered(sp))
-		wait_list_wake_all(&sp->work);
+		spool_rescan(sp);
 	else if (sp->is_rebuilding)
 		finish_rebuilding(sp);
 	segments_clear(sp);

@@ -391,7 +391,7 @@ int spool_queued(struct spool *sp, uint32_t segment, uint32_t epoch, uint64_t en
 			seg->end = seg->handed_at;
 		seal(sp, seg);
 	}
-	wait_list_wake_all(&sp->work);
+	spool_rescan(sp);
 	return 0;
 }
 
@@ -410,7 +410,7 @@ void segments_check_writers(struct spool *sp)
 		if (seg->state != SEGMENT_WRITING || seg->is_own || seg->is_recovered || segment_has_writer(seg))
 			continue;
 		seg->is_recovered = true; /* what was appended and not announced must be found */
-		wait_list_wake_all(&sp->work);
+		spool_rescan(sp);
 	}
 }
 

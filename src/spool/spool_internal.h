@@ -77,6 +77,7 @@ struct spool {
 	struct fiber *scanner;
 	bool is_hungry;
 	struct wait_list work; /* the scanner */
+	bool has_work;         /* since it last began a round */
 	uint64_t active;
 
 	/* Changes of the index go through here, one group at a time. */
@@ -165,6 +166,8 @@ void large_sweep(struct spool *sp) WAITS;
 void large_close_all(struct spool *sp);
 
 /* arrive.c */
+/* There may be more to read in some segment. */
+void spool_rescan(struct spool *sp);
 void arrive_main(void *arg) WAITS;
 
 /* commit.c */
