@@ -94,44 +94,27 @@ bool access_address(struct access *ac, struct str address, enum key_kind kind, e
 	return false;
 }
 
-struct str local_without_extension(struct str local, struct str delimiters)
-{
-	static const char *const whole[] = {"mailer-daemon", "postmaster", "double-bounce"};
-
-	for (size_t i = 0; i < COUNT_OF(whole); i++)
-		if (str_eq_nocase(local, str_of(whole[i])))
-			return local;
-	for (size_t i = 0; i < local.len; i++) {
-		if (!str_has(delimiters, local.ptr[i]))
-			continue;
-		/* owner-list and list-request are names when the delimiter is '-'. */
-		if (local.ptr[i] == '-' && (str_starts_nocase(local, STR("owner-")) || str_ends_nocase(local, STR("-request"))))
-			return local;
-		return i > 0 && i + 1 < local.len ? str_cut(local, 0, i) : local;
-	}
-	return local;
-}
-
 bool access_mail(struct access *ac, const struct route *route, enum verdict *ret_verdict)
 {
 	struct run *r = ac->run;
 	struct arena *a = r->s->arena;
-	struct str local, domain, plain;
+	struct str local, domain, plain, extension;
 	bool has_domain = address_split(route->recipient, &local, &domain);
+	bool is_extended;
 
 	if (access_key(ac, route->recipient, KEY_WHOLE, ret_verdict))
 		return true;
 	if (!table_is_fixed_key(ac->rule->table) || !has_domain)
 		return false;
-	plain = local_without_extension(local, r->p->params->recipient_delimiter);
-	if (plain.len != local.len &&
+	is_extended = split_extension(local, r->p->params->recipient_delimiter, true, &plain, &extension);
+	if (is_extended &&
 	    access_key(ac, arena_printf(a, "%.*s@%.*s", STR_ARG(plain), STR_ARG(domain)), KEY_PARTIAL, ret_verdict))
 		return true;
 	if (access_host_name(ac, domain, KEY_PARTIAL, ret_verdict))
 		return true;
 	if (access_key(ac, arena_printf(a, "%.*s@", STR_ARG(local)), KEY_PARTIAL, ret_verdict))
 		return true;
-	return plain.len != local.len && access_key(ac, arena_printf(a, "%.*s@", STR_ARG(plain)), KEY_PARTIAL, ret_verdict);
+	return is_extended && access_key(ac, arena_printf(a, "%.*s@", STR_ARG(plain)), KEY_PARTIAL, ret_verdict);
 }
 
 /* --- the rules ----------------------------------------------------------------------------- */

@@ -2,36 +2,19 @@
 /* Rules that compare the sender with the login name: smtpd_sender_login_maps says who owns an address. */
 #include <errno.h>
 
-#include "mail/address.h"
 #include "policy/policy_internal.h"
 
 /* The owners of the sender: 0 and a list, -ENOENT for an address without owners, else the table failed. */
 static int find_owners(struct run *r, struct str *ret_owners)
 {
 	const struct route *route;
-	struct arena *a = r->s->arena;
-	struct maps *maps = r->p->login_owners;
-	struct str local, domain, plain;
-	int err;
 
-	if (maps_is_empty(maps))
+	if (maps_is_empty(r->p->login_owners))
 		return -ENOENT;
 	if (run_sender_route(r, &route))
 		return -EAGAIN;
 	buf_reset(&r->why);
-	err = maps_find(maps, route->recipient, false, a, ret_owners, &r->why);
-	if (err != -ENOENT || !address_split(route->recipient, &local, &domain))
-		return err;
-	plain = local_without_extension(local, r->p->params->recipient_delimiter);
-	if (plain.len != local.len)
-		err = maps_find(maps, arena_printf(a, "%.*s@%.*s", STR_ARG(plain), STR_ARG(domain)), true, a, ret_owners, &r->why);
-	if (err == -ENOENT && route->class == CLASS_LOCAL)
-		err = maps_find(maps, local, true, a, ret_owners, &r->why);
-	if (err == -ENOENT && route->class == CLASS_LOCAL && plain.len != local.len)
-		err = maps_find(maps, plain, true, a, ret_owners, &r->why);
-	if (err == -ENOENT)
-		err = maps_find(maps, arena_printf(a, "@%.*s", STR_ARG(domain)), true, a, ret_owners, &r->why);
-	return err;
+	return router_find_address(r->p->router, r->p->login_owners, route->recipient, r->s->arena, ret_owners, NULL, &r->why);
 }
 
 static bool is_owner(struct str owners, struct str user)

@@ -174,8 +174,6 @@ bool access_key(struct access *ac, struct str key, enum key_kind kind, enum verd
 bool access_host_name(struct access *ac, struct str name, enum key_kind kind, enum verdict *ret_verdict) WAITS;
 bool access_address(struct access *ac, struct str address, enum key_kind kind, enum verdict *ret_verdict) WAITS;
 bool access_mail(struct access *ac, const struct route *route, enum verdict *ret_verdict) WAITS;
-/* "user" of "user+ext"; the whole when there is no extension, or none is allowed (postmaster, owner-list ...). */
-struct str local_without_extension(struct str local, struct str delimiters);
 /* Does what a result (of a table, or of a policy server) says. `source` and `key` are for warnings. */
 enum verdict access_act(struct run *r, struct str source, struct str key, struct str result, enum subject about) WAITS;
 /* "5.1.1" about a sender becomes 5.1.7 and the like. */
