@@ -389,25 +389,27 @@ static void destination_die(struct schedule *s, struct schedule_destination *d, 
 }
 
 /* The first failure lowers the window at once; the counter then has to earn the next step. */
-static void destination_failed(struct schedule *s, struct schedule_destination *d, struct str reason, struct instant now)
+static void destination_shrink(struct schedule_destination *d)
 {
-	const struct schedule_limits *l = &d->transport->limits;
-
-	if (d->state == DESTINATION_DEAD)
-		return;
-	d->fail_cohorts += 1.0 / d->window;
-	if (d->fail_cohorts > l->failed_cohort_limit) {
-		destination_die(s, d, reason, now);
-		return;
-	}
-	d->failure -= feedback_of(l->negative, d->window);
-	while (d->failure < 0) {
+	d->failure -= feedback_of(d->transport->limits.negative, d->window);
+	while (d->failure < 0 && d->window > 0) {
 		d->window--;
 		d->failure += 1;
 		d->success = 0;
 	}
 	if (d->window < 1)
 		d->window = 1;
+}
+
+static void destination_failed(struct schedule *s, struct schedule_destination *d, struct str reason, struct instant now)
+{
+	if (d->state == DESTINATION_DEAD)
+		return;
+	d->fail_cohorts += 1.0 / d->window;
+	if (d->fail_cohorts > d->transport->limits.failed_cohort_limit)
+		destination_die(s, d, reason, now);
+	else
+		destination_shrink(d);
 }
 
 static void entry_release(struct schedule *s, struct schedule_entry *e)
@@ -421,14 +423,16 @@ static void entry_release(struct schedule *s, struct schedule_entry *e)
 	e->destination = NULL;
 }
 
-void schedule_done(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome, struct str reason, struct instant now)
+void schedule_done(struct schedule *s, struct schedule_entry *e, enum verdict verdict, struct str reason, struct instant now)
 {
 	struct schedule_destination *d = e->destination;
 	struct duration delay = d->transport->limits.destination_delay;
 
-	if (outcome == SITE_GOOD)
+	if (verdict == VERDICT_GOOD)
 		destination_succeeded(d);
-	else if (outcome == SITE_BAD)
+	else if (verdict == VERDICT_BUSY)
+		destination_shrink(d);
+	else if (verdict == VERDICT_BAD)
 		destination_failed(s, d, reason, now);
 	entry_release(s, e);
 	if (delay.ns > 0 && d->state == DESTINATION_OPEN) {

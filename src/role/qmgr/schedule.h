@@ -58,7 +58,12 @@ struct schedule_entry {
 };
 
 /* How the destination behaved, whatever became of the recipients. */
-enum schedule_outcome { SITE_GOOD, SITE_UNKNOWN, SITE_BAD };
+enum verdict {
+	VERDICT_NONE,
+	VERDICT_GOOD,
+	VERDICT_BUSY, /* it works, but wants fewer deliveries at once */
+	VERDICT_BAD,  /* out of reach */
+};
 
 /* Asked once for each transport, and again after schedule_reload(). */
 typedef void schedule_limits_fn(void *arg, struct str transport, struct schedule_limits *ret_limits);
@@ -81,7 +86,7 @@ struct schedule_entry *schedule_take(struct schedule *s, struct instant now);
 /* Does more mail wait for the destination of this busy entry? */
 bool schedule_has_more(const struct schedule_entry *e);
 /* The delivery ended. `reason` is kept when the destination is found dead by it. */
-void schedule_done(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome, struct str reason, struct instant now);
+void schedule_done(struct schedule *s, struct schedule_entry *e, enum verdict verdict, struct str reason, struct instant now);
 /* The delivery never took place: back to the front of the line. */
 void schedule_again(struct schedule *s, struct schedule_entry *e);
 /* Takes a waiting or dropped entry out. */

@@ -40,9 +40,9 @@ static void add(struct schedule *s, struct schedule_entry *e, const char *destin
 	CHECK_INT(schedule_add(s, e, STR("smtp"), str_of(destination), &reason), 0);
 }
 
-static void done(struct schedule *s, struct schedule_entry *e, enum schedule_outcome outcome, struct instant now)
+static void done(struct schedule *s, struct schedule_entry *e, enum verdict verdict, struct instant now)
 {
-	schedule_done(s, e, outcome, STR("4.4.1 connect: refused"), now);
+	schedule_done(s, e, verdict, STR("4.4.1 connect: refused"), now);
 }
 
 static size_t take_all(struct schedule *s, struct instant now, struct schedule_entry **taken, size_t most)
@@ -60,7 +60,7 @@ static void drain(struct schedule *s, struct instant now)
 	struct str reason;
 
 	while ((e = schedule_take(s, now)))
-		done(s, e, SITE_UNKNOWN, now);
+		done(s, e, VERDICT_NONE, now);
 	while (schedule_take_dropped(s, &reason))
 		;
 }
@@ -78,7 +78,7 @@ TEST(a_destination_starts_with_its_initial_window_and_grows_with_success)
 	}
 	CHECK_INT(take_all(s, START, taken, 60), 5);
 	CHECK(schedule_has_more(taken[0]));
-	done(s, taken[0], SITE_GOOD, START);
+	done(s, taken[0], VERDICT_GOOD, START);
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 6);
 	CHECK_INT(take_all(s, START, taken, 60), 2);
 	drain(s, START);
@@ -98,7 +98,7 @@ TEST(the_window_does_not_grow_past_its_limit)
 	for (int round = 0; round < 10; round++) {
 		busy = take_all(s, START, taken, 500);
 		for (size_t i = 0; i < busy; i++)
-			done(s, taken[i], SITE_GOOD, START);
+			done(s, taken[i], VERDICT_GOOD, START);
 	}
 	CHECK_INT(busy, 20);
 	drain(s, START);
@@ -117,11 +117,11 @@ TEST(idle_capacity_does_not_grow_the_window)
 	for (int i = 0; i < 50; i++) {
 		add(s, &other, "a");
 		CHECK(schedule_take(s, START) == &other);
-		done(s, &other, SITE_GOOD, START);
+		done(s, &other, VERDICT_GOOD, START);
 	}
 	/* Two at work and five at the start: the window stops at busy + initial. */
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 7);
-	done(s, &keep, SITE_GOOD, START);
+	done(s, &keep, VERDICT_GOOD, START);
 	schedule_free(s);
 }
 
@@ -140,10 +140,10 @@ TEST(a_cohort_of_failures_makes_a_destination_dead_for_a_while)
 	CHECK_INT(take_all(s, START, taken, 8), 5);
 	/* 1/5 + 1/4 + 1/3 stay below one cohort; + 1/2 does not. */
 	for (size_t i = 0; i < 3; i++)
-		done(s, taken[i], SITE_BAD, START);
+		done(s, taken[i], VERDICT_BAD, START);
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 2);
 	CHECK(!schedule_take_dropped(s, &reason));
-	done(s, taken[3], SITE_BAD, START);
+	done(s, taken[3], VERDICT_BAD, START);
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 0);
 	while (schedule_take_dropped(s, &reason)) {
 		CHECK_STR(reason, STR("4.4.1 connect: refused"));
@@ -153,14 +153,14 @@ TEST(a_cohort_of_failures_makes_a_destination_dead_for_a_while)
 	CHECK_INT(schedule_add(s, &late, STR("smtp"), STR("a"), &reason), -EHOSTDOWN);
 	CHECK_STR(reason, STR("4.4.1 connect: refused"));
 	CHECK_INT(schedule_wakeup(s).ns, at_s(300).ns);
-	done(s, taken[4], SITE_BAD, START);
+	done(s, taken[4], VERDICT_BAD, START);
 	CHECK(!schedule_take(s, at_s(299)));
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 0);
 	CHECK(!schedule_take(s, at_s(300)));
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), -ENOENT);
 	add(s, &late, "a");
 	CHECK(schedule_take(s, at_s(300)) == &late);
-	done(s, &late, SITE_GOOD, at_s(300));
+	done(s, &late, VERDICT_GOOD, at_s(300));
 	schedule_free(s);
 }
 
@@ -175,12 +175,12 @@ TEST(a_flush_gives_dead_destinations_another_chance)
 	limits.failed_cohort_limit = 0.5;
 	add(s, &e, "a");
 	CHECK(schedule_take(s, START));
-	done(s, &e, SITE_BAD, START);
+	done(s, &e, VERDICT_BAD, START);
 	CHECK_INT(schedule_add(s, &e, STR("smtp"), STR("a"), &reason), -EHOSTDOWN);
 	schedule_revive(s);
 	add(s, &e, "a");
 	CHECK(schedule_take(s, START) == &e);
-	done(s, &e, SITE_GOOD, START);
+	done(s, &e, VERDICT_GOOD, START);
 	schedule_free(s);
 }
 
@@ -201,9 +201,9 @@ TEST(destinations_are_served_in_turn)
 	CHECK(schedule_take(s, START) == &a[2]);
 	CHECK(schedule_take(s, START) == &a[3]);
 	for (size_t i = 0; i < 4; i++)
-		done(s, &a[i], SITE_GOOD, START);
+		done(s, &a[i], VERDICT_GOOD, START);
 	for (size_t i = 0; i < 2; i++)
-		done(s, &b[i], SITE_GOOD, START);
+		done(s, &b[i], VERDICT_GOOD, START);
 	CHECK_INT(schedule_destination_count(s), 0);
 	schedule_free(s);
 }
@@ -225,7 +225,7 @@ TEST(bulk_mail_gets_one_delivery_in_five_while_other_mail_waits)
 		struct schedule_entry *e = schedule_take(s, START);
 
 		bulk_count += e->is_bulk;
-		done(s, e, SITE_GOOD, START);
+		done(s, e, VERDICT_GOOD, START);
 	}
 	CHECK_INT(bulk_count, 10);
 	drain(s, START);
@@ -244,12 +244,12 @@ TEST(a_transport_has_at_most_its_process_limit_at_work)
 	for (size_t i = 0; i < COUNT_OF(entries); i++)
 		add(s, &entries[i], i % 2 ? "a" : "b");
 	CHECK_INT(take_all(s, START, taken, 6), 2);
-	done(s, taken[0], SITE_GOOD, START);
+	done(s, taken[0], VERDICT_GOOD, START);
 	CHECK_INT(take_all(s, START, taken + 2, 4), 1);
 	drain(s, START);
-	done(s, taken[1], SITE_GOOD, START);
+	done(s, taken[1], VERDICT_GOOD, START);
 	drain(s, START);
-	done(s, taken[2], SITE_GOOD, START);
+	done(s, taken[2], VERDICT_GOOD, START);
 	drain(s, START);
 	CHECK_INT(schedule_waiting_count(s), 0);
 	schedule_free(s);
@@ -267,14 +267,14 @@ TEST(a_rate_delay_leaves_one_delivery_at_a_time_and_a_pause_after_it)
 		add(s, &entries[i], "a");
 	CHECK(schedule_take(s, START) == &entries[0]);
 	CHECK(!schedule_take(s, at_s(100)));
-	done(s, &entries[0], SITE_GOOD, at_s(100));
+	done(s, &entries[0], VERDICT_GOOD, at_s(100));
 	CHECK(!schedule_take(s, at_s(109)));
 	CHECK_INT(schedule_wakeup(s).ns, at_s(110).ns);
 	CHECK(schedule_take(s, at_s(110)) == &entries[1]);
-	done(s, &entries[1], SITE_BAD, at_s(111));
+	done(s, &entries[1], VERDICT_BAD, at_s(111));
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 1);
 	CHECK(schedule_take(s, at_s(121)) == &entries[2]);
-	done(s, &entries[2], SITE_GOOD, at_s(121));
+	done(s, &entries[2], VERDICT_GOOD, at_s(121));
 	CHECK(!schedule_take(s, at_s(131)));
 	CHECK_INT(schedule_destination_count(s), 0);
 	schedule_free(s);
@@ -294,8 +294,8 @@ TEST(a_transport_delay_spaces_all_deliveries)
 	CHECK(!schedule_take(s, at_s(1)));
 	CHECK_INT(schedule_wakeup(s).ns, at_s(2).ns);
 	CHECK(schedule_take(s, at_s(2)) == &entries[1]);
-	done(s, &entries[0], SITE_GOOD, at_s(2));
-	done(s, &entries[1], SITE_GOOD, at_s(2));
+	done(s, &entries[0], VERDICT_GOOD, at_s(2));
+	done(s, &entries[1], VERDICT_GOOD, at_s(2));
 	schedule_free(s);
 }
 
@@ -333,12 +333,12 @@ TEST(new_limits_take_hold_at_once)
 	schedule_reload(s);
 	CHECK_INT(schedule_window(s, STR("smtp"), STR("a")), 2);
 	for (size_t i = 0; i < 3; i++)
-		done(s, taken[i], SITE_GOOD, START);
+		done(s, taken[i], VERDICT_GOOD, START);
 	CHECK(!schedule_take(s, START));
-	done(s, taken[3], SITE_GOOD, START);
+	done(s, taken[3], VERDICT_GOOD, START);
 	CHECK(schedule_take(s, START) == &entries[5]);
-	done(s, taken[4], SITE_GOOD, START);
-	done(s, &entries[5], SITE_GOOD, START);
+	done(s, taken[4], VERDICT_GOOD, START);
+	done(s, &entries[5], VERDICT_GOOD, START);
 	schedule_free(s);
 }
 
@@ -355,7 +355,7 @@ TEST(a_hundred_thousand_waiting_entries_are_all_delivered)
 		add(s, &entries[i], "a");
 	while ((count = take_all(s, START, taken, 64))) {
 		for (size_t i = 0; i < count; i++)
-			done(s, taken[i], SITE_GOOD, START);
+			done(s, taken[i], VERDICT_GOOD, START);
 		total += count;
 	}
 	CHECK_INT(total, COUNT);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* postsuper: delete, hold, release, requeue and expire messages, one by one or all. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/commands.h"
+#include "cmd/queue_client.h"
+#include "mail/queue_id.h"
+
+static const struct action {
+	char option;
+	const char *request;
+	const char *total; /* "Deleted: 3 messages" */
+} actions[] = {
+	{'d', "delete", "Deleted"},           {'e', "expire", "Expired"},
+	{'f', "expire-release", "Expired"},   {'h', "hold", "Placed on hold"},
+	{'H', "release", "Released from hold"}, {'r', "requeue", "Requeued"},
+};
+
+enum { ORDER_LIMIT = 64 };
+
+struct order {
+	const struct action *action;
+	const char *argument; /* a queue id, "ALL", or "-" for ids from standard input */
+};
+
+struct orders {
+	struct order list[ORDER_LIMIT];
+	size_t count;
+	uint64_t totals[COUNT_OF(actions)];
+};
+
+static const struct action *find_action(int option)
+{
+	for (size_t i = 0; i < COUNT_OF(actions); i++)
+		if (actions[i].option == option)
+			return &actions[i];
+	return NULL;
+}
+
+static int ask(struct channel *ch, struct orders *all, const struct action *a, struct str argument)
+{
+	struct buf why = BUF_INIT(2000);
+	uint64_t count = 0;
+	int err = queue_client_ask(ch, str_of(a->request), argument, NULL, NULL, &count, &why);
+
+	all->totals[a - actions] += count;
+	if (err)
+		log_fatal("%s %.*s: %s", a->request, STR_ARG(argument), why.len ? buf_cstr(&why) : strerror(-err));
+	buf_done(&why);
+	return err;
+}
+
+static int ask_for_input(struct channel *ch, struct orders *all, const struct action *a)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	int err = 0;
+
+	while (!err && (len = getline(&line, &size, stdin)) >= 0) {
+		struct str rest = str_n(line, (size_t)len), id;
+
+		if (!str_next(&rest, " \t\r\n", &id))
+			continue;
+		if (!queue_id_is_valid(id))
+			log_warn("invalid mail queue id: %.*s", STR_ARG(id));
+		else
+			err = ask(ch, all, a, id);
+	}
+	free(line);
+	return err;
+}
+
+static int talk(struct channel *ch, void *arg)
+{
+	struct orders *all = arg;
+	int err = 0;
+
+	for (size_t i = 0; i < all->count && !err; i++) {
+		const struct order *o = &all->list[i];
+
+		if (!strcmp(o->argument, "-"))
+			err = ask_for_input(ch, all, o->action);
+		else
+			err = ask(ch, all, o->action, str_of(o->argument));
+	}
+	return err ? EX_UNAVAILABLE : 0;
+}
+
+static void report(const struct orders *all)
+{
+	for (size_t i = 0; i < COUNT_OF(actions); i++)
+		if (all->totals[i])
+			log_info("%s: %llu message%s", actions[i].total, (unsigned long long)all->totals[i],
+				 all->totals[i] == 1 ? "" : "s");
+}
+
+static int run(const char *dir, struct orders *all)
+{
+	struct config *c = config_load(command_config_dir(dir), NULL, 0);
+	int status = all->count ? queue_client_run(c, "qmgr", talk, all) : 0;
+
+	config_free(c);
+	report(all);
+	if (status >= 0)
+		return status;
+	log_fatal("the mail system is down (%s); `postfix start` starts it, then try again", strerror(-status));
+	return EX_UNAVAILABLE;
+}
+
+static int help(FILE *to)
+{
+	fprintf(to, "usage: postsuper [-psSv] [-c config_dir] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [queue...]\n"
+		    "An id of ALL means every message, - means ids from standard input.\n");
+	return to == stderr ? EX_USAGE : 0;
+}
+
+int cmd_postsuper(int argc, char **argv)
+{
+	struct orders all = {0};
+	const char *dir = NULL;
+	int option;
+
+	if (argc > 1 && !strcmp(argv[1], "--help"))
+		return help(stdout);
+	while ((option = getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1) {
+		const struct action *a = find_action(option);
+
+		if (option == '?')
+			return help(stderr);
+		if (option == 'c')
+			dir = optarg;
+		if (!a)
+			continue; /* -p -s -S: our spool repairs itself at every start */
+		if (strcmp(optarg, "ALL") != 0 && strcmp(optarg, "-") != 0 && !queue_id_is_valid(str_of(optarg))) {
+			log_fatal("invalid mail queue id: %s", optarg);
+			return EX_USAGE;
+		}
+		if (all.count == ORDER_LIMIT) {
+			log_fatal("more than %d orders; give the ids on standard input: postsuper -%c -", ORDER_LIMIT, option);
+			return EX_USAGE;
+		}
+		all.list[all.count++] = (struct order){a, optarg};
+	}
+	return run(dir, &all);
+}

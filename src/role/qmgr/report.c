@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bounces, delay warnings, success reports: what is sent after a round, and to whom. RFC 3461, RFC 3464. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "mail/dsn_report.h"
+#include "role/qmgr/qmgr.h"
+
+enum { FIBER_LIMIT = 50, REPORT_SIZE_MAX = 64 << 20 };
+
+/* What a message needs, as bits; a postmaster copy is a report of its own. */
+enum need {
+	NEED_FAILURE = 1,
+	NEED_FAILURE_COPY = 2,
+	NEED_DELAY = 4,
+	NEED_DELAY_COPY = 8,
+	NEED_SUCCESS = 16,
+	NEED_VERIFY = 32,
+};
+
+static const struct need_info {
+	enum need need;
+	enum report_kind kind;
+	bool is_copy;
+	const char *name; /* in the log */
+} needs[] = {
+    {NEED_FAILURE, REPORT_FAILURE, false, "sender non-delivery notification"},
+    {NEED_FAILURE_COPY, REPORT_FAILURE, true, "postmaster non-delivery notification"},
+    {NEED_DELAY, REPORT_DELAY, false, "sender delay notification"},
+    {NEED_DELAY_COPY, REPORT_DELAY, true, "postmaster delay notification"},
+    {NEED_SUCCESS, REPORT_SUCCESS, false, "sender delivery status notification"},
+    {NEED_VERIFY, REPORT_VERIFY, false, "sender delivery status notification"},
+};
+
+static bool is_double_bounce(const struct qmgr *q, struct str sender)
+{
+	return str_eq_nocase(str_cut(sender, 0, str_find_last(sender, '@')), q->settings->double_bounce);
+}
+
+/* Does the sender want to hear of this (RFC 3461, 4.1)? Without NOTIFY of failures and delays only. */
+static bool is_notified(const struct recipient *r, enum dsn_notify what)
+{
+	return r->notify ? r->notify & what : what != NOTIFY_SUCCESS;
+}
+
+/* Which recipient belongs into which report? */
+static bool belongs(const struct message_work *w, uint32_t at, const struct need_info *n)
+{
+	const struct recipient *r = &w->m->envelope.recipients[at];
+	const struct outcome *o = &w->outcomes[at];
+	bool is_bounce = str_is_empty(w->m->envelope.sender);
+
+	switch (n->need) {
+	case NEED_FAILURE:
+		return o->status == OUTCOME_FAILED && (is_bounce || is_notified(r, NOTIFY_FAILURE));
+	case NEED_FAILURE_COPY:
+		return o->status == OUTCOME_FAILED;
+	case NEED_DELAY:
+		return o->status == OUTCOME_DEFERRED && is_notified(r, NOTIFY_DELAY);
+	case NEED_DELAY_COPY:
+		return o->status == OUTCOME_DEFERRED;
+	case NEED_SUCCESS:
+		return o->status == OUTCOME_SENT && is_notified(r, NOTIFY_SUCCESS) && (o->is_ours || o->action.len);
+	case NEED_VERIFY:
+		return o->status != OUTCOME_PENDING && o->status != OUTCOME_EARLIER;
+	}
+	return false;
+}
+
+static bool has_any(const struct message_work *w, const struct need_info *n)
+{
+	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++)
+		if (belongs(w, i, n))
+			return true;
+	return false;
+}
+
+/* What the sender and the configuration allow at all; the recipients then decide. */
+static unsigned allowed_needs(const struct qmgr *q, const struct message_work *w)
+{
+	const struct settings *s = q->settings;
+	const struct envelope *e = &w->m->envelope;
+	bool has_sender = e->sender.len && !is_double_bounce(q, e->sender);
+	unsigned allowed = 0;
+
+	if ((e->flags & ENVELOPE_NO_BOUNCE) || is_double_bounce(q, e->sender))
+		return 0;
+	if (has_sender || s->notify_classes & NOTIFY_CLASS_2BOUNCE)
+		allowed |= NEED_FAILURE;
+	if (has_sender && s->notify_classes & NOTIFY_CLASS_BOUNCE)
+		allowed |= NEED_FAILURE_COPY;
+	if (has_sender && s->warning_time.ns > 0 && !(w->m->flags & SPOOL_WARNED) &&
+	    clock_wall().us - e->arrival.us >= s->warning_time.ns / 1000)
+		allowed |= NEED_DELAY | (s->notify_classes & NOTIFY_CLASS_DELAY ? NEED_DELAY_COPY : 0);
+	if (has_sender)
+		allowed |= NEED_SUCCESS;
+	if (has_sender && e->flags & (ENVELOPE_VERIFY_ONLY | ENVELOPE_TRACE))
+		allowed |= NEED_VERIFY;
+	return allowed;
+}
+
+static unsigned find_needs(const struct qmgr *q, const struct message_work *w)
+{
+	unsigned allowed = allowed_needs(q, w), found = 0;
+
+	for (size_t i = 0; i < COUNT_OF(needs); i++)
+		if (allowed & needs[i].need && has_any(w, &needs[i]))
+			found |= needs[i].need;
+	return found;
+}
+
+bool report_is_wanted(const struct qmgr *q, const struct message_work *w)
+{
+	/* The usual end of a message: nobody asked for anything. */
+	if (w->m->envelope.recipient_count == 1 && w->outcomes[0].status == OUTCOME_SENT && !w->m->envelope.recipients[0].notify &&
+	    !(w->m->envelope.flags & ENVELOPE_TRACE))
+		return false;
+	return find_needs(q, w) != 0;
+}
+
+/* --- one report -------------------------------------------------------------------------- */
+
+static struct str action_of(const struct outcome *o)
+{
+	switch (o->status) {
+	case OUTCOME_FAILED:
+		return STR("failed");
+	case OUTCOME_DEFERRED:
+		return STR("delayed");
+	case OUTCOME_DELIVERABLE:
+		return STR("deliverable");
+	case OUTCOME_UNDELIVERABLE:
+		return STR("undeliverable");
+	default:
+		return o->action.len ? o->action : o->is_ours ? STR("delivered") : STR("relayed");
+	}
+}
+
+static size_t collect(const struct message_work *w, const struct need_info *n, struct report_recipient *to)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++) {
+		const struct recipient *r = &w->m->envelope.recipients[i];
+		const struct outcome *o = &w->outcomes[i];
+
+		if (!belongs(w, i, n))
+			continue;
+		to[count++] = (struct report_recipient){
+		    .address = r->address,
+		    .original = r->original,
+		    .orcpt = r->orcpt,
+		    .action = action_of(o),
+		    .dsn = o->reason.dsn,
+		    .text = o->reason.text,
+		    .mta = o->reason.mta,
+		    .diagnostic = o->reason.diagnostic,
+		};
+	}
+	return count;
+}
+
+/* An address of the configuration; a bare name is at our own origin. */
+static struct str own_address(const struct qmgr *q, struct str address, struct arena *a)
+{
+	return str_has(address, '@') ? arena_str(a, address) : arena_printf(a, "%.*s@%.*s", STR_ARG(address), STR_ARG(q->settings->origin));
+}
+
+struct addressing {
+	struct str sender;
+	struct str recipient;
+};
+
+/* Reports go to the sender from the null sender; notices to the postmaster come from the double-bounce address. */
+static struct addressing address_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n)
+{
+	const struct settings *s = q->settings;
+	struct arena *a = &w->m->arena;
+	struct str sender = w->m->envelope.sender;
+	struct str notice = n->need == NEED_DELAY_COPY ? s->delay_notice : s->bounce_notice;
+
+	if (!n->is_copy && sender.len)
+		return (struct addressing){.recipient = sender};
+	if (!n->is_copy)
+		notice = s->double_bounce_notice;
+	return (struct addressing){
+	    .sender = arena_printf(a, "%.*s@%.*s", STR_ARG(s->double_bounce), STR_ARG(s->hostname)),
+	    .recipient = own_address(q, notice, a),
+	};
+}
+
+static void write_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct str content,
+                         struct str recipient, struct buf *to, bool *ret_is_8bit)
+{
+	const struct settings *s = q->settings;
+	const struct envelope *e = &w->m->envelope;
+	struct report_recipient *recipients = mem_alloc(e->recipient_count * sizeof *recipients);
+	struct report r = {
+	    .kind = n->kind,
+	    .is_postmaster_copy = n->is_copy || str_is_empty(e->sender),
+	    .is_utf8 = e->flags & ENVELOPE_SMTPUTF8,
+	    .is_threaded = s->is_threaded,
+	    .hostname = s->hostname,
+	    .origin = s->origin,
+	    .mail_name = s->mail_name,
+	    .to = recipient,
+	    .queue_id = str_of(e->queue_id),
+	    .sender = e->sender,
+	    .envid = e->envid,
+	    .message_id = e->message_id,
+	    .arrival = e->arrival,
+	    .now = clock_wall(),
+	    .retry_until = {e->arrival.us + s->backoff.lifetime.ns / 1000},
+	    .warning_time = s->warning_time,
+	    .lifetime = s->backoff.lifetime,
+	    .recipients = recipients,
+	    .content = content,
+	    .is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit,
+	};
+
+	r.recipient_count = collect(w, n, recipients);
+	report_format(to, &r);
+	*ret_is_8bit = report_is_8bit(&r);
+	free(recipients);
+}
+
+static int send_report(struct qmgr *q, struct message_work *w, const struct need_info *n, struct str content)
+{
+	struct addressing who = address_report(q, w, n);
+	struct recipient rcpt = {.address = who.recipient, .notify = NOTIFY_NEVER};
+	struct envelope e = {
+	    .arrival = clock_wall(),
+	    .sender = who.sender,
+	    .recipients = &rcpt,
+	    .recipient_count = 1,
+	    .flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & (ENVELOPE_SMTPUTF8 | ENVELOPE_REQUIRETLS)),
+	};
+	struct buf text = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(2000);
+	char id[QUEUE_ID_SIZE];
+	bool is_8bit;
+	int err;
+
+	write_report(q, w, n, content, who.recipient, &text, &is_8bit);
+	if (is_8bit)
+		e.flags |= ENVELOPE_8BITMIME;
+	e.content_size = text.len;
+	err = buf_check(&text);
+	if (!err)
+		err = submit_message(q, &e, buf_str(&text), id, &why);
+	if (err)
+		log_tagged(str_of(q->settings->bounce_tag), LOG_LEVEL_WARN, "%s: %s failed: %s", w->m->envelope.queue_id, n->name,
+			   buf_cstr(&why));
+	else
+		log_tagged(str_of(q->settings->bounce_tag), LOG_LEVEL_INFO, "%s: %s: %s", w->m->envelope.queue_id, n->name, id);
+	buf_done(&text);
+	buf_done(&why);
+	return err;
+}
+
+/* The bounce could not be written down: the recipients stay in the queue, and so does the bounce. */
+static void keep_failures(struct message_work *w)
+{
+	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++)
+		if (w->outcomes[i].status == OUTCOME_FAILED)
+			w->outcomes[i].status = OUTCOME_DEFERRED;
+}
+
+static void send_all(struct qmgr *q, struct message_work *w)
+{
+	const struct settings *s = q->settings;
+	unsigned wanted = find_needs(q, w);
+	struct buf content = BUF_INIT(REPORT_SIZE_MAX);
+	size_t most = w->m->envelope.content_size <= s->bounce_size_limit ? s->bounce_size_limit : s->header_size_limit;
+	int err = content_load(q, w->m, most, &content);
+
+	if (err)
+		log_warn("%s: the content cannot be read for a report: %s", w->m->envelope.queue_id, strerror(-err));
+	for (size_t i = 0; i < COUNT_OF(needs); i++) {
+		if (!(wanted & needs[i].need))
+			continue;
+		err = send_report(q, w, &needs[i], buf_str(&content));
+		/* What is refused for good would be refused again. */
+		if (needs[i].need == NEED_FAILURE && (err == -EAGAIN || err == -ECANCELED))
+			keep_failures(w);
+		if (needs[i].need == NEED_DELAY && !err)
+			w->m->flags |= SPOOL_WARNED;
+	}
+	buf_done(&content);
+}
+
+/* --- postsuper -r: the message is taken in again as a new one ------------------------------------ */
+
+static void requeue(struct qmgr *q, struct message_work *w)
+{
+	struct envelope e = w->m->envelope;
+	struct buf content = BUF_INIT(e.content_size + 65536), why = BUF_INIT(2000);
+	struct recipient *left = arena_alloc(&w->m->arena, e.recipient_count * sizeof *left);
+	char id[QUEUE_ID_SIZE];
+	int err;
+
+	e.recipients = left;
+	e.recipient_count = 0;
+	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++)
+		if (w->outcomes[i].status == OUTCOME_PENDING || w->outcomes[i].status == OUTCOME_DEFERRED)
+			left[e.recipient_count++] = w->m->envelope.recipients[i];
+	err = content_load(q, w->m, e.content_size, &content);
+	if (!err && e.recipient_count)
+		err = submit_message(q, &e, buf_str(&content), id, &why);
+	if (err)
+		log_warn("%s: not requeued: %s", e.queue_id, why.len ? buf_cstr(&why) : strerror(-err));
+	else
+		w->is_deleted = true;
+	buf_done(&content);
+	buf_done(&why);
+}
+
+static void run(void *arg)
+{
+	struct qmgr *q = arg;
+	struct list *link;
+
+	while ((link = list_first(&q->reports))) {
+		struct message_work *w = LIST_ENTRY(link, struct message_work, link);
+
+		list_remove(link);
+		if (w->is_requeued)
+			requeue(q, w);
+		else
+			send_all(q, w);
+		w->is_requeued = false;
+		finish_end(q, w);
+	}
+	q->report_fibers--;
+}
+
+void report_start(struct qmgr *q, struct message_work *w)
+{
+	list_add(&q->reports, &w->link);
+	if (q->report_fibers >= FIBER_LIMIT)
+		return;
+	q->report_fibers++;
+	fiber_start("report", run, q);
+}
