@@ -173,7 +173,6 @@ def row(param):
         ("PARAM_LEGACY", "legacy" in param.keys),
         ("PARAM_FAMILY", param.is_family),
         ("PARAM_COMPUTED", "computed" in param.keys),
-        ("PARAM_RAW", param["type"] == "raw"),
         ("PARAM_NON_EMPTY", param["range"] == "non-empty"),
     ]
     flag_text = " | ".join(name for name, is_on in flags if is_on) or "0"

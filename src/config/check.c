@@ -31,6 +31,39 @@ static void check_unknown(struct config *c, const struct entry *entry)
 		config_warn(c, entry->origin, "unknown parameter %.*s; nothing uses it", STR_ARG(entry->name));
 }
 
+/* Names that nothing defines, in one entry. */
+struct undefined_check {
+	struct config *config;
+	const struct view_data *view;
+	const struct entry *entry;
+};
+
+static void check_reference(void *context, struct str name)
+{
+	const struct undefined_check *u = context;
+	struct str transport;
+
+	if (str_is_empty(name) || param_find(name) || map_find(&u->view->user_defined, name) || param_find_family(name, &transport))
+		return;
+	config_warn(u->config, u->entry->origin, "%.*s refers to $%.*s, which is not set anywhere and counts as empty", STR_ARG(u->entry->name),
+		    STR_ARG(name));
+}
+
+static void check_references(struct config *c, const struct view_data *v, const struct entry *entry)
+{
+	const struct param *p = param_find(entry->name);
+	struct undefined_check u = {c, v, entry};
+	struct str rest = entry->value, word;
+
+	if (!p)
+		return;
+	if (p->kind != PARAM_RAW)
+		names_each_reference(entry->value, check_reference, &u);
+	if (str_eq(entry->name, STR("smtpd_restriction_classes")))
+		while (str_next(&rest, ", \t\r\n", &word))
+			check_reference(&u, word);
+}
+
 static void check_declared(struct config *c, const struct entry *entry)
 {
 	const struct param *p = param_find(entry->name);
@@ -46,17 +79,20 @@ static void check_legacy(struct config *c, const struct entry *entry)
 	config_warn(c, entry->origin, "%.*s is an older name: %.*s", STR_ARG(entry->name), STR_ARG(p->legacy));
 }
 
-static void check_list(struct config *c, const struct view_data *v, const struct entry_list *list)
+static void check_list(struct config *c, const struct view_data *v, const struct entry_list *list, bool with_advice)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct entry *entry = &list->items[i];
 
+		check_references(c, v, entry);
 		switch (config_name_kind(c, entry->name)) {
 		case NAME_DECLARED:
-			check_declared(c, entry);
+			if (with_advice)
+				check_declared(c, entry);
 			break;
 		case NAME_LEGACY:
-			check_legacy(c, entry);
+			if (with_advice)
+				check_legacy(c, entry);
 			break;
 		case NAME_SERVICE:
 			check_family(c, v, entry);
@@ -110,10 +146,11 @@ static void check_level(struct config *c)
 	buf_done(&names);
 }
 
-void config_check(struct config *c)
+void config_check(struct config *c, bool with_advice)
 {
-	check_list(c, c->main_view, &c->entries);
+	check_list(c, c->main_view, &c->entries, with_advice);
 	for (size_t i = 0; i < c->service_count; i++)
-		check_list(c, c->service_views[i], &c->overrides[i]);
-	check_level(c);
+		check_list(c, c->service_views[i], &c->overrides[i], with_advice);
+	if (with_advice)
+		check_level(c);
 }

@@ -14,7 +14,7 @@
 
 enum { FILE_SIZE_MAX = 1 << 26 };
 
-static void add_problem(struct config *c, bool is_error, struct origin origin, const char *fmt, va_list args)
+static void add_problem(struct config *c, struct config_problem problem, const char *fmt, va_list args)
 {
 	struct buf text = BUF_INIT(4000);
 
@@ -22,7 +22,8 @@ static void add_problem(struct config *c, bool is_error, struct origin origin, c
 	for (size_t i = 0; i < c->problem_count; i++) {
 		const struct config_problem *known = &c->problems[i];
 
-		if (known->origin.line == origin.line && str_eq(known->origin.file, origin.file) && str_eq(known->text, buf_str(&text))) {
+		if (known->origin.line == problem.origin.line && str_eq(known->origin.file, problem.origin.file) &&
+		    str_eq(known->text, buf_str(&text))) {
 			buf_done(&text);
 			return;
 		}
@@ -31,8 +32,9 @@ static void add_problem(struct config *c, bool is_error, struct origin origin, c
 		c->problem_size = size_max(16, 2 * c->problem_size);
 		c->problems = mem_resize(c->problems, c->problem_size * sizeof(*c->problems));
 	}
-	c->problems[c->problem_count++] = (struct config_problem){is_error, origin, arena_str(&c->arena, buf_str(&text))};
-	c->error_count += is_error;
+	problem.text = arena_str(&c->arena, buf_str(&text));
+	c->problems[c->problem_count++] = problem;
+	c->error_count += problem.is_error;
 	buf_done(&text);
 }
 
@@ -41,7 +43,16 @@ void config_error(struct config *c, struct origin origin, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	add_problem(c, true, origin, fmt, args);
+	add_problem(c, (struct config_problem){.is_error = true, .origin = origin}, fmt, args);
+	va_end(args);
+}
+
+void config_syntax(struct config *c, struct origin origin, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add_problem(c, (struct config_problem){.is_error = true, .is_syntax = true, .origin = origin}, fmt, args);
 	va_end(args);
 }
 
@@ -50,7 +61,7 @@ void config_warn(struct config *c, struct origin origin, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	add_problem(c, false, origin, fmt, args);
+	add_problem(c, (struct config_problem){.origin = origin}, fmt, args);
 	va_end(args);
 }
 
@@ -114,35 +125,49 @@ static struct str load_file(struct config *c, const char *name, struct str *ret_
 	*ret_path = arena_printf(&c->arena, "%.*s/%s", STR_ARG(c->dir), name);
 	int err = read_file(c, ret_path->ptr, &bytes);
 	if (err)
-		config_error(c, (struct origin){*ret_path, 0}, "the file cannot be read: %s", strerror(-err));
+		config_syntax(c, (struct origin){*ret_path, 0}, "the file cannot be read: %s", strerror(-err));
 	return bytes;
 }
 
-struct config *config_load(struct str dir, const struct str *overrides, size_t override_count)
+static void load_override(struct config *c, struct str text)
+{
+	struct str name, value;
+	const char *why;
+
+	if (main_cf_split(text, &name, &value, &why))
+		config_syntax(c, (struct origin){0}, "option -o %.*s: %s", STR_ARG(text), why);
+	else
+		config_set(c, arena_str(&c->arena, name), arena_str(&c->arena, value), (struct origin){0});
+}
+
+struct config *config_load_with(struct str dir, const struct str *overrides, size_t override_count, unsigned flags)
 {
 	struct config *c = mem_alloc(sizeof(*c));
-	struct str path, name, value;
-	const char *why;
+	struct str path, bytes;
 
 	while (dir.len > 1 && dir.ptr[dir.len - 1] == '/')
 		dir.len--;
 	c->dir = arena_str(&c->arena, dir);
 	c->may_ask_system = true;
+	c->is_default = flags & CONFIG_WITHOUT_MAIN;
 	machine_read(&c->machine, &c->arena);
-	struct str bytes = load_file(c, "main.cf", &path);
-	main_cf_parse(c, path, bytes);
-	for (size_t i = 0; i < override_count; i++) {
-		if (main_cf_split(overrides[i], &name, &value, &why))
-			config_error(c, (struct origin){0}, "option -o %.*s: %s", STR_ARG(overrides[i]), why);
-		else
-			config_set(c, arena_str(&c->arena, name), arena_str(&c->arena, value), (struct origin){0});
+	if (!(flags & CONFIG_WITHOUT_MAIN)) {
+		bytes = load_file(c, "main.cf", &path);
+		main_cf_parse(c, path, bytes);
+		for (size_t i = 0; i < override_count; i++)
+			load_override(c, overrides[i]);
 	}
 	bytes = load_file(c, "master.cf", &path);
 	master_cf_parse(c, path, bytes);
 	config_note_names(c);
 	config_compile(c);
-	config_check(c);
+	config_check(c, !(flags & CONFIG_WITHOUT_ADVICE));
 	return c;
+}
+
+struct config *config_load(struct str dir, const struct str *overrides, size_t override_count)
+{
+	return config_load_with(dir, overrides, override_count, 0);
 }
 
 void config_compile(struct config *c)
@@ -228,4 +253,22 @@ const struct view *config_main_view(const struct config *c)
 const struct view *config_service_view(const struct config *c, const struct service *s)
 {
 	return &c->service_views[s->index]->view;
+}
+
+bool config_setting(const struct config *c, size_t at, struct str *ret_name)
+{
+	if (at >= c->entries.count)
+		return false;
+	*ret_name = c->entries.items[at].name;
+	return true;
+}
+
+size_t config_override_count(const struct config *c, const struct service *s)
+{
+	return c->overrides[s->index].count;
+}
+
+struct str config_override_name(const struct config *c, const struct service *s, size_t at)
+{
+	return c->overrides[s->index].items[at].name;
 }

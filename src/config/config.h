@@ -27,6 +27,7 @@ struct origin {
 /* One thing to tell the operator. `is_error` ones refuse the configuration. */
 struct config_problem {
 	bool is_error;
+	bool is_syntax; /* the file could not be read, or a line of it makes no sense */
 	struct origin origin;
 	struct str text; /* what is wrong and what to write instead */
 };
@@ -61,6 +62,12 @@ struct view {
  * whether it may be used for more than showing. `overrides` are "name=value" of a command line.
  */
 [[nodiscard]] struct config *config_load(struct str dir, const struct str *overrides, size_t override_count);
+/* The same for tools that show or edit a configuration. */
+enum config_load_flag {
+	CONFIG_WITHOUT_MAIN = 1,    /* as if main.cf were empty: the defaults */
+	CONFIG_WITHOUT_ADVICE = 2,  /* no problems but those that make values unclear */
+};
+[[nodiscard]] struct config *config_load_with(struct str dir, const struct str *overrides, size_t override_count, unsigned flags);
 /* From a snapshot that config_snapshot() wrote: how roles get the very same configuration as master. */
 [[nodiscard]] int config_from_snapshot(struct str bytes, struct config **ret_config);
 void config_snapshot(const struct config *c, struct buf *to);
@@ -77,6 +84,15 @@ size_t config_service_count(const struct config *c);
 const struct service *config_service(const struct config *c, size_t at);
 /* By name and type ("smtp", "unix"); NULL if there is none. */
 const struct service *config_find_service(const struct config *c, struct str name, struct str type);
+
+/* A service as one line of master.cf says it, in the arena's memory. -EINVAL with what is wrong. */
+[[nodiscard]] int service_parse(struct str line, struct arena *a, struct service *ret, struct buf *why);
+
+/* The names that main.cf sets, in the order of the file; false behind the last. */
+bool config_setting(const struct config *c, size_t at, struct str *ret_name);
+/* The names that a service sets with -o; one may come twice. */
+size_t config_override_count(const struct config *c, const struct service *s);
+struct str config_override_name(const struct config *c, const struct service *s, size_t at);
 
 /* The view of main.cf alone, and that of a service. They live as long as the config. */
 const struct view *config_main_view(const struct config *c);

@@ -47,6 +47,7 @@ struct config {
 	struct arena arena;
 	struct str dir;
 	struct machine machine;
+	bool is_default;     /* main.cf was left out on purpose */
 	bool may_ask_system; /* for the addresses of names: only where the configuration is read from files */
 	struct entry_list entries;  /* main.cf and -o of the command line, the last of two names only */
 	struct map by_name;         /* name -> 1 + its place in entries */
@@ -64,6 +65,8 @@ struct config {
 };
 
 void config_error(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* An error that leaves unclear what else a file says. */
+void config_syntax(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void config_warn(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* A setting of main.cf; warns when it replaces another value. */
 void config_set(struct config *c, struct str name, struct str value, struct origin origin);
@@ -73,8 +76,11 @@ void config_compile(struct config *c);
 
 /* names.c: collects the names that are used. */
 void config_note_names(struct config *c);
-/* check.c: notes what is worth telling about a compiled configuration. */
-void config_check(struct config *c);
+/* Calls `fn` for each name that stands behind a dollar sign in `text`. */
+typedef void name_fn(void *context, struct str name);
+void names_each_reference(struct str text, name_fn *fn, void *context);
+/* check.c: notes what is worth telling about a compiled configuration; with_advice also what is only good to know. */
+void config_check(struct config *c, bool with_advice);
 /* view.c */
 struct view_data *view_new(struct config *c, const struct service *s, const struct entry_list *overrides);
 void view_done(struct view_data *v);

@@ -48,7 +48,7 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 		return;
 	}
 	if (main_cf_split(line->text, &name, &value, &why)) {
-		config_error(c, origin, "\"%.*s\": %s", STR_ARG(str_cut(line->text, 0, 60)), why);
+		config_syntax(c, origin, "\"%.*s\": %s", STR_ARG(str_cut(line->text, 0, 60)), why);
 		return;
 	}
 	config_set(c, name, value, origin);

@@ -2,6 +2,8 @@
 /* Reading master.cf. */
 #include "config/master_cf.h"
 
+#include <errno.h>
+
 #include "config/cfline.h"
 #include "config/main_cf.h"
 
@@ -164,7 +166,7 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 	}
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (!str_next(&rest, " \t\r", &fields[i])) {
-			config_error(c, origin, "\"%.*s\" is no service; write: name type private unpriv chroot wakeup maxproc program",
+			config_syntax(c, origin, "\"%.*s\" is no service; write: name type private unpriv chroot wakeup maxproc program",
 				     STR_ARG(str_cut(line->text, 0, 60)));
 			return;
 		}
@@ -189,4 +191,29 @@ void master_cf_parse(struct config *c, struct str file, struct str bytes)
 	c->overrides = arena_alloc(&c->arena, (count + 1) * sizeof(*c->overrides));
 	while (cfline_next(&reader, &c->arena, &line))
 		add_line(c, file, &line);
+}
+
+int service_parse(struct str line, struct arena *a, struct service *ret, struct buf *why)
+{
+	struct config scratch = {0};
+	int err = 0;
+
+	master_cf_parse(&scratch, STR(""), arena_str(a, line));
+	for (size_t i = 0; i < scratch.problem_count && !err; i++)
+		if (scratch.problems[i].is_error) {
+			buf_add(why, scratch.problems[i].text);
+			err = -EINVAL;
+		}
+	if (!err && scratch.service_count != 1) {
+		buf_add(why, STR("one service is wanted; write: name type private unpriv chroot wakeup maxproc program"));
+		err = -EINVAL;
+	}
+	if (!err) {
+		*ret = scratch.services[0];
+		ret->args = arena_alloc(a, (ret->arg_count + 1) * sizeof(*ret->args));
+		memcpy(ret->args, scratch.services[0].args, ret->arg_count * sizeof(*ret->args));
+	}
+	free(scratch.problems);
+	arena_done(&scratch.arena);
+	return err;
 }

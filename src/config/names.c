@@ -15,16 +15,16 @@ static bool is_name_char(char c)
 	return ascii_is_alnum(c) || c == '_';
 }
 
-static void note(struct map *to, struct str name)
+static void note(void *context, struct str name)
 {
 	static char is_noted;
+	struct map *to = context;
 
 	if (!str_is_empty(name))
 		(void)map_set(to, name, &is_noted);
 }
 
-/* All names that stand behind a dollar sign in `text`. */
-static void note_references(struct map *to, struct str text)
+void names_each_reference(struct str text, name_fn *fn, void *context)
 {
 	for (size_t i = 0; i + 1 < text.len; i++) {
 		if (text.ptr[i] != '$')
@@ -40,7 +40,7 @@ static void note_references(struct map *to, struct str text)
 			start++;
 		for (end = start; end < text.len && is_name_char(text.ptr[end]);)
 			end++;
-		note(to, str_cut(text, start, end - start));
+		fn(context, str_cut(text, start, end - start));
 	}
 }
 
@@ -66,7 +66,7 @@ static void note_list(struct config *c, const struct entry_list *list)
 		const struct entry *entry = &list->items[i];
 		struct str rest = entry->value, word;
 
-		note_references(&c->used_names, entry->value);
+		names_each_reference(entry->value, note, &c->used_names);
 		note_tables(&c->used_tables, entry->value);
 		if (str_eq(entry->name, STR("smtpd_restriction_classes")))
 			while (str_next(&rest, ", \t\r\n", &word))
@@ -78,7 +78,7 @@ void config_note_names(struct config *c)
 {
 	for (size_t i = 0; i < param_count; i++)
 		if (!(param_table[i].flags & PARAM_LEGACY))
-			note_references(&c->used_names, param_table[i].value);
+			names_each_reference(param_table[i].value, note, &c->used_names);
 	note_list(c, &c->entries);
 	for (size_t i = 0; i < c->service_count; i++)
 		note_list(c, &c->overrides[i]);

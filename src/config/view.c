@@ -171,8 +171,9 @@ static void compute_defaults(struct view_data *v)
 {
 	const struct service *s = v->view.service;
 
-	compute(v, STR("config_directory"), v->config->dir);
-	compute(v, STR("process_name"), s ? s->program : STR("master"));
+	if (!v->config->is_default)
+		compute(v, STR("config_directory"), v->config->dir);
+	compute(v, STR("process_name"), s ? s->program : str_of(program_invocation_short_name));
 	compute(v, STR("process_id"), arena_printf(&v->config->arena, "%ld", (long)getpid()));
 	compute(v, STR("service_name"), s ? s->name : STR(""));
 	compute_names(v);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a person asks of master.cf: service/type, service/type/field or service/type/parameter. */
+#pragma once
+
+#include "cmd/postconf.h"
+
+struct request {
+	struct str name;
+	struct str type;   /* "*" for any */
+	struct str detail; /* field or parameter; "*" for any */
+	struct str value;  /* behind '=' */
+	bool has_value;
+};
+
+enum { REQUEST_FIELD_COUNT = 8 };
+
+/* The names of the fields, the last being the command. */
+extern const struct str request_fields[REQUEST_FIELD_COUNT];
+
+/* Takes a request apart. Tells what is wrong and fails with -EINVAL. is_all: it means everything, shown without being asked for. */
+[[nodiscard]] int request_parse(const struct postconf *pc, struct str text, bool is_all, struct request *ret);
+/* Is the part of a request this word, or "*"? */
+bool request_part_matches(struct str part, struct str word);
