@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/map.h"
@@ -180,6 +181,8 @@ static void take_message(struct client *c, const struct message *m)
 			c->is_gone = true;
 	} else {
 		log_warn("a peer sent %s, which is not for lookup", message_name(m->type));
+		if (m->fd >= 0)
+			close(m->fd);
 	}
 }
 
