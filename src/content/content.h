@@ -85,5 +85,5 @@ uint64_t draft_size(const struct draft *d);
 struct reply draft_finish(struct draft *d, struct content_note **ret_notes) WAITS;
 /* A header or body check wants the message to vanish while the client hears that all is well. */
 bool draft_is_discarded(const struct draft *d);
-/* Appends the message to the spool; code 0 when it is on disk. */
-struct reply draft_commit(struct draft *d) WAITS;
+/* Appends the message to the spool; code 0 when it is on disk. `*ret_notes` are further lines. */
+struct reply draft_commit(struct draft *d, struct content_note **ret_notes) WAITS;

@@ -301,11 +301,12 @@ struct reply draft_finish(struct draft *d, struct content_note **ret_notes)
 	return d->failure;
 }
 
-struct reply draft_commit(struct draft *d)
+struct reply draft_commit(struct draft *d, struct content_note **ret_notes)
 {
 	struct str content = str_n(d->base + d->start, d->end - d->start);
 	int err = 0;
 
+	d->notes = d->last_note = NULL;
 	if (!d->large) {
 		err = appender_append(d->appender, d->facts.envelope, content);
 	} else {
@@ -319,6 +320,7 @@ struct reply draft_commit(struct draft *d)
 	}
 	if (err)
 		fail_storage(d, err);
+	*ret_notes = d->notes;
 	return d->failure;
 }
 

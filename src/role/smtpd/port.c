@@ -111,6 +111,8 @@ static int open_lists(struct port *port, struct buf *why)
 	if (!err)
 		err = maps_open(p->smtpd_discard_ehlo_keyword_address_maps, TABLE_FOLD, port->view, &port->keyword_maps, why);
 	if (!err)
+		err = maps_open(p->smtpd_reject_footer_maps, TABLE_FOLD, port->view, &port->footer_maps, why);
+	if (!err)
 		err = parse_rewrite_clients(port, why);
 	return err;
 }
@@ -174,6 +176,7 @@ void port_free(struct port *port)
 	policy_free(port->policy);
 	router_free(port->router);
 	maps_close(port->keyword_maps);
+	maps_close(port->footer_maps);
 	match_list_close(port->bare_newline_exempt);
 	match_list_close(port->limit_exempt);
 	match_list_close(port->xclient_hosts);

@@ -44,7 +44,7 @@ struct port {
 	enum bare_newline bare_newline;
 	unsigned discarded_keywords;     /* enum ehlo_keyword */
 	unsigned overrides;              /* enum content_override */
-	struct maps *keyword_maps;
+	struct maps *keyword_maps, *footer_maps;
 	struct match_list *bare_newline_exempt;
 	struct match_list *limit_exempt;
 	struct match_list *xclient_hosts, *xforward_hosts;

@@ -160,7 +160,7 @@ bool session_spoke_early(struct session *s, const char *stage)
 {
 	struct str text;
 
-	if (!stream_has_input(s->stream))
+	if (s->facts.has_bad_pipelining || !stream_has_input(s->stream))
 		return false;
 	text = stream_peek(s->stream);
 	s->facts.has_bad_pipelining = true;
@@ -247,7 +247,7 @@ static void run_verb(struct session *s, struct str line)
 		session_say(s, "530 5.7.0 Must issue a STARTTLS command first");
 	else if (s->denied.len > 0 && !(v->flags & VERB_DENIED))
 		session_say(s, "503 5.7.0 Error: access denied for %.*s", STR_ARG(s->denied));
-	else if (!(v->flags & VERB_LAST) || !session_spoke_early(s, v->stage))
+	else if (((v->flags & VERB_LAST) == 0 && s->facts.is_esmtp) || !session_spoke_early(s, v->stage))
 		v->run(s, c.argument);
 	s->good[id] += s->errors == errors;
 	if ((v->flags & VERB_JUNK) && s->junk++ > p->smtpd_junk_command_limit)
@@ -281,7 +281,8 @@ static bool read_command(struct session *s, struct str *ret_line)
 	if (is_bare && s->port->bare_newline == BARE_NEWLINE_REJECT && !s->is_bare_newline_exempt) {
 		session_say(s, "%lld 5.5.2 %.*s Error: bare <LF> received", (long long)p->smtpd_forbid_bare_newline_reject_code,
 		            STR_ARG(p->myhostname));
-		s->end = END_QUIET;
+		if (p->smtpd_forbid_bare_newline_reject_code == 521 && s->end == END_NOT_YET)
+			s->end = END_QUIET;
 		return false;
 	}
 	return true;

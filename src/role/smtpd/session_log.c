@@ -6,7 +6,7 @@
 #include "content/content.h"
 #include "fiber/fiber.h"
 #include "mail/address.h"
-#include "session.h"
+#include "session_internal.h"
 
 enum { REPLY_MAX = 16384, LOG_LINE_MAX = 4096 };
 
@@ -59,16 +59,20 @@ static void slow_down(struct session *s)
 	(void)!fiber_sleep(p->smtpd_error_sleep_time);
 }
 
-static void say(struct session *s, int code, struct str bytes)
+static void say(struct session *s, int code, struct buf *lines)
 {
 	int err;
 
 	if (s->end != END_NOT_YET)
 		return;
-	if (code >= 400)
+	if (code >= 500 && s->port->view->params->soft_bounce)
+		session_soften(lines);
+	if (code >= 400) {
 		s->errors++;
+		session_add_footer(s, lines);
+	}
 	slow_down(s);
-	err = stream_write(s->stream, bytes);
+	err = stream_write(s->stream, buf_str(lines));
 	if (err)
 		session_failed(s, err);
 }
@@ -85,7 +89,7 @@ void session_say(struct session *s, const char *fmt, ...)
 	for (size_t i = 0; i < 3 && i < line.len; i++)
 		code = code * 10 + (line.ptr[i] - '0');
 	buf_add(&line, STR("\r\n"));
-	say(s, code, buf_str(&line));
+	say(s, code, &line);
 	buf_done(&line);
 }
 
@@ -94,7 +98,7 @@ void session_say_reply(struct session *s, const struct reply *r)
 	struct buf line = BUF_INIT(REPLY_MAX);
 
 	reply_format(&line, r, true);
-	say(s, r->code, buf_str(&line));
+	say(s, r->code, &line);
 	buf_done(&line);
 	if (r->is_final && s->end == END_NOT_YET)
 		s->end = END_QUIET;

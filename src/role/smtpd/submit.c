@@ -95,9 +95,11 @@ static struct reply keep(struct submission *sub)
 
 	draft_file(d, sub->fd);
 	r = draft_finish(d, &notes);
-	if (!r.code && !draft_is_discarded(d))
-		r = draft_commit(d);
 	log_notes(notes);
+	if (!r.code && !draft_is_discarded(d)) {
+		r = draft_commit(d, &notes);
+		log_notes(notes);
+	}
 	draft_free(d);
 	return r.code ? r : (struct reply){.code = 250, .dsn = DSN(2, 0, 0), .text = STR("Ok")};
 }

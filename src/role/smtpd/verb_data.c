@@ -180,10 +180,13 @@ static struct reply keep_message(struct session *s)
 		if (tx->action.filter.len > 0)
 			tx->envelope.filter = tx->action.filter;
 	}
+	/* Logged before the message is on disk: qmgr's first line about it comes later then. */
 	r = draft_finish(tx->draft, &notes);
-	if (!r.code && !draft_is_discarded(tx->draft) && !tx->action.is_discarded)
-		r = draft_commit(tx->draft);
 	session_log_content(s, notes);
+	if (!r.code && !draft_is_discarded(tx->draft) && !tx->action.is_discarded) {
+		r = draft_commit(tx->draft, &notes);
+		session_log_content(s, notes);
+	}
 	if (r.code)
 		session_say_reply(s, &r);
 	return r;
@@ -202,8 +205,9 @@ static void end_content(struct session *s, uint64_t chunk_size)
 		            (long long)p->smtpd_forbid_bare_newline_reject_code, STR_ARG(p->myhostname));
 		session_say(s, "%lld 5.5.2 %.*s Error: bare <LF> received", (long long)p->smtpd_forbid_bare_newline_reject_code,
 		            STR_ARG(p->myhostname));
+		if (p->smtpd_forbid_bare_newline_reject_code == 521 && s->end == END_NOT_YET)
+			s->end = END_QUIET;
 		session_reset(s);
-		s->end = s->end == END_NOT_YET ? END_QUIET : s->end;
 		return;
 	}
 	r = keep_message(s);

@@ -20,13 +20,6 @@ static unsigned command_flags(const struct session *s)
 	       (p->requiretls_enable && stream_tls(s->stream) && !(s->discarded_keywords & EHLO_REQUIRETLS) ? COMMAND_REQUIRETLS : 0);
 }
 
-/* What the client wrote, without the brackets. */
-static struct str inside_brackets(struct str path)
-{
-	path = str_trim(path);
-	return path.len > 1 && path.ptr[0] == '<' ? str_cut(path, 1, path.len - 2) : path;
-}
-
 static void refuse_syntax(struct session *s, const char *command, const struct reply *r, struct str argument)
 {
 	/* x.1.3 and x.1.7: the address itself is wrong. */
@@ -85,7 +78,7 @@ static struct reply check_mail(struct session *s, const struct mail_command *mai
 	struct reply r;
 
 	f->arena = a;
-	f->sender_raw = arena_str(a, inside_brackets(mail->path));
+	f->sender_raw = mail->address;
 	f->sender = mail->address.len > 0 ? router_rewrite(s->port->router, mail->address, p->myorigin, a) : STR("");
 	f->has_sender = true;
 	f->size = mail->size;
@@ -109,6 +102,10 @@ void verb_mail(struct session *s, struct str argument)
 	}
 	if (s->tx.has_mail) {
 		session_say(s, "503 5.5.1 Error: nested MAIL command");
+		return;
+	}
+	if (s->tx.is_bdat) {
+		session_say(s, "503 5.5.1 Error: MAIL after BDAT");
 		return;
 	}
 	r = mail_command_parse(arena_str(&s->tx.arena, argument), command_flags(s), &s->tx.arena, &mail);
@@ -195,7 +192,7 @@ static struct reply check_rcpt(struct session *s, const struct rcpt_command *rcp
 	struct arena *a = &s->tx.arena;
 	struct reply r;
 
-	f->recipient_raw = arena_str(a, inside_brackets(rcpt->path));
+	f->recipient_raw = rcpt->address;
 	f->recipient = router_rewrite(s->port->router, rcpt->address, p->myorigin, a);
 	if (str_is_8bit(rcpt->address) && p->strict_smtputf8 && !(s->tx.envelope.flags & ENVELOPE_SMTPUTF8))
 		return (struct reply){.code = 553, .dsn = DSN(5, 6, 7), .text = STR("Must declare SMTPUTF8 to send unicode address")};

@@ -7,8 +7,8 @@
 #include "route/resolve.h"
 
 static const struct verb verbs[VERB_COUNT] = {
-	[VERB_HELO] = {{"HELO", 4}, "HELO", verb_helo, VERB_LAST | VERB_BEFORE_TLS | VERB_JUNK | VERB_DENIED},
-	[VERB_EHLO] = {{"EHLO", 4}, "EHLO", verb_ehlo, VERB_LAST | VERB_BEFORE_TLS | VERB_JUNK | VERB_DENIED},
+	[VERB_HELO] = {{"HELO", 4}, "HELO", verb_helo, VERB_LAST | VERB_BEFORE_TLS | VERB_JUNK},
+	[VERB_EHLO] = {{"EHLO", 4}, "EHLO", verb_ehlo, VERB_LAST | VERB_BEFORE_TLS | VERB_JUNK},
 	[VERB_STARTTLS] = {{"STARTTLS", 8}, "STARTTLS", verb_starttls, VERB_BEFORE_TLS},
 	[VERB_AUTH] = {{"AUTH", 4}, "AUTH", verb_auth, VERB_LAST},
 	[VERB_MAIL] = {{"MAIL", 4}, "MAIL", verb_mail, 0},
@@ -16,13 +16,13 @@ static const struct verb verbs[VERB_COUNT] = {
 	[VERB_DATA] = {{"DATA", 4}, "DATA", verb_data, VERB_LAST},
 	[VERB_BDAT] = {{"BDAT", 4}, "BDAT", verb_bdat, 0},
 	[VERB_RSET] = {{"RSET", 4}, "RSET", verb_rset, VERB_JUNK},
-	[VERB_NOOP] = {{"NOOP", 4}, "NOOP", verb_noop, VERB_BEFORE_TLS | VERB_JUNK | VERB_DENIED},
+	[VERB_NOOP] = {{"NOOP", 4}, "NOOP", verb_noop, VERB_BEFORE_TLS | VERB_JUNK},
 	[VERB_VRFY] = {{"VRFY", 4}, "VRFY", verb_vrfy, VERB_JUNK},
 	[VERB_ETRN] = {{"ETRN", 4}, "ETRN", verb_etrn, VERB_JUNK},
 	[VERB_QUIT] = {{"QUIT", 4}, "QUIT", verb_quit, VERB_BEFORE_TLS | VERB_DENIED},
 	[VERB_XCLIENT] = {{"XCLIENT", 7}, "XCLIENT", verb_xclient, VERB_LAST | VERB_BEFORE_TLS},
 	[VERB_XFORWARD] = {{"XFORWARD", 8}, "XFORWARD", verb_xforward, 0},
-	[VERB_HELP] = {{"HELP", 4}, "HELP", verb_help, VERB_BEFORE_TLS | VERB_JUNK | VERB_DENIED},
+	[VERB_HELP] = {{"HELP", 4}, "HELP", verb_help, VERB_BEFORE_TLS | VERB_JUNK},
 	[VERB_UNKNOWN] = {{"", 0}, "UNKNOWN", verb_unknown, 0},
 };
 
@@ -91,8 +91,6 @@ void verb_vrfy(struct session *s, struct str argument)
 
 	if (p->disable_vrfy_command) {
 		session_say(s, "502 5.5.1 VRFY command is disabled");
-	} else if (p->smtpd_helo_required && s->facts.helo.len == 0) {
-		session_say(s, "503 5.5.1 Error: send HELO/EHLO first");
 	} else if (argument.len == 0) {
 		session_say(s, "501 5.5.4 Syntax: VRFY address%s", p->smtputf8_enable ? " [SMTPUTF8]" : "");
 	} else if (address_parse_path(&rest, p->smtputf8_enable ? ADDRESS_UTF8 : 0, &a, &s->facts.recipient_raw)) {
