@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* AUTH dialogues with the built-in mechanisms: the first line is "MECH [initial]", each further one a response. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "config/config.h"
+#include "sasl/server.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static enum sasl_status check_joe(void *arg, struct str service, struct str username, struct str password, struct buf *reason)
+{
+	return str_eq(username, STR("joe")) && str_eq(password, STR("secret")) ? SASL_OK : SASL_FAILED;
+}
+
+static struct sasl_server *make_server(void)
+{
+	static const struct str settings[] = {STR("smtpd_sasl_auth_enable=yes"), STR("smtpd_sasl_type=builtin"),
+		STR("smtpd_sasl_builtin_maps=static:x"), STR("compatibility_level=3.6"), STR("myhostname=mx.example")};
+	char dir[] = "/tmp/exchange_fuzz.XXXXXX";
+	struct buf why = BUF_INIT(1000);
+	struct sasl_server *s;
+	struct config *c;
+
+	if (!mkdtemp(dir))
+		die("no temporary folder");
+	/* Never freed: the one configuration of all runs. */
+	c = config_load(str_of(dir), settings, COUNT_OF(settings));
+	rmdir(dir);
+	if (sasl_server_new(config_main_view(c), &s, &why))
+		die("%s", buf_cstr(&why));
+	sasl_server_set_check(s, check_joe, NULL);
+	return s;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct sasl_server *s;
+	struct sasl_peer peer = {.client_address = STR("192.0.2.1")};
+	struct str rest = str_n((const char *)data, size), line = {0}, mechanism, initial = {0};
+	struct sasl_exchange *x;
+	struct sasl_result r;
+
+	if (!s)
+		s = make_server();
+	(void)str_next(&rest, "\n", &line);
+	if (!str_split(line, ' ', &mechanism, &initial))
+		mechanism = line;
+	x = sasl_exchange_begin(s, &peer, mechanism, initial, &r);
+	while (r.status == SASL_CONTINUE && str_next(&rest, "\n", &line))
+		sasl_exchange_step(x, line, &r);
+	if (r.status == SASL_OK && !str_eq(r.username, STR("joe")))
+		die("somebody else got in");
+	sasl_exchange_free(x);
+	return 0;
+}
