@@ -104,6 +104,36 @@ static int load_numbers(struct spool *sp, struct buf *why)
 	return 0;
 }
 
+/*
+ * A new index gets its name when it is whole on disk: LMDB would not open one whose first pages a power
+ * cut kept from it.
+ */
+static int make_index(struct spool *sp, struct buf *why)
+{
+	struct buf path = BUF_INIT(4096);
+	struct index *ix = NULL;
+	bool is_new;
+	int fd = -1, err;
+
+	if (!faccessat(sp->folder_fd, "index", F_OK, 0))
+		return 0;
+	(void)unlinkat(sp->folder_fd, "index.new/data.mdb", 0);
+	(void)unlinkat(sp->folder_fd, "index.new/lock.mdb", 0);
+	err = open_folder(sp, "index.new", why, &fd);
+	buf_addf(&path, "%s/index.new", sp->path);
+	if (!err)
+		err = index_open(buf_cstr(&path), why, &ix, &is_new);
+	index_close(ix);
+	if (!err && (fsync(fd) || renameat(sp->folder_fd, "index.new", sp->folder_fd, "index") || fsync(sp->folder_fd))) {
+		err = -errno;
+		buf_addf(why, "cannot make %s/index: %s", sp->path, strerror(-err));
+	}
+	if (fd >= 0)
+		close(fd);
+	buf_done(&path);
+	return err;
+}
+
 struct open_job {
 	struct spool *sp;
 	struct buf *why;
@@ -115,7 +145,6 @@ static void open_run(void *arg)
 	struct open_job *j = arg;
 	struct spool *sp = j->sp;
 	struct buf path = BUF_INIT(4096);
-	int index_fd = -1;
 
 	j->err = open_folder(sp, NULL, j->why, &sp->folder_fd);
 	if (!j->err)
@@ -125,22 +154,15 @@ static void open_run(void *arg)
 	if (!j->err)
 		j->err = open_folder(sp, "large", j->why, &sp->large_fd);
 	if (!j->err)
-		j->err = open_folder(sp, "index", j->why, &index_fd);
+		j->err = make_index(sp, j->why);
 	buf_addf(&path, "%s/index", sp->path);
 	if (!j->err)
 		j->err = index_open(buf_cstr(&path), j->why, &sp->ix, &sp->is_rebuilding);
-	/* The folders and the index's files have names that last from here on. */
-	if (!j->err && (fsync(index_fd) || fsync(sp->folder_fd))) {
-		j->err = -errno;
-		buf_addf(j->why, "cannot sync %s: %s", sp->path, strerror(-j->err));
-	}
 	if (!j->err)
 		j->err = segments_load(sp, j->why);
 	if (!j->err)
 		j->err = load_numbers(sp, j->why);
 	buf_done(&path);
-	if (index_fd >= 0)
-		close(index_fd);
 }
 
 static void spool_free(struct spool *sp)
