@@ -328,5 +328,6 @@ int process_main(const struct role *role, int argc, char **argv)
 	fiber_start("master", serve_master, p);
 	loop_run();
 	log_flush();
-	return self.exit_status;
+	/* Fibers may still wait with memory on their stacks: the kernel tidies up. */
+	_exit(self.exit_status);
 }

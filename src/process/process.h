@@ -66,7 +66,7 @@ struct role {
 	void (*drain)(struct process *p);
 };
 
-/* The whole life of a role; returns the exit status. */
+/* The whole life of a role. Returns only when it was not started by master: the exit status. */
 int process_main(const struct role *role, int argc, char **argv);
 /* Ends the process when the present round of the loop is over. */
 void process_end(struct process *p);

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start, stop, reload and what happens when processes die."""
+
+import os
+import re
+import signal
+import smtplib
+import subprocess
+import unittest
+from pathlib import Path
+
+from postrider import BUILD, PATIENCE, Postrider, wait_until
+
+HELLO = "From: a@example.org\nTo: demo@test.example\nSubject: hello\n\nIt works.\n"
+ROLES = ("smtpd", "qmgr", "smtp", "local", "lookup")
+
+
+class Start(unittest.TestCase):
+    def test_start_returns_when_the_server_answers(self):
+        with Postrider() as server:
+            with server.smtp() as session:
+                self.assertEqual(session.noop()[0], 250)
+
+    def test_status_tells_by_its_exit_status(self):
+        with Postrider(start=False) as server:
+            done = server.run("postfix", "status")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("the Postfix mail system is not running", done.stderr)
+            server.start()
+            done = server.run("postfix", "status")
+            self.assertEqual(done.returncode, 0)
+            self.assertIn(f"the Postfix mail system is running: PID: {server.master_pid()}", done.stderr)
+
+    def test_a_second_start_is_refused(self):
+        with Postrider() as server:
+            done = server.run("postfix", "start")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("fatal: the Postfix mail system is already running", done.stderr)
+
+    def test_a_port_that_is_taken_is_named_with_its_line(self):
+        with Postrider() as first, Postrider(start=False) as second:
+            text = (second.etc / "master.cf").read_text()
+            second.write("master.cf", text.replace(str(second.ports["smtp"]), str(first.ports["smtp"])))
+            done = second.run("postfix", "start")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, rf"master\.cf:1: service {first.ports['smtp']}: listen on 127\.0\.0\.1 .*in use")
+
+    def test_every_problem_of_a_configuration_is_shown_at_once(self):
+        with Postrider(start=False) as server:
+            lines = (server.etc / "main.cf").read_text().count("\n")
+            server.append("main.cf", "smtpd_timeout = soon\nsoft_bounce = maybe\n")
+            for verb in ("check", "start"):
+                done = server.run("postfix", verb)
+                self.assertEqual(done.returncode, 1, verb)
+                self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{lines + 1}: smtpd_timeout = soon")
+                self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{lines + 2}: soft_bounce = maybe")
+            self.assertEqual(server.master_pid(), 0)
+
+    def test_stop_ends_all_processes(self):
+        with Postrider() as server:
+            pids = [pid for role in ROLES for pid in server.pids(role)]
+            self.assertGreaterEqual(len(pids), len(ROLES))
+            self.assertEqual(server.stop().returncode, 0)
+            self.assertEqual([pid for pid in pids if Path(f"/proc/{pid}").exists()], [])
+            done = server.run("postfix", "stop")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("fatal: the Postfix mail system is not running", done.stderr)
+
+
+class Foreground(unittest.TestCase):
+    def test_start_fg_logs_to_standard_output(self):
+        with Postrider(main="maillog_file = /dev/stdout", start=False) as server:
+            process = subprocess.Popen([BUILD / "bin/postfix", "-c", server.etc, "start-fg"], stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL, text=True)
+            try:
+                line = process.stdout.readline()
+                while "daemon started" not in line and line:
+                    line = process.stdout.readline()
+                self.assertRegex(line, r"postfix/master\[\d+\]: daemon started -- version .*, configuration ")
+                with server.smtp() as session:
+                    session.noop()
+                process.send_signal(signal.SIGTERM)
+                rest = process.stdout.read()
+                self.assertIn(": connect from localhost[127.0.0.1]", rest)
+                self.assertIn("terminating on signal 15", rest)
+                self.assertEqual(process.wait(PATIENCE), 0)
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+
+    def test_standard_output_as_log_needs_the_foreground(self):
+        with Postrider(main="maillog_file = /dev/stdout", start=False) as server:
+            done = server.run("postfix", "start")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("start-fg", done.stderr)
+
+
+class Reload(unittest.TestCase):
+    def test_a_session_outlives_a_reload_in_the_middle_of_its_message(self):
+        with Postrider() as server:
+            with server.smtp() as session:
+                session.mail("a@example.org")
+                session.rcpt("demo@test.example")
+                session.putcmd("data")
+                self.assertEqual(session.getreply()[0], 354)
+                session.send("Subject: first half\r\n\r\n")
+                server.reload()
+                session.send("second half\r\n.\r\n")
+                self.assertEqual(session.getreply()[0], 250)
+            self.assertIn(b"second half", server.wait_mail("demo")[0])
+
+    def test_new_processes_have_the_new_configuration(self):
+        with Postrider() as server:
+            old = server.pids("smtpd")
+            qmgr = server.pids("qmgr")
+            server.append("main.cf", "smtpd_banner = changed.example ESMTP\n")
+            self.assertEqual(server.reload().returncode, 0)
+            with smtplib.SMTP() as session:
+                self.assertEqual(session.connect("127.0.0.1", server.ports["smtp"]), (220, b"changed.example ESMTP"))
+            wait_until(lambda: not set(old) & set(server.pids("smtpd")), "the old processes to end")
+            self.assertEqual(server.pids("qmgr"), qmgr)
+            server.send("a@example.org", ["demo@test.example"], HELLO)
+            server.wait_mail("demo")
+
+    def test_a_broken_configuration_changes_nothing(self):
+        with Postrider() as server:
+            old = server.pids("smtpd")
+            server.append("main.cf", "smtpd_banner = changed.example ESMTP\nsmtpd_timeout = soon\n")
+            done = server.reload()
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"error: \S+/main\.cf:\d+: smtpd_timeout = soon")
+            os.kill(server.master_pid(), signal.SIGHUP)
+            server.wait_log("error: reload refused, the running configuration stays")
+            self.assertEqual(server.pids("smtpd"), old)
+            with smtplib.SMTP() as session:
+                self.assertIn(b"mx.test.example", session.connect("127.0.0.1", server.ports["smtp"])[1])
+
+    def test_a_new_service_listens_and_a_removed_one_does_not(self):
+        with Postrider() as server:
+            text = (server.etc / "master.cf").read_text()
+            server.write("master.cf", text.replace(f"{server.ports['submission']} inet", f"{server.ports['submission']} unix"))
+            self.assertEqual(server.reload().returncode, 0)
+
+            def is_refused():
+                try:
+                    smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=PATIENCE).close()
+                except ConnectionRefusedError:
+                    return True
+                return False
+            wait_until(is_refused, "the port to be closed")
+
+    def test_the_log_file_is_opened_again(self):
+        with Postrider() as server:
+            moved = server.log.rename(server.folder / "maillog.1")
+            os.kill(server.master_pid(), signal.SIGHUP)
+            server.wait_log("reload -- version")
+            with server.smtp() as session:
+                session.noop()
+            server.wait_log("disconnect from localhost")
+            self.assertIn("daemon started", moved.read_text())
+
+    def test_logrotate_starts_a_new_file_and_compresses_the_old_one(self):
+        with Postrider() as server:
+            done = server.run("postfix", "logrotate")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(len(list(server.folder.glob("maillog.*.gz"))), 1)
+            with server.smtp() as session:
+                session.noop()
+            server.wait_log("connect from localhost")
+
+
+class Replacement(unittest.TestCase):
+    def check_killed(self, role: str) -> None:
+        with Postrider() as server:
+            count = len(server.pids(role))
+            killed = server.kill(role)
+            server.wait_log(rf"master\[\d+\]: warning: process \S+/{role} pid {killed} killed by signal 9")
+            wait_until(lambda: len(server.pids(role)) == count and killed not in server.pids(role), f"another {role}")
+
+            def is_sent():
+                try:
+                    server.send("a@example.org", ["demo@test.example"], HELLO)
+                except (smtplib.SMTPException, OSError):
+                    return False
+                return True
+            wait_until(is_sent, "a message to be accepted")
+            server.wait_mail("demo")
+
+    def test_a_dead_smtpd_is_replaced(self):
+        self.check_killed("smtpd")
+
+    def test_a_dead_qmgr_is_replaced(self):
+        self.check_killed("qmgr")
+
+    def test_a_dead_smtp_is_replaced(self):
+        self.check_killed("smtp")
+
+    def test_a_dead_local_is_replaced(self):
+        self.check_killed("local")
+
+    def test_a_dead_lookup_is_replaced(self):
+        self.check_killed("lookup")
+
+    def test_without_master_all_processes_end(self):
+        with Postrider() as server:
+            pids = [pid for role in ROLES for pid in server.pids(role)]
+            os.kill(server.master_pid(), signal.SIGKILL)
+            wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "the roles to end")
+            server.start()
+            server.send("a@example.org", ["demo@test.example"], HELLO)
+            server.wait_mail("demo")
+
+
+class Commands(unittest.TestCase):
+    def test_postlog_writes_into_the_mail_log(self):
+        with Postrider(start=False) as server:
+            server.log.touch()
+            self.assertEqual(server.run("postlog", "-p", "warn", "-t", "script", "disk", "nearly full").returncode, 0)
+            self.assertRegex(server.log_text(), r" script\[\d+\]: warning: disk nearly full\n")
+
+    def test_postlog_reads_standard_input(self):
+        with Postrider(start=False) as server:
+            server.log.touch()
+            server.run("postlog", input="one\ntwo\n")
+            self.assertEqual(re.findall(r"postfix/postlog\[\d+\]: (\w+)", server.log_text()), ["one", "two"])
+
+    def test_commands_tell_their_usage(self):
+        for name in ("postfix", "postlog"):
+            done = subprocess.run([BUILD / "bin" / name, "--help"], capture_output=True, text=True, check=True)
+            self.assertTrue(done.stdout.startswith(f"usage: {name} "), name)
+
+
+if __name__ == "__main__":
+    unittest.main()
