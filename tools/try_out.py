@@ -27,7 +27,7 @@ PATIENCE = 30
 
 MAIN_CF = """\
 # Written by ./dev run; each run writes it again.
-compatibility_level = 3.6
+compatibility_level = 3.11
 queue_directory = {run}/queue
 data_directory = {run}/data
 maillog_file = {run}/maillog

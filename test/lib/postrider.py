@@ -30,7 +30,7 @@ MAILBOX_OWNER = "games" if IS_ROOT else MAIL_OWNER
 PATIENCE = 60
 
 MAIN_CF = """\
-compatibility_level = 3.6
+compatibility_level = 3.11
 queue_directory = {folder}/queue
 data_directory = {folder}/data
 maillog_file = {folder}/maillog
@@ -48,7 +48,7 @@ alias_database =
 local_recipient_maps =
 virtual_mailbox_domains = test.example
 virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = regexp:{ {/^([^@]+)@test\\.example$/ $$1/} }
+virtual_mailbox_maps = regexp:{ {/^([^@]+)@test\\.example$$/ $$1/} }
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1

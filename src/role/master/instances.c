@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The processes: starting them, introducing them to each other, noticing their end. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -82,8 +83,75 @@ static void introduce(struct instance *a, struct instance *b)
 
 /* --- starting -------------------------------------------------------------------- */
 
+/* What a process says on its standard error: last words, and reports of libraries. */
+struct last_words {
+	char *program;
+	int fd;
+};
+
+static void log_words(const struct last_words *lw, struct str text)
+{
+	struct str line;
+
+	while (str_next(&text, "\n", &line))
+		log_warn("process %s says: %.*s", lw->program, STR_ARG(line));
+}
+
+static void hear(void *arg)
+{
+	struct last_words *lw = arg;
+	struct buf text = BUF_INIT(4096);
+	struct watch w;
+
+	watch_init(&w, lw->fd);
+	for (;;) {
+		char *room = buf_room(&text, 2048);
+		ssize_t size = read(lw->fd, room, 2048);
+
+		if (size > 0) {
+			log_words(lw, str_n(room, (size_t)size));
+			continue;
+		}
+		if (size == 0 || (errno != EAGAIN && errno != EINTR) || watch_wait(&w, WATCH_READ, INSTANT_NEVER))
+			break;
+	}
+	watch_done(&w);
+	close(lw->fd);
+	free(lw->program);
+	free(lw);
+	buf_done(&text);
+}
+
+/* The end of a pipe that becomes the standard error of the next process; -1 when there is none to be had. */
+static int open_last_words(const struct rights *rights)
+{
+	struct last_words *lw;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
+		return -1;
+	lw = mem_alloc(sizeof(*lw));
+	lw->program = mem_strdup(rights->program);
+	lw->fd = fds[0];
+	fiber_start("stderr", hear, lw);
+	return fds[1];
+}
+
+/* Master's standard descriptors belong to whoever started it: no role keeps them, but for the log in the foreground. */
+static void set_standard_fds(posix_spawn_file_actions_t *actions, bool is_foreground, int words_fd)
+{
+	posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (!is_foreground)
+		posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	if (words_fd >= 0)
+		posix_spawn_file_actions_adddup2(actions, words_fd, STDERR_FILENO);
+	else
+		posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+}
+
 static int spawn(struct master *m, const struct rights *rights, int control_fd, pid_t *ret_pid, struct buf *why)
 {
+	int words_fd = open_last_words(rights);
 	struct buf path = BUF_INIT(4096);
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -96,6 +164,7 @@ static int spawn(struct master *m, const struct rights *rights, int control_fd, 
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawn_file_actions_init(&actions);
+	set_standard_fds(&actions, m->is_foreground, words_fd);
 	posix_spawn_file_actions_adddup2(&actions, control_fd, PROCESS_CONTROL_FD);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
@@ -104,6 +173,8 @@ static int spawn(struct master *m, const struct rights *rights, int control_fd, 
 	err = posix_spawn(ret_pid, path.ptr, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
+	if (words_fd >= 0)
+		close(words_fd);
 	if (err)
 		buf_addf(why, "cannot start %s: %s", path.ptr, strerror(err));
 	buf_done(&path);
