@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/ip.h"
+#include "net/net_internal.h"
 
 static const int one = 1;
 
@@ -32,10 +33,9 @@ static int connect_wait(int fd, const struct sockaddr *to, socklen_t size, struc
 	return -err;
 }
 
-int connect_tcp(const struct sockaddr *to, const struct sockaddr *from, struct duration timeout, int *ret_fd)
+static int tcp_socket(const struct sockaddr *to, const struct sockaddr *from, int *ret_fd)
 {
 	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int err = 0;
 
 	*ret_fd = -1;
 	if (fd < 0)
@@ -44,15 +44,67 @@ int connect_tcp(const struct sockaddr *to, const struct sockaddr *from, struct d
 	if (from) {
 		/* The port is chosen at connect, so that all are usable for each destination. */
 		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-		if (bind(fd, from, ip_size(from)))
-			err = -errno;
+		if (bind(fd, from, ip_size(from))) {
+			int err = -errno;
+
+			close(fd);
+			return err;
+		}
 	}
-	if (!err)
-		err = connect_wait(fd, to, ip_size(to), timeout);
+	*ret_fd = fd;
+	return 0;
+}
+
+int connect_tcp(const struct sockaddr *to, const struct sockaddr *from, struct duration timeout, int *ret_fd)
+{
+	int fd;
+	int err = tcp_socket(to, from, &fd);
+
+	*ret_fd = -1;
+	if (err)
+		return err;
+	err = connect_wait(fd, to, ip_size(to), timeout);
 	if (err)
 		close(fd);
 	else
 		*ret_fd = fd;
+	return err;
+}
+
+/* The descriptor is the stream's while it connects, so that it is registered with the loop only once. */
+static int connect_in_stream(struct stream *s, const struct sockaddr *to)
+{
+	int err;
+	socklen_t size = sizeof(err);
+
+	if (!connect(stream_fd(s), to, ip_size(to)))
+		return 0;
+	if (errno != EINPROGRESS)
+		return -errno;
+	err = stream_wait_for(s, WATCH_WRITE);
+	if (err)
+		return err;
+	if (getsockopt(stream_fd(s), SOL_SOCKET, SO_ERROR, &err, &size))
+		return -errno;
+	return -err;
+}
+
+int connect_stream(const struct sockaddr *to, const struct sockaddr *from, struct duration timeout, struct stream **ret_stream)
+{
+	int fd;
+	int err = tcp_socket(to, from, &fd);
+	struct stream *s;
+
+	*ret_stream = NULL;
+	if (err)
+		return err;
+	s = stream_new(fd);
+	stream_set_timeout(s, timeout);
+	err = connect_in_stream(s, to);
+	if (err)
+		stream_free(s);
+	else
+		*ret_stream = s;
 	return err;
 }
 

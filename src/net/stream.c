@@ -302,6 +302,16 @@ bool stream_has_input(const struct stream *s)
 	return s->in_at < s->in_end || (s->tls && stream_tls_has_input(s));
 }
 
+bool stream_is_quiet(const struct stream *s)
+{
+	return !stream_has_input(s) && s->is_drained && !(s->watch.ready & (1U << WATCH_READ)) && !s->watch.is_read_ended;
+}
+
+size_t stream_gathered(const struct stream *s)
+{
+	return s->out_len;
+}
+
 struct str stream_peek(struct stream *s)
 {
 	enum watch_for what;

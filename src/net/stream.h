@@ -42,6 +42,10 @@ void stream_set_deadline(struct stream *s, struct instant deadline);
 [[nodiscard]] int stream_read_some(struct stream *s, size_t max, struct str *ret_bytes) WAITS;
 /* Is there input in the buffers? Costs no system call, so what the kernel holds does not count. */
 bool stream_has_input(const struct stream *s);
+/* Nothing has arrived and nobody has hung up, as far as the loop knows. Costs no system call. */
+bool stream_is_quiet(const struct stream *s);
+/* Bytes written and not flushed yet. */
+size_t stream_gathered(const struct stream *s);
 /* What has arrived and is not read yet, without waiting and without consuming; asks the socket once when empty. */
 struct str stream_peek(struct stream *s);
 /* Reads more behind what stream_peek() shows, so that the view grows; waits. -ENOBUFS when `max` bytes are there already. */
