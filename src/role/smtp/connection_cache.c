@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections that wait for the next message. They are few (as many as deliveries ran at once),
+ * live for seconds, and are taken last in, first out, so that those not needed die of age.
+ */
+#include <errno.h>
+
+#include "fiber/fiber.h"
+#include "role/smtp/connection.h"
+
+enum { KEPT_MAX = 500, SWEEP_MS = 250 };
+
+static struct list kept;
+static size_t kept_count;
+static struct fiber *sweeper;
+
+static void kept_remove(struct connection *c)
+{
+	list_remove(&c->link);
+	kept_count--;
+}
+
+/* Ends what has waited too long; lives while anything is kept. */
+static void sweep(void *unused)
+{
+	while (kept_count && !fiber_sleep(duration_ms(SWEEP_MS))) {
+		struct list *last;
+
+		while (kept_count && (last = kept.prev) != &kept) {
+			struct connection *c = LIST_ENTRY(last, struct connection, link);
+
+			if (instant_is_before(clock_now(), c->kept_until))
+				break;
+			kept_remove(c);
+			connection_close(c);
+		}
+	}
+	sweeper = NULL;
+}
+
+bool connection_is_reusable(const struct connection *c)
+{
+	const struct smtp_settings *s = c->settings;
+
+	return !c->is_broken && !c->is_spent && !c->has_quit && s->caches_on_demand && (!s->reuse_count || c->use_count < (unsigned long long)s->reuse_count) &&
+	       instant_is_before(clock_now(), instant_after(c->opened_at, s->reuse_time));
+}
+
+void connection_keep(struct connection *c, struct str key)
+{
+	if (!kept.next)
+		list_init(&kept);
+	if (!connection_is_reusable(c) || kept_count == KEPT_MAX) {
+		connection_close(c);
+		return;
+	}
+	if (!c->key)
+		c->key = str_cstr(key);
+	c->kept_until = clock_deadline(c->settings->cache_time);
+	stream_idle(c->stream);
+	list_add_first(&kept, &c->link);
+	kept_count++;
+	if (!sweeper)
+		sweeper = fiber_start("cache", sweep, NULL);
+}
+
+struct connection *connection_take(struct str key)
+{
+	if (!kept.next)
+		return NULL;
+	LIST_EACH(&kept, it) {
+		struct connection *c = LIST_ENTRY(it, struct connection, link);
+
+		if (!str_eq(str_of(c->key), key))
+			continue;
+		kept_remove(c);
+		if (stream_is_quiet(c->stream))
+			return c;
+		/* It has hung up, or has something to say that we did not ask for. */
+		connection_free(c);
+	}
+	return NULL;
+}
+
+void connection_drop_kept(void)
+{
+	while (kept_count) {
+		struct connection *c = LIST_ENTRY(kept.next, struct connection, link);
+
+		kept_remove(c);
+		connection_close(c);
+	}
+}

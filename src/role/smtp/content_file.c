@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Open spool files, counted. */
+#include "role/smtp/content_file.h"
+
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/map.h"
+
+enum { KEY_SIZE = 40 };
+
+struct content_file {
+	int fd;
+	unsigned users; /* deliveries, and the table while it is in it */
+};
+
+static struct map files;
+
+static struct str file_key(uint32_t segment, uint32_t epoch, uint64_t large, char key[static KEY_SIZE])
+{
+	if (large)
+		snprintf(key, KEY_SIZE, "%llx", (unsigned long long)large);
+	else
+		snprintf(key, KEY_SIZE, "%x.%x", segment, epoch);
+	return str_of(key);
+}
+
+void content_file_put(struct content_file *f)
+{
+	if (!f || --f->users)
+		return;
+	close(f->fd);
+	free(f);
+}
+
+void content_file_add(uint32_t segment, uint32_t epoch, uint64_t large, int fd)
+{
+	char key[KEY_SIZE];
+	struct content_file *f = mem_alloc(sizeof(*f));
+
+	*f = (struct content_file){.fd = fd, .users = 1};
+	content_file_put(map_set(&files, file_key(segment, epoch, large, key), f));
+}
+
+void content_file_remove(uint32_t segment, uint32_t epoch, uint64_t large)
+{
+	char key[KEY_SIZE];
+
+	content_file_put(map_remove(&files, file_key(segment, epoch, large, key)));
+}
+
+void content_file_remove_all(void)
+{
+	size_t at = 0;
+	struct str key;
+	void *f;
+
+	while (map_next(&files, &at, &key, &f))
+		content_file_put(f);
+	map_done(&files);
+	files = MAP_INIT;
+}
+
+struct content_file *content_file_get(uint32_t segment, uint32_t epoch, uint64_t large)
+{
+	char key[KEY_SIZE];
+	struct content_file *f = map_find(&files, file_key(segment, epoch, large, key));
+
+	if (f)
+		f->users++;
+	return f;
+}
+
+int content_file_fd(const struct content_file *f)
+{
+	return f->fd;
+}

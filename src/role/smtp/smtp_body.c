@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the spool to the wire: dots doubled (RFC 5321, 4.5.2), lines within limits. */
+#include "role/smtp/smtp_body.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/*
+ * One buffer serves all fibers: between reading a chunk into it and the last write from
+ * it nobody waits, because so much has been flushed before that even a chunk of nothing
+ * but dots fits into what the stream gathers.
+ */
+enum { CHUNK_SIZE = 16 * 1024, GATHERED_MAX = 24 * 1024 };
+
+static char chunk[CHUNK_SIZE];
+
+/* A stretch without line end. */
+static int write_part(struct stream *s, struct body_state *state, struct str part)
+{
+	int err = 0;
+
+	if (!state->column && part.len && part.ptr[0] == '.')
+		err = stream_write(s, STR("."));
+	while (!err && state->line_limit && state->column + part.len > state->line_limit) {
+		size_t room = state->line_limit - size_min(state->column, state->line_limit);
+
+		err = stream_write(s, str_cut(part, 0, room));
+		part = str_from(part, room);
+		if (!err)
+			err = stream_write(s, STR("\r\n "));
+		state->column = 1;
+	}
+	state->column += part.len;
+	return err ? err : stream_write(s, part);
+}
+
+/* Bytes at the start of `text` that may go out as they are: whole lines without dot at their start and within the limit. */
+static size_t plain_lines(struct str text, size_t limit)
+{
+	size_t at = 0;
+
+	while (at < text.len && text.ptr[at] != '.') {
+		const char *lf = memchr(text.ptr + at, '\n', text.len - at);
+		size_t next = lf ? (size_t)(lf - text.ptr) + 1 : text.len;
+
+		/* The limit does not count CRLF. */
+		if (!lf || (limit && next - at > limit + 2))
+			break;
+		at = next;
+	}
+	return at;
+}
+
+int body_write(struct stream *s, struct body_state *state, struct str text)
+{
+	int err = 0;
+
+	while (!err && text.len) {
+		size_t plain = state->column ? 0 : plain_lines(text, state->line_limit);
+		size_t end = str_find(text, '\n');
+
+		if (plain) {
+			err = stream_write(s, str_cut(text, 0, plain));
+			text = str_from(text, plain);
+			continue;
+		}
+		/* The CR of CRLF is no part of the line. */
+		size_t line = end < text.len && end && text.ptr[end - 1] == '\r' ? end - 1 : end;
+
+		err = write_part(s, state, str_cut(text, 0, line));
+		if (!err && end < text.len) {
+			err = stream_write(s, STR("\r\n"));
+			state->column = 0;
+		}
+		text = str_from(text, end + 1);
+	}
+	return err;
+}
+
+int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit)
+{
+	struct body_state state = {.line_limit = line_limit};
+	int err = 0;
+
+	while (!err && size) {
+		size_t want = size < CHUNK_SIZE ? (size_t)size : CHUNK_SIZE;
+		ssize_t n;
+
+		if (stream_gathered(s) > GATHERED_MAX && (err = stream_flush(s)))
+			break;
+		n = pread(fd, chunk, want, (off_t)at);
+		if (n <= 0)
+			return -EIO;
+		at += (uint64_t)n;
+		size -= (uint64_t)n;
+		err = body_write(s, &state, str_n(chunk, (size_t)n));
+	}
+	if (!err && state.column)
+		err = stream_write(s, STR("\r\n"));
+	return err;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The content of a message on its way to the server, as DATA wants it. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/base.h"
+#include "net/stream.h"
+
+/* Where in a line the text stands between two pieces. */
+struct body_state {
+	size_t column;      /* bytes of this line so far */
+	size_t line_limit;  /* longer lines are broken with CRLF and a blank; 0 for none */
+};
+
+/* Gathers `text` with dots doubled at line starts and long lines broken. */
+[[nodiscard]] int body_write(struct stream *s, struct body_state *state, struct str text) WAITS;
+/*
+ * Sends `size` bytes of the file from `at` on, and ends the last line; the final dot is the caller's.
+ * -EIO when the file does not hold them, else as the stream.
+ */
+[[nodiscard]] int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit) WAITS;

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deliveries: which host is tried when, and what becomes of each recipient. */
+#include "role/smtp/smtp_delivery.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "config/params.h"
+#include "mail/delivery_line.h"
+#include "role/smtp/transaction.h"
+
+enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
+
+static const char *status_word(const struct delivery *d, enum delivery_status status)
+{
+	switch (status) {
+	case DELIVERY_SENT:
+		return "sent";
+	case DELIVERY_BOUNCED:
+		return d->settings && d->settings->params->soft_bounce ? "SOFTBOUNCE" : "bounced";
+	case DELIVERY_DELIVERABLE:
+		return "deliverable";
+	case DELIVERY_UNDELIVERABLE:
+		return "undeliverable";
+	default:
+		return "deferred";
+	}
+}
+
+static void log_outcome(struct delivery *d, const struct recipient *r, enum delivery_status status, const struct verdict *v,
+                        const struct connection *c)
+{
+	struct buf line = BUF_INIT(LINE_MAX_SIZE);
+	struct delivery_line l = {
+		.queue_id = str_of(d->envelope.queue_id),
+		.address = r->address,
+		.original = r->original,
+		.relay = v->relay.len ? v->relay : STR("none"),
+		.conn_use = c ? c->use_count : 1,
+		.arrival = d->envelope.arrival,
+		.active = d->active,
+		.started = d->started,
+		.connected = d->connected,
+		.ended = clock_wall(),
+		.digits = d->settings ? (int)d->settings->params->delay_logging_resolution_limit : 2,
+		.dsn = v->dsn,
+		.status = str_of(status_word(d, status)),
+		.text = v->text,
+	};
+
+	delivery_line_format(&line, &l);
+	log_tagged(d->settings ? d->settings->tag : STR(""), LOG_LEVEL_INFO, "%s", buf_cstr(&line));
+	buf_done(&line);
+}
+
+/* RFC 3464 "relayed": success was to be told, and the next server will not tell. */
+static struct str action_word(const struct recipient *r, enum delivery_status status, const struct connection *c)
+{
+	bool is_relayed = status == DELIVERY_SENT && r->notify & NOTIFY_SUCCESS && c && !(c->ehlo.keywords & EHLO_DSN);
+
+	return is_relayed ? STR("relayed") : STR("");
+}
+
+void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status status, const struct verdict *v, const struct connection *c)
+{
+	const struct recipient *r = &d->envelope.recipients[at];
+	struct str dsn = v->dsn;
+	struct message m = {.type = MESSAGE_DELIVERED};
+
+	log_outcome(d, r, status, v, c);
+	if (status == DELIVERY_BOUNCED && d->settings && d->settings->params->soft_bounce) {
+		status = DELIVERY_DEFERRED;
+		dsn = arena_printf(&d->arena, "4%.*s", STR_ARG(str_from(dsn, 1)));
+	}
+	m.delivered = (struct message_delivered){.job = d->job, .recipient = at, .status = (uint8_t)status, .dsn = dsn, .text = v->text};
+	m.delivered.mta = v->mta;
+	m.delivered.diagnostic = v->diagnostic;
+	m.delivered.action = action_word(r, status, c);
+	/* If the queue manager is gone, the next one will find these recipients undone, and nothing can change that. */
+	if (*d->reports)
+		(void)!channel_send(*d->reports, &m);
+	d->recipients[at].is_done = true;
+	d->pending_count--;
+}
+
+void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accepted_only, const struct connection *c)
+{
+	bool is_probe = d->envelope.flags & ENVELOPE_VERIFY_ONLY;
+
+	if (!v->is_permanent && !d->is_last_target && v->diagnostic.len)
+		log_tagged(d->settings->tag, LOG_LEVEL_INFO, "%s: %.*s", d->envelope.queue_id, STR_ARG(v->text));
+	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
+		struct pending *p = &d->recipients[i];
+
+		if (p->is_done || (is_accepted_only && !p->is_accepted))
+			continue;
+		if (v->is_permanent) {
+			delivery_settle(d, i, is_probe ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, v, c);
+			continue;
+		}
+		/* What a server said about this recipient tells more than that another one was not there. */
+		if (!p->has_verdict || !v->is_site) {
+			p->verdict = *v;
+			p->has_verdict = true;
+		}
+	}
+}
+
+/* The delivery is over: who has no outcome yet waits for the next attempt. */
+static void put_off(struct delivery *d)
+{
+	static const struct verdict unknown = {.dsn = {"4.3.0", 5}, .text = {"delivery was given up", 21}};
+
+	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
+		struct pending *p = &d->recipients[i];
+
+		if (!p->is_done)
+			delivery_settle(d, i, DELIVERY_DEFERRED, p->has_verdict ? &p->verdict : &unknown, NULL);
+	}
+}
+
+/* Transactions on one connection until nobody is left whom this server would take. */
+static int converse(struct delivery *d, struct connection *c, struct verdict *v)
+{
+	for (int i = 0; i < TRANSACTIONS_MAX && !c->is_broken && !c->is_spent && !c->has_quit; i++) {
+		bool is_held_over = false;
+		int err = transaction_run(d, c, v);
+
+		if (err)
+			return err;
+		for (uint32_t r = 0; r < d->envelope.recipient_count; r++)
+			is_held_over |= d->recipients[r].is_held_over && !d->recipients[r].is_done;
+		if (!is_held_over)
+			break;
+	}
+	return 0;
+}
+
+static struct str cache_key(struct delivery *d)
+{
+	return arena_printf(&d->arena, "%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(d->nexthop));
+}
+
+static void let_go(struct delivery *d, struct connection *c)
+{
+	if (d->has_more)
+		connection_keep(c, cache_key(d));
+	else
+		connection_close(c);
+}
+
+/* Over connections that earlier deliveries left open. Dead ones are passed over in silence. */
+static int try_kept(struct delivery *d)
+{
+	struct connection *c;
+	struct verdict v;
+
+	while (d->pending_count && (c = connection_take(cache_key(d)))) {
+		int err;
+
+		d->connected = d->started;
+		err = converse(d, c, &v);
+		if (err == -EHOSTUNREACH && !v.is_stale)
+			delivery_failed(d, &v, false, c);
+		let_go(d, c);
+		d->connected = (struct wall_time){0};
+		if (!err || err == -ECANCELED)
+			return err;
+	}
+	return 0;
+}
+
+/* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
+static bool may_go_in_clear(const struct delivery *d, const struct verdict *v)
+{
+	return v->is_tls_handshake && d->settings->tls == CLIENT_TLS_MAY && !d->settings->tls_wrapper &&
+	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) && d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
+}
+
+static int open_connection(struct delivery *d, struct connection_wish *wish, struct connection **ret_connection, struct verdict *v)
+{
+	int err = connection_open(wish, &d->arena, ret_connection, v);
+
+	if (err == -EHOSTUNREACH && may_go_in_clear(d, v)) {
+		wish->avoids_tls = true;
+		err = connection_open(wish, &d->arena, ret_connection, v);
+	}
+	return err;
+}
+
+static void note_site(struct delivery *d, const struct verdict *v)
+{
+	d->site = SITE_DOWN;
+	d->site_reason = arena_printf(&d->arena, "%.*s %.*s", STR_ARG(v->dsn), STR_ARG(v->text));
+}
+
+/* One host. *ret_has_session says that it was ready to talk. */
+static int try_target(struct delivery *d, struct connection_wish *wish, bool *ret_has_session)
+{
+	struct connection *c;
+	struct verdict v = {0};
+	int err = open_connection(d, wish, &c, &v);
+
+	*ret_has_session = !err;
+	if (err == -ECANCELED)
+		return err;
+	if (err) {
+		note_site(d, &v);
+		delivery_failed(d, &v, false, NULL);
+		return 0;
+	}
+	d->connected = clock_wall();
+	d->site = SITE_OK;
+	err = converse(d, c, &v);
+	if (err == -EHOSTUNREACH) {
+		delivery_failed(d, &v, false, c);
+		err = 0;
+	}
+	let_go(d, c);
+	d->connected = (struct wall_time){0};
+	return err;
+}
+
+static int try_targets(struct delivery *d, const struct target_list *list, bool is_last_nexthop)
+{
+	struct connection_wish wish = {.settings = d->settings, .nexthop = d->nexthop};
+	int64_t sessions = 0, limit = d->settings->session_limit;
+	int err = 0;
+
+	for (size_t i = 0; !err && d->pending_count && i < list->count && (limit <= 0 || sessions < limit); i++) {
+		bool has_session;
+
+		wish.target = &list->targets[i];
+		wish.avoids_tls = false;
+		d->is_last_target = is_last_nexthop && (i + 1 == list->count || (limit > 0 && sessions + 1 >= limit));
+		err = try_target(d, &wish, &has_session);
+		sessions += has_session;
+	}
+	return err;
+}
+
+static int try_local_socket(struct delivery *d, struct str path)
+{
+	struct connection_wish wish = {.settings = d->settings, .path = path, .nexthop = d->nexthop};
+	bool has_session;
+
+	d->is_last_target = true;
+	return try_target(d, &wish, &has_session);
+}
+
+/* *ret_is_loop: no relay may help. */
+static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *ret_is_loop)
+{
+	struct nexthop nexthop;
+	struct target_list list;
+	struct verdict v;
+	int err;
+
+	if (nexthop_parse(text, d->settings, &nexthop)) {
+		v = (struct verdict){.is_permanent = true, .dsn = STR("5.4.4")};
+		v.text = arena_printf(&d->arena, "bad nexthop \"%.*s\"", STR_ARG(text));
+		delivery_failed(d, &v, false, NULL);
+		return 0;
+	}
+	if (nexthop.path.len)
+		return try_local_socket(d, nexthop.path);
+	err = targets_find(&nexthop, d->settings, &d->arena, &list, &v);
+	if (!err)
+		return try_targets(d, &list, is_last);
+	if (err == -ECANCELED)
+		return err;
+	*ret_is_loop = v.is_loop;
+	/* An unknown destination may still be one that a fallback relay knows. */
+	if (!is_last && !v.is_loop)
+		v.is_permanent = false;
+	note_site(d, &v);
+	if (v.is_permanent)
+		d->site = SITE_OK;
+	delivery_failed(d, &v, false, NULL);
+	return 0;
+}
+
+static int try_nexthops(struct delivery *d)
+{
+	struct str fallback = d->settings->fallback_relay, list = d->nexthop, next, after;
+	bool has_next = str_next(&list, " \t\r\n,", &next);
+	bool is_loop = false;
+	int err = 0;
+
+	if (!has_next) {
+		next = d->nexthop;
+		has_next = true;
+	}
+	while (!err && has_next && d->pending_count && !is_loop) {
+		bool has_after = str_next(&list, " \t\r\n,", &after) || str_next(&fallback, " \t\r\n,", &after);
+
+		err = try_nexthop(d, next, !has_after, &is_loop);
+		next = after;
+		has_next = has_after;
+	}
+	return err;
+}
+
+static bool has_control(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 127)
+			return true;
+	return false;
+}
+
+/* What could end a command line and begin another must not reach a server, whoever let it in. */
+static void refuse_bad_addresses(struct delivery *d)
+{
+	static const struct verdict bad = {.is_permanent = true, .dsn = {"5.1.3", 5}, .text = {"bad address syntax", 18}};
+	bool is_sender_bad = has_control(d->envelope.sender) || has_control(d->envelope.envid);
+
+	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
+		const struct recipient *r = &d->envelope.recipients[i];
+
+		if (is_sender_bad || has_control(r->address) || has_control(r->orcpt))
+			delivery_settle(d, i, DELIVERY_BOUNCED, &bad, NULL);
+	}
+}
+
+/* What stands in the way before any host is asked; false then, with everyone put off. */
+static bool is_ready(struct delivery *d)
+{
+	struct verdict v = {.dsn = STR("4.3.5")};
+
+	if (!d->settings) {
+		v.text = arena_printf(&d->arena, "mail transport \"%.*s\" is not configured", STR_ARG(d->transport));
+	} else if (!d->file) {
+		v.dsn = STR("4.3.0");
+		v.text = STR("the message is not in the spool");
+	} else if (d->settings->tls == CLIENT_TLS_UNSUPPORTED) {
+		v.dsn = STR("4.7.5");
+		v.text = arena_printf(&d->arena, "client TLS configuration problem: security level \"%.*s\" is not available",
+				      STR_ARG(d->settings->tls_level));
+	} else {
+		return true;
+	}
+	d->is_last_target = true;
+	delivery_failed(d, &v, false, NULL);
+	return false;
+}
+
+void delivery_run(struct delivery *d)
+{
+	struct message m = {.type = MESSAGE_JOB_DONE};
+
+	d->started = clock_wall();
+	d->pending_count = d->envelope.recipient_count;
+	d->site = SITE_OK;
+	refuse_bad_addresses(d);
+	if (is_ready(d) && !try_kept(d) && d->pending_count)
+		(void)!try_nexthops(d);
+	put_off(d);
+	m.job_done = (struct message_job_done){.job = d->job, .site = (uint8_t)d->site, .reason = d->site_reason};
+	if (*d->reports)
+		(void)!channel_send(*d->reports, &m);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the views of the smtp and lmtp services to settings. */
+#include "role/smtp/smtp_settings.h"
+
+#include <errno.h>
+
+#include "base/map.h"
+#include "config/config.h"
+#include "config/params.h"
+#include "net/ip.h"
+#include "net/tls.h"
+
+static struct map all; /* transport name: struct smtp_settings */
+
+/* The parameters of both clients differ in their prefix, and a few in their name. */
+#define PICK(name) (s->is_lmtp ? p->lmtp_##name : p->smtp_##name)
+
+static void read_limits(struct smtp_settings *s, const struct params *p)
+{
+	s->connect_timeout = PICK(connect_timeout);
+	if (!s->connect_timeout.ns)
+		s->connect_timeout = duration_s(300);
+	s->helo_timeout = s->is_lmtp ? p->lmtp_lhlo_timeout : p->smtp_helo_timeout;
+	s->starttls_timeout = PICK(starttls_timeout);
+	s->mail_timeout = PICK(mail_timeout);
+	s->rcpt_timeout = PICK(rcpt_timeout);
+	s->data_init_timeout = PICK(data_init_timeout);
+	s->data_xfer_timeout = PICK(data_xfer_timeout);
+	s->data_done_timeout = PICK(data_done_timeout);
+	s->quit_timeout = PICK(quit_timeout);
+	s->cache_time = PICK(connection_cache_time_limit);
+	s->reuse_time = PICK(connection_reuse_time_limit);
+	s->reuse_count = PICK(connection_reuse_count_limit);
+	s->caches_on_demand = PICK(connection_cache_on_demand);
+	s->address_limit = PICK(mx_address_limit);
+	s->session_limit = PICK(mx_session_limit);
+	s->line_limit = PICK(line_length_limit);
+}
+
+static void read_habits(struct smtp_settings *s, const struct params *p)
+{
+	s->helo_name = s->is_lmtp ? p->lmtp_lhlo_name : p->smtp_helo_name;
+	s->fallback_relay = PICK(fallback_relay);
+	s->discard_keywords = s->is_lmtp ? p->lmtp_discard_lhlo_keywords : p->smtp_discard_ehlo_keywords;
+	s->randomizes = PICK(randomize_addresses);
+	s->balances = PICK(balance_inet_protocols);
+	s->sends_ehlo = s->is_lmtp || p->smtp_always_send_ehlo;
+	s->never_sends_ehlo = !s->is_lmtp && p->smtp_never_send_ehlo;
+	s->skips_5xx_greeting = PICK(skip_5xx_greeting);
+	s->skips_quit_reply = PICK(skip_quit_response);
+	s->address_preference = PICK(address_preference);
+}
+
+static int read_bind_address(struct str text, bool *ret_has, struct sockaddr_storage *ret_address, struct buf *why)
+{
+	struct str bare = str_starts(text, STR("[")) && str_ends(text, STR("]")) ? str_cut(text, 1, text.len - 2) : text;
+
+	*ret_has = text.len > 0;
+	if (!text.len || !ip_parse(bare, 0, ret_address))
+		return 0;
+	buf_addf(why, "smtp_bind_address: \"%.*s\" is no IP address", STR_ARG(text));
+	return -EINVAL;
+}
+
+static bool list_has(struct str list, struct str word)
+{
+	struct str item;
+
+	while (str_next(&list, " \t\r\n,", &item))
+		if (str_eq_nocase(item, word))
+			return true;
+	return false;
+}
+
+static int read_network(struct smtp_settings *s, const struct params *p, struct buf *why)
+{
+	struct str lookup = PICK(host_lookup), level = PICK(dns_support_level), port = PICK(tcp_port);
+	int err;
+
+	s->uses_dns = !p->disable_dns_lookups && !str_eq_nocase(level, STR("disabled"));
+	s->uses_hosts = !s->uses_dns || list_has(lookup, STR("native"));
+	s->wants_v4 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv4"));
+	s->wants_v6 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv6"));
+	if (ip_parse_port(port, &s->port)) {
+		buf_addf(why, "%s_tcp_port: unknown port \"%.*s\"", s->is_lmtp ? "lmtp" : "smtp", STR_ARG(port));
+		return -EINVAL;
+	}
+	err = read_bind_address(PICK(bind_address), &s->has_bind_v4, &s->bind_v4, why);
+	return err ? err : read_bind_address(PICK(bind_address6), &s->has_bind_v6, &s->bind_v6, why);
+}
+
+static enum client_tls parse_level(struct str level)
+{
+	if (str_eq_nocase(level, STR("none")))
+		return CLIENT_TLS_NONE;
+	/* Without a resolver that validates, "dane" is what it is for a domain without TLSA records. */
+	if (str_eq_nocase(level, STR("may")) || str_eq_nocase(level, STR("dane")))
+		return CLIENT_TLS_MAY;
+	return str_eq_nocase(level, STR("encrypt")) ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_UNSUPPORTED;
+}
+
+/* An empty level falls back to the two switches of old. */
+static struct str tls_level(struct smtp_settings *s, const struct params *p)
+{
+	struct str level = PICK(tls_security_level);
+
+	if (level.len)
+		return level;
+	if (PICK(enforce_tls))
+		return PICK(tls_enforce_peername) ? STR("verify") : STR("encrypt");
+	return PICK(use_tls) ? STR("may") : STR("none");
+}
+
+static void read_tls(struct smtp_settings *s, const struct view *v)
+{
+	const struct params *p = v->params;
+	struct buf why = BUF_INIT(4096);
+	struct str log_level = PICK(tls_loglevel);
+
+	s->tls_level = tls_level(s, p);
+	s->tls = parse_level(s->tls_level);
+	s->tls_wrapper = PICK(tls_wrappermode);
+	s->tls_notes_offer = PICK(tls_note_starttls_offer);
+	s->logs_tls = log_level.len && !str_starts(log_level, STR("0")) && !str_starts(log_level, STR("none"));
+	s->tls_fallback_age = p->minimal_backoff_time;
+	if (s->tls == CLIENT_TLS_NONE && !s->tls_wrapper)
+		return;
+	if (!tls_client_context_new(v, false, &s->tls_may, &why))
+		(void)!tls_client_context_new(v, true, &s->tls_encrypt, &why);
+	if (why.len)
+		s->tls_why = buf_take(&why);
+	buf_done(&why);
+}
+
+static struct str log_tag_of(const struct params *p, bool is_lmtp)
+{
+	struct buf tag = BUF_INIT(300);
+	char *text;
+
+	buf_addf(&tag, "%.*s/%s", STR_ARG(p->syslog_name), is_lmtp ? "lmtp" : "smtp");
+	text = buf_take(&tag);
+	return str_of(text);
+}
+
+static int settings_add(const struct config *c, const struct service *service, struct buf *why)
+{
+	const struct view *v = config_service_view(c, service);
+	struct smtp_settings *s = mem_alloc(sizeof(*s));
+	int err;
+
+	s->params = v->params;
+	s->is_lmtp = str_eq(service->program, STR("lmtp"));
+	s->tag = log_tag_of(v->params, s->is_lmtp);
+	read_limits(s, v->params);
+	read_habits(s, v->params);
+	read_tls(s, v);
+	(void)map_set(&all, service->name, s);
+	err = read_network(s, v->params, why);
+	return err;
+}
+
+int smtp_settings_load(const struct config *c, struct buf *why)
+{
+	for (size_t i = 0; i < config_service_count(c); i++) {
+		const struct service *service = config_service(c, i);
+		bool is_ours = str_eq(service->program, STR("smtp")) || str_eq(service->program, STR("lmtp"));
+		int err = is_ours && str_eq(service->type, STR("unix")) ? settings_add(c, service, why) : 0;
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+const struct smtp_settings *smtp_settings_find(struct str transport)
+{
+	return map_find(&all, transport);
+}
+
+void smtp_settings_free(void)
+{
+	size_t at = 0;
+	struct str key;
+	void *value;
+
+	while (map_next(&all, &at, &key, &value)) {
+		struct smtp_settings *s = value;
+
+		tls_context_free(s->tls_may);
+		tls_context_free(s->tls_encrypt);
+		free(s->tls_why);
+		free((char *)s->tag.ptr);
+		free(s);
+	}
+	map_done(&all);
+	all = MAP_INIT;
+}

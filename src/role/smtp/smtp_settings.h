@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the client needs of a transport's view, picked from the smtp_ or the lmtp_ parameters, read once. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/str.h"
+
+struct config;
+struct params;
+struct service;
+struct tls_context;
+
+enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_MAY, CLIENT_TLS_ENCRYPT, CLIENT_TLS_UNSUPPORTED };
+
+struct smtp_settings {
+	const struct params *params;
+	bool is_lmtp;
+	struct str tag; /* of log lines: "postfix/smtp" */
+	struct str helo_name;
+	struct duration connect_timeout;
+	struct duration helo_timeout;
+	struct duration starttls_timeout;
+	struct duration mail_timeout;
+	struct duration rcpt_timeout;
+	struct duration data_init_timeout;
+	struct duration data_xfer_timeout;
+	struct duration data_done_timeout;
+	struct duration quit_timeout;
+	struct duration cache_time;
+	struct duration reuse_time;
+	int64_t reuse_count;
+	bool caches_on_demand;
+	int64_t address_limit;
+	int64_t session_limit;
+	int64_t line_limit;
+	uint16_t port;
+	bool wants_v4;
+	bool wants_v6;
+	struct str address_preference;
+	bool has_bind_v4;
+	bool has_bind_v6;
+	struct sockaddr_storage bind_v4;
+	struct sockaddr_storage bind_v6;
+	struct str fallback_relay;
+	struct str discard_keywords;
+	bool uses_dns;
+	bool uses_hosts;
+	bool randomizes;
+	bool balances;
+	bool sends_ehlo;
+	bool never_sends_ehlo;
+	bool skips_5xx_greeting;
+	bool skips_quit_reply;
+	enum client_tls tls;
+	struct str tls_level; /* as written, for messages */
+	bool tls_wrapper;
+	bool tls_notes_offer;
+	bool logs_tls;
+	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */
+	struct tls_context *tls_may;      /* NULL with a reason in tls_why when there is none */
+	struct tls_context *tls_encrypt;
+	char *tls_why;
+};
+
+/*
+ * Reads the settings of all smtp and lmtp services. Fails with what is wrong; broken TLS files are
+ * no failure, but deliveries that need TLS will say so.
+ */
+[[nodiscard]] int smtp_settings_load(const struct config *c, struct buf *why);
+/* Those of a transport of master.cf; NULL if it is none of ours. */
+const struct smtp_settings *smtp_settings_find(struct str transport);
+void smtp_settings_free(void);
