@@ -43,26 +43,14 @@ void activate_feed(struct qmgr *q)
 	}
 }
 
-static void hold(struct qmgr *q, struct spool_message *m)
-{
-	m->flags |= SPOOL_HELD;
-	m->next_attempt = clock_wall();
-	spool_defer(q->spool, m);
-	due_wake(q);
-}
-
 void activate_begin(struct qmgr *q, struct spool_message *m, bool is_due)
 {
-	struct message_work *w;
+	struct message_work *w = arena_alloc(&m->arena, sizeof *w);
 
-	if (!is_due && (m->envelope.flags & ENVELOPE_HOLD) && !m->is_indexed) {
-		hold(q, m);
-		return;
-	}
-	w = arena_alloc(&m->arena, sizeof *w);
 	m->arg = w;
 	w->m = m;
 	w->is_due = is_due;
+	w->is_held = !m->is_indexed && m->envelope.flags & ENVELOPE_HOLD;
 	w->outcomes = arena_alloc(&m->arena, m->envelope.recipient_count * sizeof *w->outcomes);
 	list_init(&w->jobs);
 	map_set(&q->works, str_of(m->envelope.queue_id), w);
@@ -312,7 +300,7 @@ static void resolve(void *arg)
 	int err = 0;
 
 	for (unsigned turn = 1; !err; turn++) {
-		struct message_work *w = q->is_draining ? NULL : next_work(q, turn);
+		struct message_work *w = q->is_draining || !q->is_spool_open ? NULL : next_work(q, turn);
 
 		if (!w) {
 			err = wait_list_wait(&q->resolvers, INSTANT_NEVER);

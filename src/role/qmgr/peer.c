@@ -109,7 +109,7 @@ static void grant_segment(void *arg)
 	struct peer *p = arg;
 	struct spool_grant grant;
 	struct message m = {.type = MESSAGE_SEGMENT_GRANT};
-	int err = spool_grant(p->q->spool, &grant);
+	int err = p->q->is_spool_open ? spool_grant(p->q->spool, &grant) : -ESHUTDOWN;
 
 	if (err) {
 		log_warn("no segment for new mail: %s", strerror(-err));
@@ -133,7 +133,7 @@ static void grant_large(void *arg)
 {
 	struct large_ask *ask = arg;
 	struct message m = {.type = MESSAGE_LARGE_GRANT, .large_grant = {.token = ask->token}};
-	int err = spool_large_new(ask->peer->q->spool, &m.fd, &m.large_grant.number);
+	int err = ask->peer->q->is_spool_open ? spool_large_new(ask->peer->q->spool, &m.fd, &m.large_grant.number) : -ESHUTDOWN;
 
 	if (err) {
 		log_warn("no file for a large message: %s", strerror(-err));
@@ -166,6 +166,9 @@ static void want_segment(struct peer *p)
 
 static int from_receiver(struct peer *p, const struct message *m)
 {
+	/* At our end; the next owner looks for what was appended. */
+	if (!p->q->is_spool_open)
+		return 0;
 	switch (m->type) {
 	case MESSAGE_SEGMENT_WANTED:
 		want_segment(p);
@@ -190,6 +193,8 @@ static int from_receiver(struct peer *p, const struct message *m)
 
 static int from_deliverer(struct peer *p, const struct message *m)
 {
+	if (!p->q->is_spool_open)
+		return 0;
 	switch (m->type) {
 	case MESSAGE_DELIVERED:
 		return job_result(p, &m->delivered);
@@ -204,7 +209,9 @@ static void peer_gone(struct peer *p)
 {
 	p->is_gone = true;
 	list_remove(&p->link);
-	if (is_deliverer(p))
+	if (!p->q->is_spool_open)
+		;
+	else if (is_deliverer(p))
 		job_peer_gone(p);
 	else
 		spool_writer_gone(p->q->spool);
@@ -227,8 +234,6 @@ static void serve(void *arg)
 			break;
 		}
 	}
-	if (err == -ECANCELED)
-		return;
 	peer_gone(p);
 }
 

@@ -28,7 +28,6 @@
 #include "role/qmgr/settings.h"
 #include "spool/owner.h"
 
-struct process;
 struct router;
 
 /* The router of one configuration; fibers that are inside it keep it alive. */
@@ -114,7 +113,6 @@ struct job_table {
 };
 
 struct qmgr {
-	struct process *process;
 	struct settings *settings;
 	struct routing *routing;
 	struct spool *spool;
@@ -143,6 +141,19 @@ struct qmgr {
 	size_t recipients_size;
 	struct buf line;           /* scratch for log lines */
 };
+
+/* --- qmgr.c ---------------------------------------------------------------------------- */
+
+/* Before anything else: reads the configuration, which becomes the qmgr's. `q` is zeroed. */
+[[nodiscard]] int qmgr_init(struct qmgr *q, struct config *c, struct buf *why);
+/* Opens the spool and starts to work. */
+[[nodiscard]] int qmgr_open(struct qmgr *q, const char *path, struct buf *why) WAITS;
+/* Another configuration; the old one is freed when nobody is inside it any more. With an error nothing changes. */
+[[nodiscard]] int qmgr_reconfigure(struct qmgr *q, struct config *c, struct buf *why);
+/* Starts nothing new, lets what runs end within a time, closes the spool. */
+void qmgr_drain(struct qmgr *q) WAITS;
+/* Frees all, when no fiber is left. */
+void qmgr_done(struct qmgr *q);
 
 /* --- activate.c ---------------------------------------------------------------------- */
 
