@@ -112,6 +112,27 @@ int scan_next(struct scan *s, struct scan_record *ret_record)
 	return 0;
 }
 
+/* The next place that looks like a record of this epoch. -ENOENT: none. */
+static int find_magic(struct scan *s)
+{
+	while (s->at + RECORD_HEAD_SIZE <= s->to) {
+		size_t len = (size_t)(s->to - s->at < WINDOW_SIZE ? s->to - s->at : WINDOW_SIZE) & ~(size_t)7;
+		char *bytes;
+		int err = scan_need(s, s->at, len, &bytes);
+
+		if (err)
+			return err == -EBADMSG ? -ENOENT : err; /* the file is shorter than it says */
+		for (size_t i = 0; i < len; i += 8) {
+			if (record_may_begin(bytes + i, s->epoch)) {
+				s->at += i;
+				return 0;
+			}
+		}
+		s->at += len;
+	}
+	return -ENOENT;
+}
+
 int scan_skip(struct scan *s)
 {
 	struct scan_record record;
@@ -119,7 +140,9 @@ int scan_skip(struct scan *s)
 
 	while (err == -EBADMSG) {
 		s->at += 8;
-		err = scan_next(s, &record);
+		err = find_magic(s);
+		if (!err)
+			err = scan_next(s, &record);
 	}
 	if (!err)
 		s->at = record.at;

@@ -67,6 +67,15 @@ void record_head_encode(char *to, const struct record_head *head, struct str env
 	to[RECORD_STATE_AT] = (char)head->state;
 }
 
+bool record_may_begin(const char *bytes, uint32_t epoch)
+{
+	char begin[8];
+
+	put_u32(begin, RECORD_MAGIC);
+	put_u32(begin + 4, epoch);
+	return !memcmp(bytes, begin, sizeof begin);
+}
+
 int record_head_decode(struct str bytes, uint32_t epoch, struct record_head *ret_head)
 {
 	struct cursor c = {.rest = bytes};

@@ -36,6 +36,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/str.h"
@@ -79,6 +80,8 @@ void segment_head_encode(char *to, const struct segment_head *head);
 
 /* Writes a head of RECORD_HEAD_SIZE bytes; computes its CRC over head and envelope. */
 void record_head_encode(char *to, const struct record_head *head, struct str envelope);
+/* A quick look at 8 bytes: can a record of this epoch begin with them? */
+bool record_may_begin(const char *bytes, uint32_t epoch);
 /* Checks magic, epoch and sizes, not the CRC. -EBADMSG: no record of this epoch begins here. */
 [[nodiscard]] int record_head_decode(struct str bytes, uint32_t epoch, struct record_head *ret_head);
 /* `head_bytes` are the RECORD_HEAD_SIZE bytes that gave `head`. -EBADMSG when the CRC differs. */

@@ -5,7 +5,7 @@
 #include "spool/append.h"
 #include "spool/owner.h"
 
-enum { FIXTURE_MESSAGES_MAX = 4096 };
+enum { FIXTURE_MESSAGES_MAX = 65536 };
 
 struct fixture {
 	struct spool *sp;
