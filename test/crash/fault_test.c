@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Disks that say no: what was not acknowledged is answered with the error, what was stays. */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "check.h"
+#include "fakedisk.h"
+#include "spool_fixture.h"
+
+enum { SEGMENT = 256 << 10 };
+
+static const char *run_folder(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof path, "%s/run", check_folder());
+	return path;
+}
+
+static void run(fiber_fn *fn)
+{
+	static struct fixture f;
+
+	f = (struct fixture){0};
+	CHECK_INT(mkdir(run_folder(), 0700), 0);
+	fakedisk_start(run_folder());
+	fixture_run(fn, &f);
+	fakedisk_stop();
+}
+
+static void check_found_again(struct fixture *f, size_t count)
+{
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	CHECK(fixture_wait(f, count));
+	CHECK_INT((long long)f->count, (long long)count);
+	CHECK(!fixture_find(f, "failed@example.com"));
+	fixture_close(f);
+}
+
+static void append_fails(void *arg, enum fakedisk_call what, unsigned skip, int error)
+{
+	struct fixture *f = arg;
+
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "before@example.com", 1, STR("1\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	fakedisk_fail(what, "segments/00000001", skip, error);
+	CHECK_INT(fixture_append(f, "failed@example.com", 1, STR("2\r\n")), -error);
+	fakedisk_fail(what, "", 0, 0);
+	CHECK_INT(fixture_append(f, "after@example.com", 1, STR("3\r\n")), 0);
+	CHECK(fixture_wait(f, 2));
+	CHECK(!fixture_find(f, "failed@example.com"));
+	fixture_close(f);
+	check_found_again(f, 2);
+}
+
+static void write_fails(void *arg)
+{
+	append_fails(arg, FAKEDISK_WRITE, 0, ENOSPC);
+}
+
+TEST(a_failed_write_is_answered_and_the_next_segment_used)
+{
+	run(write_fails);
+}
+
+static void sync_fails(void *arg)
+{
+	append_fails(arg, FAKEDISK_SYNC, 0, EIO);
+}
+
+TEST(a_failed_sync_is_answered_and_its_message_never_found)
+{
+	run(sync_fails);
+}
+
+static void index_fails(void *arg)
+{
+	struct fixture *f = arg;
+	struct spool_counts counts;
+
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("1\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	fakedisk_fail(FAKEDISK_SYNC, "index", 0, EIO);
+	fixture_defer(f, "a@example.com", (struct wall_time){1}, "later");
+	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	spool_count(f->sp, &counts);
+	CHECK_INT(counts.committing, 1);
+	CHECK_INT(counts.indexed, 0);
+	CHECK(str_find_str(buf_str(&f->troubles), STR("trying again")) < f->troubles.len);
+	for (int i = 0; i < 200 && counts.committing; i++) {
+		CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+		spool_count(f->sp, &counts);
+	}
+	CHECK_INT(counts.indexed, 1);
+	CHECK_INT(fixture_take_due(f, clock_wall()), 1);
+	fixture_close(f);
+}
+
+TEST(an_index_that_cannot_be_written_is_tried_again)
+{
+	run(index_fails);
+}
+
+static void making_fails(void *arg)
+{
+	struct fixture *f = arg;
+	struct spool_grant g;
+
+	fakedisk_fail(FAKEDISK_SYNC, "segments", 0, EIO);
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	CHECK_INT(spool_grant(f->sp, &g), -EIO);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("1\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	fixture_close(f);
+	check_found_again(f, 1);
+}
+
+TEST(a_segment_that_cannot_be_made_is_refused)
+{
+	run(making_fails);
+}
