@@ -74,7 +74,8 @@ int dns_init(const struct view *v, struct buf *why)
 	return -EINVAL;
 }
 
-static int resolver_open(void)
+/* On a helper thread: the library parses its built-in zones with more stack than a fiber has. */
+static void make_context(void *arg)
 {
 	static const char *const options[][2] = {
 		/* A server that was configured may well run on this machine, and serve private names. */
@@ -82,22 +83,39 @@ static int resolver_open(void)
 		{"unblock-lan-zones:", "yes"},
 		{"insecure-lan-zones:", "yes"},
 	};
+	struct ub_ctx **ret_context = arg;
+	struct ub_ctx *ub = ub_ctx_create();
+
+	*ret_context = ub;
+	if (!ub)
+		return;
+	ub_ctx_debugout(ub, NULL);
+	ub_ctx_async(ub, 1);
+	for (size_t i = 0; i < COUNT_OF(options); i++)
+		ub_ctx_set_option(ub, options[i][0], options[i][1]);
+	if (dns.server)
+		ub_ctx_set_fwd(ub, dns.server);
+	else
+		ub_ctx_resolvconf(ub, NULL);
+	/* Known to the library as empty; a test server may well serve it. */
+	ub_ctx_zone_remove(ub, "test.");
+}
+
+static int resolver_open(void)
+{
+	struct ub_ctx *ub = NULL;
 
 	if (dns.ub)
 		return 0;
-	dns.ub = ub_ctx_create();
-	if (!dns.ub)
+	(void)!fiber_work(make_context, &ub);
+	if (!ub)
 		return -ENOMEM;
-	ub_ctx_debugout(dns.ub, NULL);
-	ub_ctx_async(dns.ub, 1);
-	for (size_t i = 0; i < COUNT_OF(options); i++)
-		ub_ctx_set_option(dns.ub, options[i][0], options[i][1]);
-	if (dns.server)
-		ub_ctx_set_fwd(dns.ub, dns.server);
-	else
-		ub_ctx_resolvconf(dns.ub, NULL);
-	/* Known to the library as empty; a test server may well serve it. */
-	ub_ctx_zone_remove(dns.ub, "test.");
+	if (dns.ub) {
+		/* Another fiber was faster. */
+		ub_ctx_delete(ub);
+		return 0;
+	}
+	dns.ub = ub;
 	watch_init(&dns.watch, ub_fd(dns.ub));
 	return 0;
 }
