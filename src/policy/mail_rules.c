@@ -128,7 +128,7 @@ static enum verdict reject_unlisted(struct run *r, enum subject about, const str
 	if (exists < 0)
 		return run_resolver_error(r, about);
 	if (exists) {
-		run_explain(r, "%.*s exists, or nobody checks", STR_ARG(route->recipient));
+		run_explain(r, "%.*s %s", STR_ARG(route->recipient), route->class == CLASS_DEFAULT ? "is not ours to know" : "exists, or no table says who does");
 		return DUNNO;
 	}
 	if (r->p->params->show_user_unknown_table_name && table)

@@ -122,26 +122,34 @@ static int refuse_open_relay(const struct policy *p, struct buf *why)
 	return -EPERM;
 }
 
+static int open_all(struct policy *p, struct buf *why)
+{
+	int err = open_lists(p, why);
+
+	for (size_t i = 0; i < LIST_COUNT && !err; i++)
+		err = policy_parse_parameter(p, (enum policy_list)i, str_of(list_parameters[i]), &p->lists[i], why);
+	return err ? err : refuse_open_relay(p, why);
+}
+
 int policy_new(const struct view *v, struct router *r, struct policy **ret_policy, struct buf *why)
 {
 	struct policy *p = mem_alloc(sizeof(*p));
+	struct buf words = BUF_INIT(8192); /* the caller's may hold warnings of others */
 	int err;
 
 	p->view = v;
 	p->params = v->params;
 	p->router = r;
 	p->has_parent_keys = names_parameter(p->params->parent_domain_matches_subdomains, STR("smtpd_access_maps"));
-	err = open_lists(p, why);
-	for (size_t i = 0; i < LIST_COUNT && !err; i++)
-		err = policy_parse_parameter(p, (enum policy_list)i, str_of(list_parameters[i]), &p->lists[i], why);
-	if (!err)
-		err = refuse_open_relay(p, why);
+	err = open_all(p, &words);
 	if (err) {
+		buf_add(why, buf_str(&words));
 		policy_free(p);
-		return err;
+	} else {
+		*ret_policy = p;
 	}
-	*ret_policy = p;
-	return 0;
+	buf_done(&words);
+	return err;
 }
 
 void policy_free(struct policy *p)
