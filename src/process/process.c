@@ -321,8 +321,9 @@ int process_main(const struct role *role, int argc, char **argv)
 	fcntl(PROCESS_CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	list_init(&p->waiting);
 	loop_init();
-	channel_loop_init();
+	/* Lines first, messages then: what another role does because of them stands below in the log. */
 	loop_add_hook(flush_log, NULL);
+	channel_loop_init();
 	open_log(-1);
 	p->master = channel_new(PROCESS_CONTROL_FD);
 	fiber_start("master", serve_master, p);
