@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,27 @@ void log_to_stderr(bool is_on)
 	the_log.has_stderr = is_on;
 }
 
+static pid_t own_pid;
+
+static void forget_pid(void)
+{
+	own_pid = 0;
+}
+
+/* Without a system call for each line; a forked child asks anew. */
+static int log_pid(void)
+{
+	static bool is_watched;
+
+	if (!own_pid) {
+		own_pid = getpid();
+		if (!is_watched)
+			pthread_atfork(NULL, NULL, forget_pid);
+		is_watched = true;
+	}
+	return (int)own_pid;
+}
+
 static const char *time_stamp(void)
 {
 	time_t now = time(NULL);
@@ -92,7 +114,7 @@ static void syslog_line(struct str tag, enum log_level level, struct str text)
 {
 	char line[LINE_MAX_SIZE + 128];
 	int len = snprintf(line, sizeof line, "<%d>%s %.*s[%d]: %s%.*s", LOG_MAIL | level_priorities[level], time_stamp(),
-	                   STR_ARG(tag), (int)getpid(), level_words[level], STR_ARG(text));
+	                   STR_ARG(tag), log_pid(), level_words[level], STR_ARG(text));
 	size_t size = size_min((size_t)len, sizeof line - 1);
 
 	for (int try = 0; try < 2; try++) {
@@ -112,7 +134,7 @@ static void gather_line(struct str tag, enum log_level level, struct str text)
 	if (GATHER_SIZE - the_log.gathered.len < LINE_MAX_SIZE + 512)
 		log_flush();
 	buf_addf(&the_log.gathered, "%s %s %.*s[%d]: %s%.*s\n", time_stamp(), the_log.host ? the_log.host : "localhost",
-	         STR_ARG(tag), (int)getpid(), level_words[level], STR_ARG(text));
+	         STR_ARG(tag), log_pid(), level_words[level], STR_ARG(text));
 	if (level >= LOG_LEVEL_WARN)
 		log_flush();
 }

@@ -170,3 +170,10 @@ void watch_done(struct watch *w)
 		epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	*w = (struct watch){.fd = -1};
 }
+
+void watch_close(struct watch *w)
+{
+	/* The kernel forgets what it watched with the last descriptor of it. */
+	close(w->fd);
+	*w = (struct watch){.fd = -1};
+}

@@ -82,16 +82,12 @@ static void out_release(struct stream *s)
 
 void stream_free(struct stream *s)
 {
-	int fd;
-
 	if (!s)
 		return;
 	stream_tls_free(s);
 	in_release(s);
 	out_release(s);
-	fd = s->watch.fd;
-	watch_done(&s->watch);
-	close(fd);
+	watch_close(&s->watch);
 	free(s);
 }
 

@@ -19,7 +19,7 @@ struct stream;
 struct tls_context;
 struct tls_info;
 
-/* Takes the (non-blocking) descriptor over. */
+/* Takes the (non-blocking) descriptor over; nobody may hold a duplicate of it. */
 [[nodiscard]] struct stream *stream_new(int fd);
 /* Closes at once, without flushing. */
 void stream_free(struct stream *s);

@@ -67,5 +67,7 @@ bool connection_is_reusable(const struct connection *c);
 void connection_keep(struct connection *c, struct str key);
 /* One that was kept and still seems alive, or NULL. */
 struct connection *connection_take(struct str key);
+/* Notes that mail for `key` came. True when it comes so often that a connection is worth keeping open for the next one. */
+bool connection_note_demand(struct str key);
 /* Closes what is kept. */
 void connection_drop_kept(void);

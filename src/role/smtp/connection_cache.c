@@ -5,10 +5,20 @@
  */
 #include <errno.h>
 
+#include "base/map.h"
 #include "fiber/fiber.h"
 #include "role/smtp/connection.h"
 
-enum { KEPT_MAX = 500, SWEEP_MS = 250 };
+enum { KEPT_MAX = 500, SWEEP_MS = 250, SITES_MAX = 2000, BUSY_A_SECOND = 3 };
+
+/* How often a site is wanted: counted in this second, and in the one before. */
+struct site {
+	int64_t second;
+	unsigned now;
+	unsigned before;
+};
+
+static struct map sites;
 
 static struct list kept;
 static size_t kept_count;
@@ -36,6 +46,39 @@ static void sweep(void *unused)
 		}
 	}
 	sweeper = NULL;
+}
+
+static void sites_forget(void)
+{
+	size_t at = 0;
+	struct str key;
+	void *site;
+
+	while (map_next(&sites, &at, &key, &site))
+		free(site);
+	map_done(&sites);
+	sites = MAP_INIT;
+}
+
+bool connection_note_demand(struct str key)
+{
+	int64_t second = clock_now().ns / NS_PER_S;
+	struct site *site = map_find(&sites, key);
+
+	if (!site) {
+		/* Those in demand are soon back. */
+		if (map_count(&sites) >= SITES_MAX)
+			sites_forget();
+		site = mem_alloc(sizeof(*site));
+		(void)map_set(&sites, key, site);
+	}
+	if (site->second != second) {
+		site->before = site->second + 1 == second ? site->now : 0;
+		site->now = 0;
+		site->second = second;
+	}
+	site->now++;
+	return site->now + site->before > BUSY_A_SECOND;
 }
 
 bool connection_is_reusable(const struct connection *c)
@@ -84,6 +127,7 @@ struct connection *connection_take(struct str key)
 
 void connection_drop_kept(void)
 {
+	sites_forget();
 	while (kept_count) {
 		struct connection *c = LIST_ENTRY(kept.next, struct connection, link);
 

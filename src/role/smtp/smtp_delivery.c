@@ -352,6 +352,7 @@ void delivery_run(struct delivery *d)
 	d->started = clock_wall();
 	d->pending_count = d->envelope.recipient_count;
 	d->site = SITE_OK;
+	d->has_more |= connection_note_demand(cache_key(d));
 	refuse_bad_addresses(d);
 	if (is_ready(d) && !try_kept(d) && d->pending_count)
 		(void)!try_nexthops(d);

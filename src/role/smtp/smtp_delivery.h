@@ -38,7 +38,7 @@ struct delivery {
 	uint64_t content_at;
 	uint64_t content_size;
 	uint64_t job;
-	bool has_more;              /* mail for this nexthop waits: keep the connection */
+	bool has_more;              /* mail for this nexthop waits or comes often: keep the connection */
 	bool is_last_target;        /* after this host the delivery gives up */
 	struct wall_time active;
 	struct wall_time started;
