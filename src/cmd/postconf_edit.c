@@ -269,13 +269,13 @@ static int edit_master(const struct postconf *pc)
 	struct master_edit e = {.pc = pc, .count = pc->arg_count, .why = BUF_INIT(4000)};
 	struct request *requests = arena_alloc(&e.arena, (pc->arg_count + 1) * sizeof(*requests));
 	const struct file_edit edit = {.change = change_master, .finish = finish_master, .context = &e,
-				       .why = &e.why, .is_after_comments = true};
+				       .why = &e.why, .is_after_comments = pc->object != OBJECT_SERVICE};
 	int status = 0;
 
 	e.requests = requests;
 	e.is_found = arena_alloc(&e.arena, pc->arg_count + 1);
 	for (size_t i = 0; i < pc->arg_count && status == 0; i++)
-		status = request_parse(pc, str_of(pc->args[i]), false, &requests[i]) ? 1 : 0;
+		status = request_parse(pc, str_of(pc->args[i]), &requests[i]) ? 1 : 0;
 	if (status == 0)
 		status = apply(pc, "master.cf", &edit);
 	buf_done(&e.why);

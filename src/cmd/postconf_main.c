@@ -48,14 +48,23 @@ static void add_service_names(struct name_list *list, const struct config *c)
 	buf_done(&name);
 }
 
+/* The class a declared name is shown under: some limits of the local transport are declared, yet belong to a service. */
+static unsigned class_of(const struct config *c, struct str name)
+{
+	struct str transport;
+	bool is_of_local = param_find_family(name, &transport) && str_eq(transport, STR("local"));
+
+	return is_of_local && config_find_service(c, STR("local"), STR("unix")) ? CLASS_SERVICE : CLASS_BUILTIN;
+}
+
 /* All names of the classes wanted, sorted, each once. */
 static void collect(const struct postconf *pc, const struct config *c, struct name_list *list)
 {
 	size_t kept = 0;
 	struct str name;
 
-	for (size_t i = 0; (pc->classes & CLASS_BUILTIN) && i < param_count; i++)
-		if (param_has_field(&param_table[i]))
+	for (size_t i = 0; i < param_count; i++)
+		if (param_has_field(&param_table[i]) && (pc->classes & class_of(c, param_table[i].name)))
 			add_name(list, param_table[i].name);
 	if (pc->classes & CLASS_SERVICE)
 		add_service_names(list, c);

@@ -4,7 +4,8 @@
 
 #include "cmd/postconf.h"
 
-enum { LINE_WIDTH = 80, OUTPUT_MAX = 1 << 24 };
+/* Lines of services are one shorter than those of settings, as they always were. */
+enum { LINE_WIDTH = 80, SERVICE_WIDTH = 79, OUTPUT_MAX = 1 << 24 };
 
 static const char blanks[] = " \t\r\n";
 
@@ -93,7 +94,7 @@ static void add_setting(struct buf *to, struct str text, const struct view *expa
 /* A new line, or a blank where the word still has room on this one. */
 static void add_break(struct buf *to, size_t *line_at, size_t word_size, bool must_break, bool is_folded)
 {
-	if (is_folded && (must_break || to->len - *line_at + 1 + word_size > LINE_WIDTH)) {
+	if (is_folded && (must_break || to->len - *line_at + 1 + word_size > SERVICE_WIDTH)) {
 		*line_at = to->len + 1;
 		buf_add(to, STR("\n    "));
 	} else {

@@ -50,7 +50,7 @@ static bool is_field(struct str name)
 	return false;
 }
 
-int request_parse(const struct postconf *pc, struct str text, bool is_all, struct request *ret)
+int request_parse(const struct postconf *pc, struct str text, struct request *ret)
 {
 	struct str path = text;
 
@@ -62,7 +62,7 @@ int request_parse(const struct postconf *pc, struct str text, bool is_all, struc
 	split(str_trim(path), ret);
 	bool is_short = str_is_empty(ret->name) || (pc->action != ACTION_SHOW && str_is_empty(ret->type)) ||
 			(pc->action != ACTION_SHOW && pc->object != OBJECT_SERVICE && str_is_empty(ret->detail));
-	bool is_long = !is_all && pc->object == OBJECT_SERVICE && !str_is_empty(ret->detail);
+	bool is_long = pc->object == OBJECT_SERVICE && !str_is_empty(ret->detail);
 	bool lacks_value = pc->action == ACTION_EDIT && !ret->has_value;
 	if (is_short || is_long || lacks_value) {
 		postconf_fatal("%s: \"%.*s\"", usage_of(pc), STR_ARG(text));

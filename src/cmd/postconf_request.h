@@ -17,7 +17,7 @@ enum { REQUEST_FIELD_COUNT = 8 };
 /* The names of the fields, the last being the command. */
 extern const struct str request_fields[REQUEST_FIELD_COUNT];
 
-/* Takes a request apart. Tells what is wrong and fails with -EINVAL. is_all: it means everything, shown without being asked for. */
-[[nodiscard]] int request_parse(const struct postconf *pc, struct str text, bool is_all, struct request *ret);
+/* Takes a request apart. Tells what is wrong and fails with -EINVAL. */
+[[nodiscard]] int request_parse(const struct postconf *pc, struct str text, struct request *ret);
 /* Is the part of a request this word, or "*"? */
 bool request_part_matches(struct str part, struct str word);

@@ -104,33 +104,36 @@ static bool show(const struct postconf *pc, const struct config *c, const struct
 	}
 }
 
-static int show_request(const struct postconf *pc, const struct config *c, const char *text)
+/* All that was asked for, service by service. */
+static void show_requests(const struct postconf *pc, const struct config *c, const struct request *requests, size_t count)
 {
-	struct request r;
-	bool is_found = text == NULL;
+	bool *is_found = mem_alloc(count + 1);
 
-	if (request_parse(pc, str_of(text ? text : "*/*/*"), text == NULL, &r))
-		return 1;
 	for (size_t i = 0; i < config_service_count(c); i++) {
 		const struct service *s = config_service(c, i);
 
-		if (request_part_matches(r.name, s->name) && request_part_matches(r.type, s->type))
-			is_found |= show(pc, c, s, &r);
+		for (size_t r = 0; r < count; r++)
+			if (request_part_matches(requests[r].name, s->name) && request_part_matches(requests[r].type, s->type))
+				is_found[r] |= show(pc, c, s, &requests[r]);
 	}
-	if (!is_found)
-		postconf_warn("unmatched request: \"%s\"", text);
-	return 0;
+	for (size_t r = 0; r < pc->arg_count; r++)
+		if (!is_found[r])
+			postconf_warn("unmatched request: \"%s\"", pc->args[r]);
+	free(is_found);
 }
 
 int postconf_show_services(const struct postconf *pc)
 {
 	struct config *c = config_load_with(pc->dir, pc->overrides, pc->override_count, CONFIG_WITHOUT_ADVICE);
+	struct request *requests = mem_alloc((pc->arg_count + 1) * sizeof(*requests));
 	int status = postconf_problems(pc, c);
 
+	requests[0] = (struct request){.name = STR("*"), .type = STR("*"), .detail = STR("*")};
 	for (size_t i = 0; i < pc->arg_count && status == 0; i++)
-		status = show_request(pc, c, pc->args[i]);
-	if (status == 0 && pc->arg_count == 0)
-		status = show_request(pc, c, NULL);
+		status = request_parse(pc, str_of(pc->args[i]), &requests[i]) ? 1 : 0;
+	if (status == 0)
+		show_requests(pc, c, requests, size_max(pc->arg_count, 1));
+	free(requests);
 	config_free(c);
 	return status;
 }

@@ -64,9 +64,11 @@ static void note_list(struct config *c, const struct entry_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct entry *entry = &list->items[i];
+		const struct param *p = param_find(entry->name);
 		struct str rest = entry->value, word;
 
-		names_each_reference(entry->value, note, &c->used_names);
+		if (!p || p->kind != PARAM_RAW)
+			names_each_reference(entry->value, note, &c->used_names);
 		note_tables(&c->used_tables, entry->value);
 		if (str_eq(entry->name, STR("smtpd_restriction_classes")))
 			while (str_next(&rest, ", \t\r\n", &word))
@@ -77,7 +79,7 @@ static void note_list(struct config *c, const struct entry_list *list)
 void config_note_names(struct config *c)
 {
 	for (size_t i = 0; i < param_count; i++)
-		if (!(param_table[i].flags & PARAM_LEGACY))
+		if (!(param_table[i].flags & PARAM_LEGACY) && param_table[i].kind != PARAM_RAW)
 			names_each_reference(param_table[i].value, note, &c->used_names);
 	note_list(c, &c->entries);
 	for (size_t i = 0; i < c->service_count; i++)
