@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that mean harm or do not know better: they cost bounded memory and nothing else."""
+
+import os
+import random
+import resource
+import select
+import socket
+import time
+import unittest
+from pathlib import Path
+
+from postrider import Postrider, wait_until
+
+
+def pss_kb(pids) -> int:
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total
+
+
+def is_sanitized() -> bool:
+    return "asan" in os.environ.get("POSTRIDER_BUILD", "")
+
+
+def read_until_closed(sock) -> bytes:
+    data = b""
+    try:
+        while piece := sock.recv(65536):
+            data += piece
+    except OSError:
+        pass
+    return data
+
+
+class Hostile(unittest.TestCase):
+    def setUp(self):
+        self.server = Postrider(main="smtpd_client_connection_count_limit = 0\nsmtpd_error_sleep_time = 0\n")
+        self.addCleanup(self.server.close)
+
+    def connect(self, at: int = 0) -> socket.socket:
+        sock = socket.socket()
+        sock.bind((f"127.0.{1 + at // 200}.{1 + at % 200}", 0))
+        sock.settimeout(30)
+        sock.connect(("127.0.0.1", self.server.ports["smtp"]))
+        return sock
+
+    def check_still_serves(self):
+        before = len(self.server.maildir("demo"))
+        self.server.send("a@source.example", ["demo@test.example"], "Subject: still\n\nhere\n")
+        self.server.wait_mail("demo", before + 1)
+
+    def test_binary_junk_is_answered_and_the_session_ended(self):
+        chance = random.Random(1)
+        for _ in range(20):
+            with self.connect() as sock:
+                try:
+                    for _ in range(20):
+                        sock.sendall(chance.randbytes(4096))
+                    sock.shutdown(socket.SHUT_WR)
+                except OSError:
+                    pass
+                data = read_until_closed(sock)
+                self.assertTrue(data == b"" or data.startswith(b"220 "), data[:80])
+        self.check_still_serves()
+
+    def test_a_line_of_ten_megabytes_costs_no_memory(self):
+        pids = self.server.pids("smtpd")
+        with self.connect() as sock:
+            sock.recv(1000)
+            before = pss_kb(pids)
+            try:
+                for _ in range(160):
+                    sock.sendall(b"A" * 65536)
+            except OSError:
+                pass
+            self.assertLess(pss_kb(pids) - before, 4096)
+        self.check_still_serves()
+
+    def test_an_endless_header_meets_the_size_limit(self):
+        with Postrider(main="message_size_limit = 100000\n") as small, small.smtp() as session:
+            session.mail("a@source.example")
+            session.rcpt("demo@test.example")
+            code, text = session.data(b"X-Long: " + b"y" * 500000 + b"\r\n\r\nbody\r\n")
+            self.assertEqual(code, 552)
+            self.assertIn(b"5.3.4", text)
+            self.assertEqual(session.noop()[0], 250)
+
+    def test_one_byte_at_a_time_is_served_too(self):
+        with self.connect() as sock:
+            sock.recv(1000)
+            for byte in b"EHLO slow.example\r\n":
+                sock.sendall(bytes([byte]))
+                time.sleep(0.01)
+            self.assertIn(b"250", sock.recv(1000))
+
+    def test_a_client_slower_than_the_timeout_is_sent_away(self):
+        with Postrider(main="smtpd_timeout = 2s\n") as server:
+            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as sock:
+                sock.recv(1000)
+                sock.sendall(b"EHLO")
+                self.assertIn(b"421 4.4.2", read_until_closed(sock))
+
+    def test_half_closed_sockets_end_their_sessions(self):
+        for _ in range(200):
+            with self.connect() as sock:
+                sock.sendall(b"EHLO half.example\r\n")
+                sock.shutdown(socket.SHUT_WR)
+                read_until_closed(sock)
+        self.server.wait_log(r"lost connection after \w+ from", 1)
+        self.check_still_serves()
+
+    def test_ten_thousand_connections_at_once_are_served(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 11000), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        count = min(10000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000)
+        before = pss_kb(self.server.pids("smtpd"))
+        held = [self.connect(at) for at in range(count)]
+        try:
+            greeted = self.count_greetings(held)
+            self.assertEqual(greeted, count)
+            if not is_sanitized():
+                self.assertLess((pss_kb(self.server.pids("smtpd")) - before) / count, 64, "KB a connection")
+            self.check_still_serves()
+        finally:
+            for sock in held:
+                sock.close()
+        wait_until(lambda: self.server.log_text().count("disconnect from") >= count, "the end of all sessions")
+
+    def count_greetings(self, held: list) -> int:
+        by_fd = {sock.fileno(): sock for sock in held}
+        greeted, deadline = 0, time.monotonic() + 120
+        with select.epoll() as poll:
+            for fd in by_fd:
+                poll.register(fd, select.EPOLLIN)
+            while greeted < len(held) and time.monotonic() < deadline:
+                for fd, _ in poll.poll(1):
+                    greeted += by_fd[fd].recv(1000).startswith(b"220 ")
+                    poll.unregister(fd)
+        return greeted
+
+
+if __name__ == "__main__":
+    unittest.main()
