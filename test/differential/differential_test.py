@@ -18,6 +18,20 @@ import talk  # noqa: E402
 from postrider import Postrider  # noqa: E402
 
 
+# What the harness sets and Postfix had not, and defaults that changed since.
+RESET = """\
+virtual_mailbox_domains =
+virtual_mailbox_maps =
+mydestination =
+local_recipient_maps = $alias_maps
+smtpd_tls_security_level =
+smtpd_tls_cert_file =
+smtpd_tls_key_file =
+requiretls_enable = no
+smtpd_forbid_bare_newline = no
+"""
+
+
 def known_differences() -> dict:
     """case -> list of (recorded line, our line)."""
     found: dict = {}
@@ -45,7 +59,7 @@ def add_case(path: Path, differences: dict) -> None:
         case = talk.Case(path)
         with tempfile.TemporaryDirectory() as temp:
             settings = record.settings(case, Path(temp))
-            with Postrider(main="virtual_mailbox_domains =\nvirtual_mailbox_maps =\nmydestination =\n" + settings) as server:
+            with Postrider(main=RESET + settings) as server:
                 got = talk.run(case, server.ports["smtp"])
         want = expected(case, differences)
         if got != want:

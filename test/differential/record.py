@@ -27,6 +27,7 @@ smtpd_peername_lookup = no
 smtpd_recipient_restrictions =
 defer_transports = smtp, virtual, local, relay
 virtual_mailbox_base = /nowhere
+smtpd_forbid_unauth_pipelining = no
 """
 
 
