@@ -58,7 +58,7 @@ smtpd_tls_security_level = may
 smtpd_tls_loglevel = 1
 smtpd_sasl_type = builtin
 smtpd_sasl_builtin_maps = texthash:{folder}/etc/passwords
-smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
 """
 
 MASTER_CF = """\

@@ -99,16 +99,33 @@ class Foreground(unittest.TestCase):
 class Reload(unittest.TestCase):
     def test_a_session_outlives_a_reload_in_the_middle_of_its_message(self):
         with Postrider() as server:
-            with server.smtp() as session:
-                session.mail("a@example.org")
-                session.rcpt("demo@test.example")
-                session.putcmd("data")
-                self.assertEqual(session.getreply()[0], 354)
-                session.send("Subject: first half\r\n\r\n")
-                server.reload()
-                session.send("second half\r\n.\r\n")
-                self.assertEqual(session.getreply()[0], 250)
+            session = server.smtp()
+            session.mail("a@example.org")
+            session.rcpt("demo@test.example")
+            session.putcmd("data")
+            self.assertEqual(session.getreply()[0], 354)
+            session.send("Subject: first half\r\n\r\n")
+            server.reload()
+            session.send("second half\r\n.\r\n")
+            self.assertEqual(session.getreply()[0], 250)
+            session.close()
             self.assertIn(b"second half", server.wait_mail("demo")[0])
+
+    def test_a_session_outlives_a_stop_in_the_middle_of_its_message(self):
+        with Postrider() as server:
+            session = server.smtp()
+            session.mail("a@example.org")
+            session.rcpt("demo@test.example")
+            session.putcmd("data")
+            self.assertEqual(session.getreply()[0], 354)
+            os.kill(server.master_pid(), signal.SIGTERM)
+            server.wait_log("terminating on signal 15")
+            session.send("Subject: late\r\n\r\nbut in time\r\n.\r\n")
+            self.assertEqual(session.getreply()[0], 250)
+            session.close()
+            wait_until(lambda: not server.master_pid(), "the end of the server")
+            server.start()
+            self.assertIn(b"but in time", server.wait_mail("demo")[0])
 
     def test_new_processes_have_the_new_configuration(self):
         with Postrider() as server:

@@ -206,9 +206,19 @@ static void raise_limits(void)
 		(void)setrlimit(RLIMIT_NOFILE, &limit); /* some containers forbid it; then what they allow must do */
 }
 
+static void set_log_tag(const struct config *c)
+{
+	struct buf tag = BUF_INIT(256);
+
+	buf_addf(&tag, "%.*s/master", STR_ARG(view_get(config_main_view(c), STR("syslog_name"))));
+	log_set_tag(buf_str(&tag));
+	buf_done(&tag);
+}
+
 static int load(struct master *m, struct buf *why)
 {
 	m->config = config_load(m->config_dir, NULL, 0);
+	set_log_tag(m->config);
 	if (!problems_log(m->config))
 		return 0;
 	buf_addf(why, "the configuration in %.*s has errors; nothing was started", STR_ARG(m->config_dir));
