@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 from postrider import IS_ROOT, PATIENCE, Postrider
@@ -31,15 +32,19 @@ def listen() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind("/dev/log")
         os.chmod("/dev/log", 0o666)
+        log.settimeout(PATIENCE)
+        lines = []
+
+        def collect():
+            while not any("disconnect" in line for line in lines):
+                lines.append(log.recv(65536).decode())
+        collector = threading.Thread(target=collect)
+        collector.start()
         with Postrider(main="maillog_file =\nsyslog_name = mail-in") as server:
             with server.smtp() as session:
                 session.noop()
-            server.stop()
-        log.settimeout(PATIENCE)
-        text = ""
-        while "terminating" not in text or "disconnect" not in text:
-            text += log.recv(65536).decode() + "\n"
-        print(text)
+            collector.join()
+        print("\n".join(lines))
 
 
 class Syslog(unittest.TestCase):
