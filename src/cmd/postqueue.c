@@ -53,12 +53,12 @@ static int refuse(int err, const struct buf *why, const char *what)
 static int talk_list(struct channel *ch, void *arg)
 {
 	struct listing l = {.out = BUF_INIT(OUTPUT_SIZE)};
+	struct queue_request r = {.what = STR("list"), .item = show, .arg = &l};
 	struct buf why = BUF_INIT(2000);
-	uint64_t count;
 	int err, status = 0;
 
 	queue_format_init(&l.format, *(bool *)arg, &l.out);
-	err = queue_client_ask(ch, STR("list"), STR(""), show, &l, &count, &why);
+	err = queue_client_ask(ch, &r, &why);
 	if (!err) {
 		queue_format_end(&l.format);
 		err = write_out(&l);
@@ -71,17 +71,10 @@ static int talk_list(struct channel *ch, void *arg)
 	return status;
 }
 
-struct order {
-	struct str what;
-	struct str argument;
-};
-
 static int talk_order(struct channel *ch, void *arg)
 {
-	const struct order *o = arg;
 	struct buf why = BUF_INIT(2000);
-	uint64_t count = 0;
-	int err = queue_client_ask(ch, o->what, o->argument, NULL, NULL, &count, &why), status = 0;
+	int err = queue_client_ask(ch, arg, &why), status = 0;
 
 	if (err)
 		status = refuse(err, &why, "flush");
@@ -101,8 +94,8 @@ static int list(const struct config *c, bool is_json)
 
 static int order(const struct config *c, const char *what, const char *argument)
 {
-	struct order o = {str_of(what), str_of(argument)};
-	int status = queue_client_run(c, "qmgr", talk_order, &o);
+	struct queue_request r = {.what = str_of(what), .argument = str_of(argument)};
+	int status = queue_client_run(c, "qmgr", talk_order, &r);
 
 	if (status >= 0)
 		return status;

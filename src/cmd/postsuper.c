@@ -44,11 +44,11 @@ static const struct action *find_action(int option)
 
 static int ask(struct channel *ch, struct orders *all, const struct action *a, struct str argument)
 {
+	struct queue_request r = {.what = str_of(a->request), .argument = argument};
 	struct buf why = BUF_INIT(2000);
-	uint64_t count = 0;
-	int err = queue_client_ask(ch, str_of(a->request), argument, NULL, NULL, &count, &why);
+	int err = queue_client_ask(ch, &r, &why);
 
-	all->totals[a - actions] += count;
+	all->totals[a - actions] += r.count;
 	if (err)
 		log_fatal("%s %.*s: %s", a->request, STR_ARG(argument), why.len ? buf_cstr(&why) : strerror(-err));
 	buf_done(&why);

@@ -42,10 +42,9 @@ int queue_client_run(const struct config *c, const char *name, queue_talk_fn *ta
 	return err ? err : conversation.result;
 }
 
-int queue_client_ask(struct channel *ch, struct str what, struct str argument, queue_item_fn *item, void *arg, uint64_t *ret_count,
-                     struct buf *why)
+int queue_client_ask(struct channel *ch, struct queue_request *r, struct buf *why)
 {
-	struct message m = {.type = MESSAGE_QUEUE_REQUEST, .queue_request = {.what = what, .argument = argument}};
+	struct message m = {.type = MESSAGE_QUEUE_REQUEST, .queue_request = {.what = r->what, .argument = r->argument}};
 	int err = channel_send(ch, &m);
 
 	while (!err) {
@@ -56,10 +55,10 @@ int queue_client_ask(struct channel *ch, struct str what, struct str argument, q
 			close(m.fd);
 		if (m.type == MESSAGE_QUEUE_END) {
 			buf_add(why, m.queue_end.text);
-			*ret_count = m.queue_end.count;
+			r->count = m.queue_end.count;
 			return m.queue_end.error ? -(int)(m.queue_end.error & 0xfff) : 0;
 		}
-		err = item ? item(&m, arg) : 0;
+		err = r->item ? r->item(&m, r->arg) : 0;
 	}
 	return err;
 }

@@ -10,10 +10,13 @@ typedef int queue_talk_fn(struct channel *ch, void *arg) WAITS;
 
 /* Connects to $queue_directory/public/NAME and runs `talk`; -errno when nobody listens there. Once a process. */
 [[nodiscard]] int queue_client_run(const struct config *c, const char *name, queue_talk_fn *talk, void *arg);
-/*
- * Sends one QUEUE_REQUEST and waits for its end; items and recipients before it go to `item`, which may be NULL.
- * 0, or what the server said with its words in *why; -EPIPE when it went away.
- */
-typedef int queue_item_fn(const struct message *m, void *arg);
-[[nodiscard]] int queue_client_ask(struct channel *ch, struct str what, struct str argument, queue_item_fn *item, void *arg,
-                                   uint64_t *ret_count, struct buf *why) WAITS;
+struct queue_request {
+	struct str what; /* "list", "delete" ... */
+	struct str argument;
+	int (*item)(const struct message *m, void *arg); /* takes what comes before the end; may be NULL */
+	void *arg;
+	uint64_t count; /* the answer: how many messages it touched */
+};
+
+/* Sends the request and waits for its end: 0, or what the server said with its words in *why; -EPIPE when it went away. */
+[[nodiscard]] int queue_client_ask(struct channel *ch, struct queue_request *r, struct buf *why) WAITS;

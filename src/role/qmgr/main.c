@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The role: what master's messages bring about. */
-#include <unistd.h>
-
-#include "base/buf.h"
-#include "config/params.h"
 #include "process/process.h"
 #include "role/qmgr/qmgr.h"
 
@@ -17,13 +13,7 @@ static int prepare(struct process *p, struct buf *why)
 
 static int start(struct process *p, struct buf *why)
 {
-	struct buf path = BUF_INIT(4096);
-	int err;
-
-	buf_addf(&path, "%.*s/" PROCESS_SPOOL_FOLDER, STR_ARG(config_main_view(p->config)->params->queue_directory));
-	err = qmgr_open(&qmgr, buf_cstr(&path), why);
-	buf_done(&path);
-	return err;
+	return qmgr_open(&qmgr, why);
 }
 
 static void peer(struct process *p, enum ipc_role role, uint32_t id, struct channel *ch)
@@ -38,10 +28,7 @@ static void draining(struct process *p, enum ipc_role role, uint32_t id)
 
 static void endpoint(struct process *p, struct str name, int fd)
 {
-	if (str_eq(name, STR("qmgr")))
-		control_start(&qmgr, fd);
-	else
-		close(fd);
+	control_start(&qmgr, fd); /* rights.c gives us one: "qmgr" */
 }
 
 static int reconfigure(struct process *p, struct config *old, struct buf *why)
@@ -61,15 +48,8 @@ static void drain(struct process *p)
 }
 
 static const struct role role = {
-	.id = ROLE_QMGR,
-	.prepare = prepare,
-	.start = start,
-	.endpoint = endpoint,
-	.peer = peer,
-	.peer_draining = draining,
-	.reconfigure = reconfigure,
-	.drain = drain,
-};
+	.id = ROLE_QMGR, .prepare = prepare, .start = start, .endpoint = endpoint, .peer = peer, .peer_draining = draining,
+	.reconfigure = reconfigure, .drain = drain};
 
 int main(int argc, char **argv)
 {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "config/params.h"
+#include "process/process.h"
 #include "role/qmgr/qmgr.h"
 #include "route/resolve.h"
 
@@ -61,14 +63,18 @@ static void trouble(void *arg, struct str text)
 	log_warn("spool: %.*s", STR_ARG(text));
 }
 
-int qmgr_open(struct qmgr *q, const char *path, struct buf *why)
+int qmgr_open(struct qmgr *q, struct buf *why)
 {
 	struct spool_events events = {q, incoming, segment_gone, large_gone, trouble};
-	struct spool_options options = {.path = path};
+	struct spool_options options = {0};
+	struct buf path = BUF_INIT(4096);
 	int err;
 
+	buf_addf(&path, "%.*s/" PROCESS_SPOOL_FOLDER, STR_ARG(q->settings->view->params->queue_directory));
+	options.path = buf_cstr(&path);
 	activate_start(q);
 	err = spool_open(&options, &events, why, &q->spool);
+	buf_done(&path);
 	if (err)
 		return err;
 	/* Messages of an earlier life may have come already. */

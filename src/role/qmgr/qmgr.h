@@ -147,7 +147,7 @@ struct qmgr {
 /* Before anything else: reads the configuration, which becomes the qmgr's. `q` is zeroed. */
 [[nodiscard]] int qmgr_init(struct qmgr *q, struct config *c, struct buf *why);
 /* Opens the spool and starts to work. */
-[[nodiscard]] int qmgr_open(struct qmgr *q, const char *path, struct buf *why) WAITS;
+[[nodiscard]] int qmgr_open(struct qmgr *q, struct buf *why) WAITS;
 /* Another configuration; the old one is freed when nobody is inside it any more. With an error nothing changes. */
 [[nodiscard]] int qmgr_reconfigure(struct qmgr *q, struct config *c, struct buf *why);
 /* Starts nothing new, lets what runs end within a time, closes the spool. */

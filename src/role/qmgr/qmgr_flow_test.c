@@ -202,7 +202,10 @@ static void write_file(const char *name, const char *text)
 
 static struct config *load(const char *main_cf)
 {
-	write_file("main.cf", main_cf);
+	char text[4096];
+
+	snprintf(text, sizeof text, "queue_directory = %s\n%s", world->folder, main_cf);
+	write_file("main.cf", text);
 	write_file("master.cf", "smtp unix - - n - - smtp\nerror unix - - n - - error\nretry unix - - n - - error\n");
 	return config_load(str_of(world->folder), NULL, 0);
 }
@@ -211,11 +214,9 @@ static void open_queue(void)
 {
 	struct append_owner owner = {NULL, want_segment, queued, NULL, NULL};
 	struct buf why = BUF_INIT(1000);
-	char path[512];
 	int fds[2];
 
-	snprintf(path, sizeof path, "%s/spool", world->folder);
-	CHECK_INT(qmgr_open(&world->q, path, &why), 0);
+	CHECK_INT(qmgr_open(&world->q, &why), 0);
 	CHECK_INT(channel_socketpair(fds), 0);
 	world->receiver = channel_new(fds[1]);
 	peer_add(&world->q, ROLE_SMTPD, 1, channel_new(fds[0]));

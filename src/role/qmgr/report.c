@@ -190,11 +190,13 @@ static struct addressing address_report(const struct qmgr *q, const struct messa
 	};
 }
 
-static void write_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct str content,
-                         struct str recipient, struct buf *to, bool *ret_is_8bit)
+/* Returns whether the report holds bytes above 127. */
+static bool write_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct str content,
+                         struct str recipient, struct buf *to)
 {
 	const struct settings *s = q->settings;
 	const struct envelope *e = &w->m->envelope;
+	bool is_8bit;
 	struct report_recipient *recipients = mem_alloc(e->recipient_count * sizeof *recipients);
 	struct report r = {
 	    .kind = n->kind,
@@ -221,8 +223,9 @@ static void write_report(const struct qmgr *q, const struct message_work *w, con
 
 	r.recipient_count = collect(w, n, recipients);
 	report_format(to, &r);
-	*ret_is_8bit = report_is_8bit(&r);
+	is_8bit = report_is_8bit(&r);
 	free(recipients);
+	return is_8bit;
 }
 
 static int send_report(struct qmgr *q, struct message_work *w, const struct need_info *n, struct str content)
@@ -238,11 +241,9 @@ static int send_report(struct qmgr *q, struct message_work *w, const struct need
 	};
 	struct buf text = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(2000);
 	char id[QUEUE_ID_SIZE];
-	bool is_8bit;
 	int err;
 
-	write_report(q, w, n, content, who.recipient, &text, &is_8bit);
-	if (is_8bit)
+	if (write_report(q, w, n, content, who.recipient, &text))
 		e.flags |= ENVELOPE_8BITMIME;
 	e.content_size = text.len;
 	err = buf_check(&text);

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deferral, retry, bounces, mailq, postqueue, postsuper and sendmail, with a next hop that does as it is told."""
+
+import email
+import email.policy
+import json
+import os
+import re
+import socketserver
+import subprocess
+import threading
+import time
+import unittest
+
+from postrider import BUILD, PATIENCE, Postrider, wait_until
+
+HELLO = "From: a@test.example\nTo: b@far.example\nSubject: hello\n\nIt works.\n"
+MAIN = "relayhost = [127.0.0.1]:{hop}\n"
+
+
+class NextHop:
+    """An SMTP server that answers RCPT by the recipient's name: later-x 450, never-x 550, else 250. Keeps what it takes."""
+
+    def __init__(self):
+        hop = self
+        self.mail = []  # (sender, recipients, text)
+
+        class Session(socketserver.StreamRequestHandler):
+            def say(self, text):
+                self.wfile.write(text.encode() + b"\r\n")
+
+            def handle(self):
+                sender, recipients = None, []
+                self.say("220 far.example ESMTP")
+                for line in self.rfile:
+                    word = line.decode("latin-1").strip()
+                    verb = word[:4].upper()
+                    if verb in ("EHLO", "HELO"):
+                        self.say("250 far.example")
+                    elif verb == "MAIL":
+                        sender, recipients = re.search("<(.*?)>", word)[1], []
+                        self.say("250 2.1.0 Ok")
+                    elif verb == "RCPT":
+                        who = re.search("<(.*?)>", word)[1]
+                        code = {"late": "450 4.2.1 come back later", "neve": "550 5.1.1 no such user"}.get(who[:4])
+                        if not code:
+                            recipients.append(who)
+                        self.say(code or "250 2.1.5 Ok")
+                    elif verb == "DATA":
+                        self.say("354 go on" if recipients else "554 5.5.1 no recipients")
+                        text = b""
+                        while recipients and (more := self.rfile.readline()) not in (b".\r\n", b""):
+                            text += more[1:] if more.startswith(b".") else more
+                        if recipients:
+                            hop.mail.append((sender, recipients, text))
+                            self.say("250 2.0.0 taken")
+                    elif verb == "QUIT":
+                        self.say("221 2.0.0 bye")
+                        return
+                    else:
+                        self.say("250 2.0.0 Ok")
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", 0), Session, bind_and_activate=False)
+        self.server.server_bind()
+        self.port = self.server.server_address[1]
+        self.is_up = False
+
+    def up(self) -> "NextHop":
+        self.server.server_activate()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.is_up = True
+        return self
+
+    def close(self) -> None:
+        if self.is_up:
+            self.server.shutdown()
+        self.server.server_close()
+
+
+class QueueCase(unittest.TestCase):
+    """A server whose mail for other domains goes to a next hop, which is down at first."""
+
+    main = ""
+
+    def setUp(self):
+        self.hop = NextHop()
+        self.addCleanup(self.hop.close)
+        self.server = Postrider(main=MAIN.replace("{hop}", str(self.hop.port)) + self.main)
+        self.addCleanup(self.server.close)
+
+    def send(self, *recipients, sender="demo@test.example", text=HELLO):
+        self.server.send(sender, list(recipients), text)
+
+    def queue(self) -> list[dict]:
+        done = self.server.run("postqueue", "-j")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def wait_queue(self, name: str, count: int = 1) -> list[dict]:
+        def look():
+            items = [item for item in self.queue() if item["queue_name"] == name]
+            return items if len(items) == count else None
+        return wait_until(look, f"{count} messages in {name}")
+
+    def wait_empty(self):
+        wait_until(lambda: not self.queue(), "an empty queue")
+
+    def postsuper(self, *args, text=None) -> str:
+        done = self.server.run("postsuper", *args, input=text)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stderr
+
+    def sendmail(self, *args, text=HELLO, env=None) -> subprocess.CompletedProcess:
+        variables = {**os.environ, "MAIL_CONFIG": str(self.server.etc), **(env or {})}
+        return subprocess.run([str(BUILD / "bin/sendmail"), *args], input=text, env=variables, capture_output=True, text=True,
+                              timeout=PATIENCE)
+
+
+class Retry(QueueCase):
+    def test_mail_for_a_dead_next_hop_is_deferred_and_flushed_later(self):
+        self.send("b@far.example", "c@far.example")
+        item = self.wait_queue("deferred")[0]
+        self.assertEqual(item["sender"], "demo@test.example")
+        self.assertEqual([r["address"] for r in item["recipients"]], ["b@far.example", "c@far.example"])
+        self.assertIn("Connection refused", item["recipients"][0]["delay_reason"])
+        self.server.wait_log(r"postfix/qmgr\[\d+\]: \w+: from=<demo@test\.example>, size=\d+, nrcpt=2 \(queue active\)$")
+        self.server.wait_log(r"to=<b@far\.example>, relay=none, delay=\S+, delays=\S+, dsn=4\.4\.1, status=deferred \(connect to ")
+        self.hop.up()
+        self.assertEqual(self.server.run("postqueue", "-f").returncode, 0)
+        self.wait_empty()
+        self.assertEqual(sorted(self.hop.mail[0][1]), ["b@far.example", "c@far.example"])
+        self.server.wait_log(rf"postfix/qmgr\[\d+\]: {item['queue_id']}: removed$")
+
+    def test_one_message_is_tried_again_by_its_id(self):
+        self.send("b@far.example")
+        first = self.wait_queue("deferred")[0]["queue_id"]
+        self.send("c@far.example")
+        self.wait_queue("deferred", 2)
+        self.hop.up()
+        self.assertEqual(self.server.run("postqueue", "-i", first).returncode, 0)
+        left = self.wait_queue("deferred")
+        self.assertNotEqual(left[0]["queue_id"], first)
+
+    def test_deferred_mail_survives_a_restart(self):
+        self.send("b@far.example")
+        item = self.wait_queue("deferred")[0]
+        self.server.stop()
+        down = self.server.run("mailq")
+        self.assertEqual(down.returncode, 69)
+        self.assertIn("mail system is down", down.stderr)
+        self.server.start()
+        self.assertEqual(self.wait_queue("deferred")[0], item)
+
+    def test_a_killed_queue_manager_loses_nothing(self):
+        self.send("b@far.example")
+        item = self.wait_queue("deferred")[0]
+        self.server.kill("qmgr")
+        wait_until(lambda: self.server.run("postqueue", "-j").returncode == 0, "another queue manager")
+        self.assertEqual(self.wait_queue("deferred")[0]["queue_id"], item["queue_id"])
+        self.send("c@far.example")
+        self.wait_queue("deferred", 2)
+
+    def test_partial_success_leaves_what_remains(self):
+        self.hop.up()
+        self.send("b@far.example", "later-c@far.example")
+        item = self.wait_queue("deferred")[0]
+        self.assertEqual([r["address"] for r in item["recipients"]], ["later-c@far.example"])
+        self.assertEqual([mail[1] for mail in self.hop.mail], [["b@far.example"]])
+
+
+class Bounce(QueueCase):
+    def setUp(self):
+        super().setUp()
+        self.hop.up()
+
+    def parts(self) -> tuple:
+        text = self.server.wait_mail("demo")[0]
+        message = email.message_from_bytes(text, policy=email.policy.default)
+        self.assertEqual(message.get_content_type(), "multipart/report")
+        self.assertEqual(message.get_param("report-type"), "delivery-status")
+        return message, *message.iter_parts()
+
+    def test_a_permanent_failure_comes_back_as_rfc_3464_says(self):
+        self.send("never-b@far.example", "never-c@far.example", "d@far.example")
+        message, notice, status, original = self.parts()
+        self.assertEqual(message["Subject"], "Undelivered Mail Returned to Sender")
+        self.assertEqual(message["To"], "demo@test.example")
+        self.assertEqual(message["From"].addresses[0].username, "MAILER-DAEMON")
+        self.assertEqual(message["Auto-Submitted"], "auto-replied")
+        self.assertEqual(message["Return-Path"], "<>")
+        self.assertEqual(notice.get_content_type(), "text/plain")
+        self.assertIn("<never-b@far.example>: host 127.0.0.1[127.0.0.1] said: 550 5.1.1", " ".join(notice.get_content().split()))
+        self.assertEqual(status.get_content_type(), "message/delivery-status")
+        whole, *recipients = status.get_payload()
+        self.assertEqual(whole["Reporting-MTA"], "dns; mx.test.example")
+        self.assertEqual(whole["X-Postfix-Sender"], "rfc822; demo@test.example")
+        self.assertTrue(email.utils.parsedate_to_datetime(whole["Arrival-Date"]))
+        self.assertRegex(whole["X-Postfix-Queue-ID"], r"^\w+$")
+        self.assertEqual([r["Final-Recipient"] for r in recipients], ["rfc822; never-b@far.example", "rfc822; never-c@far.example"])
+        for fields in recipients:
+            self.assertEqual(fields["Action"], "failed")
+            self.assertEqual(fields["Status"], "5.1.1")
+            self.assertRegex(fields["Remote-MTA"], "^dns; ")
+            self.assertRegex(fields["Diagnostic-Code"], "^smtp; 550 5.1.1 ")
+        self.assertEqual(original.get_content_type(), "message/rfc822")
+        self.assertEqual(original.get_payload(0)["Subject"], "hello")
+        self.assertIn("It works.", original.get_payload(0).get_content())
+        self.server.wait_log(r"postfix/bounce\[\d+\]: \w+: sender non-delivery notification: \w+$")
+        self.wait_empty()
+        self.assertEqual(len(self.server.maildir("demo")), 1)
+
+    def test_success_is_reported_when_asked_for(self):
+        with self.server.smtp() as session:
+            session.mail("demo@test.example", ["RET=HDRS", "ENVID=order+207"])
+            session.rcpt("b@far.example", ["NOTIFY=SUCCESS", "ORCPT=rfc822;B@far.example"])
+            session.data(HELLO)
+        message, _, status, original = self.parts()
+        self.assertEqual(message["Subject"], "Successful Mail Delivery Report")
+        whole, recipient = status.get_payload()
+        self.assertEqual(whole["Original-Envelope-Id"], "order 7")
+        self.assertEqual(recipient["Action"], "relayed")
+        self.assertEqual(recipient["Original-Recipient"], "rfc822;B@far.example")
+        self.assertEqual(original.get_content_type(), "text/rfc822-headers")
+
+    def test_notify_never_means_silence(self):
+        with self.server.smtp() as session:
+            session.mail("demo@test.example")
+            session.rcpt("never-b@far.example", ["NOTIFY=NEVER"])
+            session.data(HELLO)
+        self.server.wait_log(r"status=bounced")
+        self.wait_empty()
+        self.assertEqual(self.server.maildir("demo"), [])
+
+    def test_a_bounce_is_not_bounced(self):
+        self.send("never-b@far.example", sender="")
+        self.server.wait_log(r"status=bounced")
+        self.wait_empty()
+        self.assertNotIn("notification", self.server.log_text())
+
+    def test_an_expired_message_comes_back(self):
+        self.send("later-b@far.example")
+        item = self.wait_queue("deferred")[0]
+        self.assertIn("Expired: 1 message", self.postsuper("-e", item["queue_id"]))
+        _, _, status, _ = self.parts()
+        self.assertEqual(status.get_payload()[1]["Action"], "failed")
+        self.assertEqual(status.get_payload()[1]["Status"], "4.2.1")
+        self.server.wait_log(rf"{item['queue_id']}: from=<demo@test\.example>, status=force-expired, returned to sender$")
+        self.wait_empty()
+
+
+class Lifetime(QueueCase):
+    main = "maximal_queue_lifetime = 0\n"
+
+    def test_with_a_lifetime_of_zero_there_is_one_attempt(self):
+        self.send("b@far.example")
+        self.server.wait_log(r"from=<demo@test\.example>, status=expired, returned to sender$")
+        self.server.wait_mail("demo")
+        self.wait_empty()
+
+
+class Warning(QueueCase):
+    main = "delay_warning_time = 1s\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n"
+
+    def test_a_delay_is_told_once(self):
+        self.send("b@far.example")
+        text = self.server.wait_mail("demo")[0].decode()
+        self.assertIn("Subject: Delayed Mail (still being retried)", text)
+        self.assertIn("Action: delayed", text)
+        self.assertRegex(text, r"Will-Retry-Until: ")
+        self.server.wait_log(r"status=deferred", 4)
+        self.assertEqual(len(self.server.maildir("demo")), 1)
+
+
+class Commands(QueueCase):
+    def test_mailq_has_the_layout_of_postfix(self):
+        self.assertEqual(self.server.run("postqueue", "-p").stdout, "Mail queue is empty\n")
+        self.send("b@far.example")
+        self.wait_queue("deferred")
+        lines = self.server.run("postqueue", "-p").stdout.splitlines()
+        self.assertEqual(lines[0], "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------")
+        self.assertRegex(lines[1], r"^\w{10,16} +\d+ \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d demo@test\.example$")
+        self.assertEqual(lines[1].index("demo@"), 47)
+        self.assertRegex(lines[2], r"^ *\(.*Connection refused\)$")
+        self.assertEqual(lines[3], " " * 47 + "b@far.example")
+        self.assertEqual(lines[-1], "-- 0 Kbytes in 1 Request.")
+        env = {**os.environ, "MAIL_CONFIG": str(self.server.etc)}
+        for command in ("mailq",), ("sendmail", "-bp"):
+            done = subprocess.run([str(BUILD / "bin" / command[0]), *command[1:]], env=env, capture_output=True, text=True)
+            self.assertEqual(done.stdout.splitlines(), lines)
+
+    def test_mail_is_held_and_released(self):
+        self.send("b@far.example")
+        queue_id = self.wait_queue("deferred")[0]["queue_id"]
+        self.assertEqual(self.postsuper("-h", queue_id), "postsuper: Placed on hold: 1 message\n")
+        self.wait_queue("hold")
+        self.assertRegex(self.server.run("postqueue", "-p").stdout, rf"(?m)^{queue_id}!")
+        self.hop.up()
+        self.server.run("postqueue", "-f")
+        time.sleep(0.3)
+        self.wait_queue("hold")
+        self.assertEqual(self.postsuper("-H", "-", text=queue_id + "\n"), "postsuper: Released from hold: 1 message\n")
+        self.server.run("postqueue", "-f")
+        self.wait_empty()
+        self.assertEqual(len(self.hop.mail), 1)
+
+    def test_mail_is_deleted_one_by_one_and_all_at_once(self):
+        for name in "bcd":
+            self.send(f"{name}@far.example")
+        items = self.wait_queue("deferred", 3)
+        self.assertEqual(self.postsuper("-d", items[0]["queue_id"]), "postsuper: Deleted: 1 message\n")
+        self.wait_queue("deferred", 2)
+        self.assertEqual(self.postsuper("-d", "ALL"), "postsuper: Deleted: 2 messages\n")
+        self.wait_empty()
+        self.assertEqual(self.postsuper("-d", "4NoSuchId1z2"), "")
+
+    def test_a_requeued_message_gets_a_new_id(self):
+        self.send("b@far.example")
+        old = self.wait_queue("deferred")[0]["queue_id"]
+        self.assertEqual(self.postsuper("-r", old), "postsuper: Requeued: 1 message\n")
+        new = wait_until(lambda: [i for i in self.queue() if i["queue_id"] != old and i["queue_name"] == "deferred"], "a new id")[0]
+        self.assertEqual([r["address"] for r in new["recipients"]], ["b@far.example"])
+        self.assertEqual(len(self.queue()), 1)
+
+    def test_only_fast_flush_sites_are_flushed_by_name(self):
+        done = self.server.run("postqueue", "-s", "far.example")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('Flush service is not configured for destination "far.example"', done.stderr)
+
+
+class Sendmail(QueueCase):
+    def test_a_message_from_the_command_line_arrives(self):
+        done = self.sendmail("-F", "Joe User", "-f", "joe@test.example", "demo@test.example", text="Subject: x\n\nline\n.\nlost\n")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        text = self.server.wait_mail("demo")[0].decode()
+        self.assertIn("\nFrom: Joe User <joe@test.example>\n", text.replace("\r\n", "\n"))
+        self.assertIn("line", text)
+        self.assertNotIn("lost", text)
+        self.server.wait_log(r"postfix/pickup\[\d+\]: \w+: uid=\d+ from=<joe@test\.example>$")
+
+    def test_recipients_come_from_the_header(self):
+        text = "To: demo@test.example\nCc: ann@test.example\nBcc: bob@test.example\nSubject: x\n\n.\nafter the dot\n"
+        self.assertEqual(self.sendmail("-ti", "-f", "joe@test.example", text=text).returncode, 0)
+        for user in ("demo", "ann", "bob"):
+            mail = self.server.wait_mail(user)[0].decode()
+            self.assertIn("after the dot", mail)
+            self.assertNotIn("Bcc", mail)
+
+    def test_without_a_server_the_status_says_try_again(self):
+        self.server.stop()
+        done = self.sendmail("demo@test.example")
+        self.assertEqual(done.returncode, 75)
+        self.assertIn("the mail system is down", done.stderr)
+
+    def test_mistakes_of_the_caller_are_usage_errors(self):
+        for args in ([], ["-t"], ["-bz", "x"], ["-N", "often", "x"]):
+            done = self.sendmail(*args, text="Subject: x\n\n")
+            self.assertEqual(done.returncode, 64, args)
+            self.assertIn("sendmail: fatal: ", done.stderr)
+
+    def test_queue_options_do_what_postqueue_does(self):
+        self.send("b@far.example")
+        self.wait_queue("deferred")
+        self.hop.up()
+        self.assertEqual(self.sendmail("-q30m").returncode, 0)
+        self.assertEqual(self.sendmail("-q").returncode, 0)
+        self.wait_empty()
+
+
+if __name__ == "__main__":
+    unittest.main()
