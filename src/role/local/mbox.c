@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Delivery to a file: the mbox format, "From " line, message, empty line. What cannot be
+ * written whole is taken back by truncating the file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "role/local/work.h"
+
+/* "delivery to mailbox x" or "delivery to file x" in texts. */
+static const char *kind(const struct message_work_mailbox *m)
+{
+	return m->flags & WORK_PLAIN_FILE ? "append message to file" : "update mailbox";
+}
+
+static int open_mailbox(const struct message_work_mailbox *m, struct work_result *r, struct stat *ret_st)
+{
+	char *path = str_cstr(m->path);
+	int err = 0, fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+
+	/* A device or a fifo can perhaps not be read. */
+	if (fd < 0 && (m->flags & WORK_PLAIN_FILE))
+		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 || fstat(fd, ret_st) != 0)
+		err = errno;
+	if (err)
+		work_say(r, "4.2.0", "cannot %s %s: %s", kind(m), path, strerror(err));
+	free(path);
+	if (err && fd >= 0)
+		close(fd);
+	return err ? -err : fd;
+}
+
+/* Is it a file that mail may go to? */
+static bool check_mailbox(const struct message_work_mailbox *m, const struct stat *st, struct work_result *r)
+{
+	if (m->flags & WORK_PLAIN_FILE) {
+		if (S_ISREG(st->st_mode) && (st->st_mode & 0111)) {
+			work_say(r, "5.7.1", "file %.*s is executable: mail is not delivered to it", STR_ARG(m->path));
+			return false;
+		}
+		return true;
+	}
+	if (!S_ISREG(st->st_mode)) {
+		work_say(r, "5.2.0", "destination %.*s is not a regular file", STR_ARG(m->path));
+		return false;
+	}
+	if ((m->flags & WORK_STRICT_OWNER) && st->st_uid != geteuid()) {
+		work_say(r, "4.2.0", "destination %.*s is not owned by recipient", STR_ARG(m->path));
+		return false;
+	}
+	return true;
+}
+
+static int append(int fd, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
+{
+	struct buf head = BUF_INIT(1 << 20);
+	int err;
+
+	buf_addf(&head, "%.*s\n", STR_ARG(m->from_line));
+	buf_add(&head, m->head);
+	err = copy_content(fd, buf_str(&head), c, COPY_QUOTE_FROM);
+	buf_done(&head);
+	if (!err && write(fd, "\n", 1) != 1)
+		err = errno ? -errno : -EIO;
+	if (!err && is_regular && fsync(fd) != 0)
+		err = -errno;
+	return err;
+}
+
+/* The end may have moved while we waited for the lock. */
+static int append_locked(int fd, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (is_regular && m->limit > 0 && (uint64_t)st.st_size + m->head.len + c->size > m->limit)
+		return -EFBIG;
+	err = append(fd, m, c, is_regular);
+	if (err && is_regular && ftruncate(fd, st.st_size) != 0)
+		return err; /* the error that counts is the first */
+	return err;
+}
+
+void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
+{
+	struct mailbox_lock lock;
+	struct stat st;
+	int err, fd = open_mailbox(m, r, &st);
+	bool is_regular;
+
+	if (fd < 0)
+		return;
+	is_regular = S_ISREG(st.st_mode);
+	if (!check_mailbox(m, &st, r) || (is_regular && mailbox_lock(&lock, fd, m, r) != 0)) {
+		close(fd);
+		return;
+	}
+	err = append_locked(fd, m, c, is_regular);
+	if (is_regular)
+		mailbox_unlock(&lock);
+	close(fd);
+	if (err)
+		work_say_errno(r, -err, "cannot %s %.*s: error writing message: %s", kind(m), STR_ARG(m->path), strerror(-err));
+	else if (m->flags & WORK_PLAIN_FILE)
+		work_say(r, "2.0.0", "delivered to file: %.*s", STR_ARG(m->path));
+	else
+		work_say(r, "2.0.0", "delivered to mailbox");
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a worker does, as blocking functions for its helper threads: it has become the
+ * user already. Mail in the spool has CRLF lines; what is written here has LF lines.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "ipc/message.h"
+
+enum work_flag {
+	WORK_LOCK_FCNTL = 1,
+	WORK_LOCK_FLOCK = 2,
+	WORK_LOCK_DOTLOCK = 4,
+	WORK_STRICT_OWNER = 8,  /* strict_mailbox_ownership */
+	WORK_PLAIN_FILE = 16,   /* a /file of an alias: any kind of file, but no program */
+	WORK_TRUSTED_FILE = 32, /* WORK_READ: another owner than the user is fine (:include:) */
+};
+
+/* Content in the spool: a part of an open file. */
+struct work_content {
+	int fd;
+	uint64_t at;
+	uint64_t size;
+};
+
+struct work_result {
+	enum delivery_status status;
+	char dsn[8];
+	struct buf text;
+	int error;       /* of work_read() */
+	struct buf data; /* of work_read() */
+};
+
+void work_result_init(struct work_result *r);
+void work_result_done(struct work_result *r);
+/* "4.2.0" and the like with the text; the first digit gives the status. */
+void work_say(struct work_result *r, const char *dsn, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* An error of writing a mailbox: full quotas bounce, the rest is tried again. */
+void work_say_errno(struct work_result *r, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* How lines are written. */
+enum { COPY_QUOTE_FROM = 1 };
+/* Copies content to a descriptor with LF line ends; COPY_QUOTE_FROM puts ">" before "From ". 0 or -errno. */
+[[nodiscard]] int copy_content(int to, struct str head, const struct work_content *c, unsigned flags);
+/* Does a Delivered-To line of the header hold this address? 1, 0, -errno. */
+[[nodiscard]] int content_was_delivered_to(const struct work_content *c, struct str address);
+
+/* Locks of an open mailbox; the dotlock lies beside it. 0, or -EAGAIN with the text said. */
+struct mailbox_lock {
+	char *dotlock; /* NULL: none held */
+};
+[[nodiscard]] int mailbox_lock(struct mailbox_lock *l, int fd, const struct message_work_mailbox *m, struct work_result *r);
+void mailbox_unlock(struct mailbox_lock *l);
+
+void work_maildir(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r);
+void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r);
+void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r);
+void work_read(const struct message_work_read *m, struct work_result *r);
+
+/* The whole life of a worker process: "local worker UID GID", its channel at PROCESS_CONTROL_FD. */
+int worker_main(char **argv);
