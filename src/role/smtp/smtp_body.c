@@ -51,10 +51,32 @@ static size_t plain_lines(struct str text, size_t limit)
 	return at;
 }
 
+static int end_line(struct stream *s, struct body_state *state)
+{
+	state->column = 0;
+	return stream_write(s, STR("\r\n"));
+}
+
+/* What the CR that ended the last piece was: half of a line end, or just a CR. */
+static int settle_cr(struct stream *s, struct body_state *state, struct str *text)
+{
+	if (!state->has_cr || !text->len)
+		return 0;
+	state->has_cr = false;
+	if (text->ptr[0] != '\n')
+		return write_part(s, state, STR("\r"));
+	*text = str_from(*text, 1);
+	return end_line(s, state);
+}
+
 int body_write(struct stream *s, struct body_state *state, struct str text)
 {
-	int err = 0;
+	int err = settle_cr(s, state, &text);
 
+	if (text.len && text.ptr[text.len - 1] == '\r') {
+		state->has_cr = true;
+		text.len--;
+	}
 	while (!err && text.len) {
 		size_t plain = state->column ? 0 : plain_lines(text, state->line_limit);
 		size_t end = str_find(text, '\n');
@@ -68,10 +90,8 @@ int body_write(struct stream *s, struct body_state *state, struct str text)
 		size_t line = end < text.len && end && text.ptr[end - 1] == '\r' ? end - 1 : end;
 
 		err = write_part(s, state, str_cut(text, 0, line));
-		if (!err && end < text.len) {
-			err = stream_write(s, STR("\r\n"));
-			state->column = 0;
-		}
+		if (!err && end < text.len)
+			err = end_line(s, state);
 		text = str_from(text, end + 1);
 	}
 	return err;
@@ -95,7 +115,7 @@ int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_
 		size -= (uint64_t)n;
 		err = body_write(s, &state, str_n(chunk, (size_t)n));
 	}
-	if (!err && state.column)
-		err = stream_write(s, STR("\r\n"));
+	if (!err && (state.column || state.has_cr))
+		err = end_line(s, &state);
 	return err;
 }

@@ -2,6 +2,7 @@
 /* The content of a message on its way to the server, as DATA wants it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/base.h"
@@ -10,6 +11,7 @@
 /* Where in a line the text stands between two pieces. */
 struct body_state {
 	size_t column;      /* bytes of this line so far */
+	bool has_cr;        /* the last piece ended with a CR: whether it begins a line end is not known yet */
 	size_t line_limit;  /* longer lines are broken with CRLF and a blank; 0 for none */
 };
 
