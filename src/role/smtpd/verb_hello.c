@@ -57,8 +57,10 @@ static void offer_auth(struct session *s, struct buf *to)
 	                         .server_port = s->facts.server_port};
 	struct arena a = ARENA_INIT;
 	const char *why;
-	struct str mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
+	struct str mechanisms = STR("");
 
+	if (!session_needs_tls(s))
+		mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
 	if (mechanisms.len > 0 && !(s->discarded_keywords & EHLO_AUTH)) {
 		buf_addf(to, "AUTH %.*s\n", STR_ARG(mechanisms));
 		if (p->broken_sasl_auth_clients)
