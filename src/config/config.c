@@ -161,6 +161,7 @@ struct config *config_load_with(struct str dir, const struct str *overrides, siz
 	master_cf_parse(c, path, bytes);
 	config_note_names(c);
 	config_compile(c);
+	config_compile_services(c);
 	config_check(c, !(flags & CONFIG_WITHOUT_ADVICE));
 	return c;
 }
@@ -174,10 +175,22 @@ void config_compile(struct config *c)
 {
 	c->main_view = view_new(c, NULL, NULL);
 	c->service_views = arena_alloc(&c->arena, (c->service_count + 1) * sizeof(*c->service_views));
+}
+
+static struct view_data *service_view(struct config *c, size_t at)
+{
+	if (!c->service_views[at])
+		c->service_views[at] = view_new(c, &c->services[at], &c->overrides[at]);
+	return c->service_views[at];
+}
+
+void config_compile_services(struct config *c)
+{
 	for (size_t i = 0; i < c->service_count; i++) {
-		c->service_views[i] = view_new(c, &c->services[i], &c->overrides[i]);
+		struct view_data *v = service_view(c, i);
+
 		if (!c->services[i].has_process_limit)
-			c->services[i].process_limit = (unsigned)c->service_views[i]->params->default_process_limit;
+			c->services[i].process_limit = (unsigned)v->params->default_process_limit;
 	}
 }
 
@@ -187,7 +200,8 @@ void config_free(struct config *c)
 		return;
 	view_done(c->main_view);
 	for (size_t i = 0; i < c->service_count; i++)
-		view_done(c->service_views[i]);
+		if (c->service_views[i])
+			view_done(c->service_views[i]);
 	map_done(&c->by_name);
 	map_done(&c->used_names);
 	map_done(&c->used_tables);
@@ -252,7 +266,8 @@ const struct view *config_main_view(const struct config *c)
 
 const struct view *config_service_view(const struct config *c, const struct service *s)
 {
-	return &c->service_views[s->index]->view;
+	/* A view is made when it is first wanted: a process uses few of them. Nothing else about the configuration changes. */
+	return &service_view((struct config *)c, s->index)->view;
 }
 
 bool config_setting(const struct config *c, size_t at, struct str *ret_name)

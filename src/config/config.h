@@ -94,7 +94,10 @@ bool config_setting(const struct config *c, size_t at, struct str *ret_name);
 size_t config_override_count(const struct config *c, const struct service *s);
 struct str config_override_name(const struct config *c, const struct service *s, size_t at);
 
-/* The view of main.cf alone, and that of a service. They live as long as the config. */
+/*
+ * The view of main.cf alone, and that of a service. They live as long as the config. That of a
+ * service is made at the first call; helper threads get the view from whoever made it.
+ */
 const struct view *config_main_view(const struct config *c);
 const struct view *config_service_view(const struct config *c, const struct service *s);
 

@@ -61,7 +61,7 @@ struct config {
 	size_t problem_size;
 	size_t error_count;
 	struct view_data *main_view;
-	struct view_data **service_views;
+	struct view_data **service_views; /* NULL: not made yet */
 };
 
 void config_error(struct config *c, struct origin origin, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -71,8 +71,10 @@ void config_warn(struct config *c, struct origin origin, const char *fmt, ...) P
 /* A setting of main.cf; warns when it replaces another value. */
 void config_set(struct config *c, struct str name, struct str value, struct origin origin);
 void entry_list_add(struct entry_list *list, struct arena *a, struct entry entry);
-/* Makes all views; errors in values become problems. */
+/* Makes the view of main.cf; errors in values become problems. */
 void config_compile(struct config *c);
+/* Makes those of all services at once, as checking a configuration needs. */
+void config_compile_services(struct config *c);
 
 /* names.c: collects the names that are used. */
 void config_note_names(struct config *c);

@@ -149,3 +149,148 @@ TEST(a_snapshot_gives_the_same_configuration)
 	config_free(copy);
 	config_free(c);
 }
+
+TEST(names_are_completed_as_postfix_does)
+{
+	static const struct {
+		const char *main_cf, *myhostname, *mydomain;
+	} cases[] = {
+		{"myhostname = mx.example.com\n", "mx.example.com", "example.com"},
+		{"myhostname = foo\n", "foo", "localdomain"},
+		{"myhostname = $mydomain\nmydomain = x.y\n", "x.y", "x.y"},
+		{"myhostname = foo.bar.com\nmydomain = $myhostname\n", "foo.bar.com", "foo.bar.com"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct config *c = load(cases[i].main_cf, "");
+
+		CHECK_STR(config_main_view(c)->params->myhostname, str_of(cases[i].myhostname));
+		CHECK_STR(config_main_view(c)->params->mydomain, str_of(cases[i].mydomain));
+		config_free(c);
+	}
+}
+
+TEST(the_last_of_two_settings_wins_and_both_places_are_told)
+{
+	struct config *c = load("mydomain = a.b\n\nmydomain = c.d\nrelayhost = x\nrelayhost = x\n", "smtp inet n - n - - smtpd\nsmtp inet n - n - 5 smtpd -v\n");
+
+	CHECK(!config_has_errors(c));
+	CHECK_STR(config_main_view(c)->params->mydomain, STR("c.d"));
+	CHECK(has_problem(c, "/main.cf:3: warning: mydomain is set a second time; this value replaces the one in line 1"));
+	CHECK(!has_problem(c, "relayhost is set"));
+	CHECK_INT(config_service_count(c), 1);
+	CHECK_INT(config_service(c, 0)->process_limit, 5);
+	CHECK(has_problem(c, "/master.cf:2: warning: service \"smtp inet\" replaces the one in line 1"));
+	config_free(c);
+}
+
+TEST(names_that_nothing_uses_are_told_and_others_not)
+{
+	struct config *c = load("smtpd_require_helo = yes\nmy_list = reject\nsmtpd_client_restrictions = $my_list, inner\n"
+				"smtpd_restriction_classes = inner\ninner = permit\nalias_maps = ldap:people\npeople_server_host = x\n"
+				"virtual_maps = hash:/x\nmy_destination_rate_delay = 1s\nnone_destination_rate_delay = 1s\nmydestination = $nothing\n",
+				"my unix - - n - - smtp\n");
+
+	CHECK(!config_has_errors(c));
+	CHECK(has_problem(c, "main.cf:1: warning: unknown parameter smtpd_require_helo; did you mean smtpd_helo_required?") ||
+	      has_problem(c, "main.cf:1: warning: unknown parameter smtpd_require_helo"));
+	CHECK(!has_problem(c, "my_list") && !has_problem(c, "inner") && !has_problem(c, "people_server_host"));
+	CHECK(has_problem(c, "virtual_maps is an older name: still honoured: default of virtual_alias_maps"));
+	CHECK(!has_problem(c, "main.cf:9:"));
+	CHECK(has_problem(c, "main.cf:10: warning: none_destination_rate_delay has no effect: master.cf has no transport \"none\""));
+	CHECK(has_problem(c, "main.cf:11: warning: mydestination refers to $nothing, which is not set anywhere"));
+	config_free(c);
+}
+
+TEST(older_names_count_where_new_defaults_refer_to_them)
+{
+	struct config *c = load("virtual_maps = static:x\nsmtp_per_record_deadline = yes\npostscreen_blacklist_action = drop\n", "");
+	const struct params *p = config_main_view(c)->params;
+
+	CHECK_STR(p->virtual_alias_maps, STR("static:x"));
+	CHECK(p->smtp_per_request_deadline);
+	CHECK_STR(p->postscreen_denylist_action, STR("drop"));
+	config_free(c);
+}
+
+TEST(the_level_decides_defaults_and_stress_is_a_setting)
+{
+	struct config *c = load("", "a inet n - n - - smtpd -o stress=yes\nb inet n - n - - smtpd -o compatibility_level=3.11\n");
+
+	CHECK(config_main_view(c)->params->append_dot_mydomain);
+	CHECK_STR(config_main_view(c)->params->smtpd_relay_restrictions, STR(""));
+	CHECK_INT(config_service_view(c, config_service(c, 0))->params->smtpd_timeout.ns, 10 * NS_PER_S);
+	CHECK_INT(config_service_view(c, config_service(c, 0))->params->smtpd_hard_error_limit, 1);
+	const struct params *p = config_service_view(c, config_service(c, 1))->params;
+	CHECK(!p->append_dot_mydomain);
+	CHECK_STR(p->smtp_tls_security_level, STR("may"));
+	CHECK_STR(p->smtpd_relay_restrictions, STR("permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination"));
+	CHECK(has_problem(c, "compatibility_level = 0 keeps defaults of that version"));
+	config_free(c);
+}
+
+TEST(raw_values_wait_for_their_user)
+{
+	struct config *c = load("luser_relay = $user@example.com\ndefault_rbl_reply = $rbl_code no\n", "");
+
+	CHECK(!config_has_errors(c));
+	CHECK_STR(config_main_view(c)->params->luser_relay, STR("$user@example.com"));
+	CHECK_STR(config_main_view(c)->params->default_rbl_reply, STR("$rbl_code no"));
+	config_free(c);
+}
+
+TEST(a_long_chain_of_names_is_refused_not_followed)
+{
+	struct buf text = BUF_INIT(1 << 20);
+
+	for (int i = 0; i < 1000; i++)
+		buf_addf(&text, "n%d = $n%d\n", i, i + 1);
+	buf_add(&text, STR("n1000 = end\nmail_name = $n0\n"));
+	struct config *c = load(buf_cstr(&text), "");
+	CHECK(config_has_errors(c));
+	config_free(c);
+	buf_done(&text);
+}
+
+TEST(a_missing_file_is_an_error_with_its_name)
+{
+	struct config *c = config_load(STR("/nonexistent"), NULL, 0);
+
+	CHECK(config_has_errors(c));
+	CHECK(has_problem(c, "/nonexistent/main.cf: error: the file cannot be read"));
+	CHECK_INT(config_service_count(c), 0);
+	config_free(c);
+}
+
+TEST(options_of_a_command_line_override_main_cf)
+{
+	const char *dir = check_folder();
+	const struct str overrides[] = {STR("mydomain=over.example"), STR("broken")};
+
+	write_file(dir, "main.cf", "mydomain = a.b\n");
+	write_file(dir, "master.cf", "");
+	struct config *c = config_load(str_of(dir), overrides, 2);
+	CHECK_STR(config_main_view(c)->params->mydomain, STR("over.example"));
+	CHECK(has_problem(c, "option -o broken: there is no '='"));
+	config_free(c);
+}
+
+TEST(one_line_becomes_a_service)
+{
+	struct arena arena = ARENA_INIT;
+	struct buf why = BUF_INIT(1000);
+	struct service s;
+
+	CHECK_INT(service_parse(STR("a unix - n n 10? 3 pipe -o { b = c d } {x y} z"), &arena, &s, &why), 0);
+	CHECK(s.is_private && !s.is_unprivileged && s.process_limit == 3);
+	CHECK_INT(s.arg_count, 4);
+	CHECK_STR(s.args[1], STR("b = c d"));
+	CHECK_STR(s.args[2], STR("x y"));
+	CHECK(service_parse(STR("a unix - n n"), &arena, &s, &why) < 0);
+	CHECK(service_parse(STR("a inet y - n - - smtpd"), &arena, &s, &why) < 0);
+	CHECK(service_parse(STR("a unix - x n - - smtpd"), &arena, &s, &why) < 0);
+	CHECK(service_parse(STR(""), &arena, &s, &why) < 0);
+	CHECK(why.len > 0);
+	buf_done(&why);
+	arena_done(&arena);
+}
