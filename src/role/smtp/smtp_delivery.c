@@ -99,7 +99,7 @@ void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accept
 			continue;
 		}
 		/* What a server said about this recipient tells more than that another one was not there. */
-		if (!p->has_verdict || !v->is_site) {
+		if (!p->has_verdict || !v->is_site || p->verdict.is_site) {
 			p->verdict = *v;
 			p->has_verdict = true;
 		}
