@@ -30,8 +30,8 @@ static void seal(struct appender *ap, struct open_segment *seg, uint64_t end)
 {
 	if (seg->fd < 0)
 		return;
-	close(seg->fd);
 	ap->owner.queued(ap->owner.arg, seg->number, seg->epoch, end, true);
+	close(seg->fd);
 	seg->fd = -1;
 }
 

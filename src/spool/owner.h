@@ -105,7 +105,7 @@ struct spool_grant {
 
 /* Answers SEGMENT_WANTED. -ENOSPC, -EIO, -EMFILE ...: SEGMENT_REFUSED with that number. */
 [[nodiscard]] int spool_grant(struct spool *sp, struct spool_grant *ret_grant) WAITS;
-/* QUEUED and SEGMENT_SEALED. -EINVAL: no receiver can mean that; ignore the message and distrust the sender. */
+/* QUEUED and SEGMENT_SEALED. News of a segment that is no more is ignored. -EINVAL: no receiver can mean that; ignore the message and distrust the sender. */
 [[nodiscard]] int spool_queued(struct spool *sp, uint32_t segment, uint32_t epoch, uint64_t end, bool is_sealed);
 /* A receiver's channel ended: what it appended and did not announce is looked for. */
 void spool_writer_gone(struct spool *sp);

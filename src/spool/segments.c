@@ -377,6 +377,9 @@ int spool_queued(struct spool *sp, uint32_t segment, uint32_t epoch, uint64_t en
 {
 	struct segment_file *seg = segment_find(sp, segment, epoch);
 
+	/* Its writer went, all was found, and the file may be in use again: then this is old news. */
+	if (!seg && segment <= sp->last_segment)
+		return 0;
 	if (!seg || end > seg->size || end % 8 || end < SEGMENT_HEAD_SIZE)
 		return -EINVAL;
 	if (seg->state != SEGMENT_WRITING || seg->is_own)

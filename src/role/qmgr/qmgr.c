@@ -63,6 +63,15 @@ static void trouble(void *arg, struct str text)
 	log_warn("spool: %.*s", STR_ARG(text));
 }
 
+/* What must stay free on the disk: room for any message that was promised, and what the operator wants. */
+static uint64_t disk_reserve(const struct qmgr *q)
+{
+	const struct params *p = q->settings->view->params;
+	uint64_t message = (uint64_t)p->message_size_limit + (uint64_t)p->message_size_limit / 2;
+
+	return (uint64_t)p->queue_minfree > message ? (uint64_t)p->queue_minfree : message;
+}
+
 int qmgr_open(struct qmgr *q, struct buf *why)
 {
 	struct spool_events events = {q, incoming, segment_gone, large_gone, trouble};
@@ -72,6 +81,7 @@ int qmgr_open(struct qmgr *q, struct buf *why)
 
 	buf_addf(&path, "%.*s/" PROCESS_SPOOL_FOLDER, STR_ARG(q->settings->view->params->queue_directory));
 	options.path = buf_cstr(&path);
+	options.reserve = disk_reserve(q);
 	activate_start(q);
 	err = spool_open(&options, &events, why, &q->spool);
 	buf_done(&path);
@@ -98,6 +108,8 @@ int qmgr_reconfigure(struct qmgr *q, struct config *c, struct buf *why)
 	q->routing->is_retired = true;
 	routing_release(q->routing);
 	q->routing = fresh;
+	if (q->is_spool_open)
+		spool_set_reserve(q->spool, disk_reserve(q));
 	activate_feed(q);
 	due_wake(q);
 	job_pump(q);
