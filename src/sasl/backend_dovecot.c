@@ -29,6 +29,8 @@ enum {
 	HANDSHAKE_TIMEOUT_S = 10,
 	/* Dovecot holds the answer to repeated failures back for up to 17 seconds. */
 	REPLY_TIMEOUT_S = 60,
+	/* While Dovecot is away, so long nobody waits at EHLO to hear what it can do. */
+	RETRY_S = 5,
 };
 
 struct dovecot {
@@ -37,6 +39,7 @@ struct dovecot {
 	struct str host, port, file;
 	bool has_mechanisms;
 	struct mechanism_list mechanisms;
+	struct instant next_try; /* to learn the mechanisms */
 	struct list idle;     /* of struct dovecot_connection, the latest first */
 	size_t idle_count, connection_count;
 };
@@ -220,15 +223,20 @@ static const struct mechanism_list *dovecot_mechanisms(struct sasl_server *s, co
 {
 	struct dovecot *d = s->state;
 	struct dovecot_connection *c;
+	bool may_try = !instant_is_before(clock_now(), d->next_try);
 
-	if (!d->has_mechanisms) {
-		if (connection_new(d, &c)) {
-			*ret_why = "the Dovecot auth service at smtpd_sasl_path does not answer";
-			return NULL;
-		}
-		put_idle(d, c);
+	/* One session finds out; the others do not wait with it. */
+	if (!d->has_mechanisms && may_try) {
+		d->next_try = clock_deadline(duration_s(HANDSHAKE_TIMEOUT_S + RETRY_S));
+		if (!connection_new(d, &c))
+			put_idle(d, c);
+		else
+			d->next_try = clock_deadline(duration_s(RETRY_S));
 	}
-	return &d->mechanisms;
+	if (d->has_mechanisms)
+		return &d->mechanisms;
+	*ret_why = "the Dovecot auth service at smtpd_sasl_path does not answer";
+	return NULL;
 }
 
 /* --- exchanges --------------------------------------------------------------------------------------- */

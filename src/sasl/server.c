@@ -231,6 +231,7 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 	struct sasl_exchange *x = exchange_new(s, peer, mechanism);
 	const char *why = NULL;
 	struct str offered = sasl_server_mechanisms(s, peer, &x->arena, &why);
+	bool is_known = !s->backend || s->backend->mechanisms(s, &why);
 	struct str name;
 
 	*ret_result = (struct sasl_result){.status = SASL_FAILED, .method = x->method};
@@ -239,7 +240,10 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 			s->backend->begin(x, initial, ret_result);
 			return x;
 		}
-	sasl_result_set(x, ret_result, SASL_FAILED, "Invalid authentication mechanism");
+	if (is_known)
+		sasl_result_set(x, ret_result, SASL_FAILED, "Invalid authentication mechanism");
+	else
+		sasl_result_set(x, ret_result, SASL_TRY_LATER, "authentication server does not answer");
 	return x;
 }
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's Dovecot, unpacked and run from a private folder: its authentication service alone, on a private socket."""
+
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import debian_packages
+
+PACKAGES = ("dovecot-core", "liblua5.4-0", "libstemmer0d", "libexttextcat-2.0-0", "libsodium23", "libapparmor1", "libwrap0", "libtirpc3", "libunwind8")
+# Accounts every Debian has, for what Dovecot runs as when root starts it.
+UNPRIVILEGED = "games"
+
+CONFIGURATION = """\
+base_dir = {folder}/run
+state_dir = {folder}/state
+libexec_dir = {root}/usr/lib/dovecot
+auth_stats = no
+log_path = {folder}/log
+log_debug = category=auth
+import_environment = TZ LD_LIBRARY_PATH={libraries}
+instance_name = postrider-test
+protocols =
+ssl = no
+default_internal_user = {user}
+default_internal_group = {group}
+default_login_user = {user}
+auth_mechanisms = {mechanisms}
+disable_plaintext_auth = no
+auth_failure_delay = {failure_delay}
+passdb {
+  driver = passwd-file
+  args = scheme=plain {folder}/users
+  auth_verbose = yes
+}
+userdb {
+  driver = static
+  args = uid={user} gid={group} home=/tmp
+}
+service auth {
+  chroot =
+  unix_listener {socket} {
+    mode = 0666
+  }
+  user = {auth_user}
+}
+service anvil {
+  chroot =
+}
+service stats {
+  chroot =
+}
+"""
+
+
+class DebianDovecot:
+    """`socket` is where its clients connect; `users` are {name: password}."""
+
+    def __init__(self, socket: Path, users: dict | None = None, mechanisms: str = "plain login cram-md5", failure_delay: str = "0"):
+        self._temp = tempfile.TemporaryDirectory(prefix="peer-dovecot-")
+        self.folder = Path(self._temp.name)
+        self.folder.chmod(0o755)
+        self.socket = socket
+        self._process = None
+        root = debian_packages.unpacked(*PACKAGES)
+        user = UNPRIVILEGED if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        self._libraries = debian_packages.library_path(root, "usr/lib/dovecot", "usr/lib/dovecot/modules/old-stats")
+        values = {"libraries": self._libraries, "folder": self.folder, "root": root, "user": user, "group": _group_of(user), "mechanisms": mechanisms, "socket": socket,
+                  "auth_user": user, "failure_delay": failure_delay}
+        text = CONFIGURATION
+        for name, value in values.items():
+            text = text.replace("{" + name + "}", str(value))
+        (self.folder / "dovecot.conf").write_text(text)
+        (self.folder / "users").write_text("".join(f"{name}:{password}\n" for name, password in (users or {"demo": "secret"}).items()))
+        (self.folder / "log").touch()
+        (self.folder / "log").chmod(0o666)
+        self._root = root
+
+    def start(self) -> "DebianDovecot":
+        env = dict(os.environ)
+        env["LD_LIBRARY_PATH"] = self._libraries
+        (self.folder / "run").mkdir(exist_ok=True)
+        with open(self.folder / "output", "a", encoding="utf-8") as output:
+            self._process = subprocess.Popen(self._command(),
+                                             env=env, stdout=output, stderr=output, start_new_session=True)
+        deadline = time.monotonic() + 20
+        while not self.socket.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("Debian's Dovecot does not start:\n" + self.log_text())
+            time.sleep(0.05)
+        return self
+
+    def _command(self) -> list[str]:
+        """dovecot wants doveconf at its installed place; what it would have asked of it is asked here."""
+        config = str(self.folder / "dovecot.conf")
+        return [str(self._root / "usr/bin/doveconf"), "-f", "service=master", "-c", config, "-m", "master", "-p", "-e",
+                str(self._root / "usr/sbin/dovecot"), "-F", "-c", config]
+
+    def log_text(self) -> str:
+        return "".join((self.folder / name).read_text(errors="replace") for name in ("output", "log") if (self.folder / name).exists())
+
+    def stop(self) -> None:
+        """At once, all of it: its processes share a group that is theirs alone."""
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> "DebianDovecot":
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+        self._temp.cleanup()
+
+
+def _group_of(user: str) -> str:
+    import grp
+    return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name

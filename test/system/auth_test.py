@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AUTH against the built-in tables and against a real Dovecot."""
+
+import base64
+import os
+import socket
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from debian_dovecot import DebianDovecot
+from postrider import Postrider, any_certificate, wait_until
+
+MAIN_AUTH = "smtpd_sasl_auth_enable = yes\nmynetworks =\n"
+
+
+def plain(user: str, password: str) -> str:
+    return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+
+
+def crypt_hash(password: str, method: str) -> str:
+    return subprocess.run(["openssl", "passwd", method, password], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class BuiltIn(unittest.TestCase):
+    def test_plain_and_login_open_the_relay(self):
+        with Postrider(main=MAIN_AUTH) as server:
+            for mechanism in ("PLAIN", "LOGIN"):
+                with server.smtp() as session:
+                    self.assertIn("PLAIN", session.esmtp_features["auth"])
+                    session.mail("a@test.example")
+                    self.assertEqual(session.rcpt("x@elsewhere.example")[0], 454)
+                    session.rset()
+                    session.user, session.password = "demo", "secret"
+                    self.assertEqual(session.auth(mechanism, getattr(session, "auth_" + mechanism.lower()))[0], 235)
+                    session.mail("a@test.example")
+                    self.assertEqual(session.rcpt("x@elsewhere.example")[0], 250)
+            server.wait_log("sasl_method=LOGIN, sasl_username=demo")
+
+    def test_wrong_passwords_and_unknown_names_get_the_same_answer(self):
+        with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
+            answers = {session.docmd("AUTH", "PLAIN " + plain(*pair)) for pair in (("demo", "wrong"), ("nobody", "secret"), ("demo", ""))}
+            self.assertEqual(answers, {(535, b"5.7.8 Error: authentication failed: authentication failure")})
+            server.wait_log("warning: .*: SASL PLAIN authentication failed: authentication failure", 3)
+            self.assertNotIn("wrong", server.log_text())
+
+    def test_all_usual_hashes_are_known(self):
+        hashes = {"sha512": crypt_hash("s1", "-6"), "sha256": crypt_hash("s2", "-5"), "md5": crypt_hash("s3", "-1")}
+        table = "".join(f"{name} {value}\n" for name, value in hashes.items()) + "prefixed {SHA512-CRYPT}" + crypt_hash("s4", "-6") + "\n"
+        with Postrider(main=MAIN_AUTH, files={"passwords": table}) as server, server.smtp() as session:
+            for user, password in (("sha512", "s1"), ("sha256", "s2"), ("md5", "s3"), ("prefixed", "s4")):
+                with server.smtp() as session:
+                    self.assertEqual(session.docmd("AUTH", "PLAIN " + plain(user, password))[0], 235, user)
+
+    def test_a_dialogue_can_be_given_up(self):
+        with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
+            self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
+            self.assertEqual(session.docmd("*")[0], 501)
+            self.assertEqual(session.docmd("AUTH", "PLAIN")[0], 334)
+            self.assertEqual(session.docmd("no base64!")[0], 535)
+            self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_auth_is_offered_inside_tls_only_where_it_must(self):
+        with Postrider(main=MAIN_AUTH + "smtpd_tls_auth_only = yes\n") as server, server.smtp() as session:
+            self.assertNotIn("auth", session.esmtp_features)
+            session.starttls(context=any_certificate())
+            session.ehlo()
+            self.assertIn("auth", session.esmtp_features)
+            self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_a_dead_lookup_process_is_replaced(self):
+        with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
+            before = server.pids("lookup")
+            server.kill("lookup")
+            wait_until(lambda: server.pids("lookup") not in ([], before), "a new lookup process")
+
+            def logs_in():
+                with server.smtp() as other:
+                    return other.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0] == 235
+            wait_until(logs_in, "a login")
+
+
+class Dovecot(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="auth-")
+        os.chmod(self.folder.name, 0o755)
+        self.socket = Path(self.folder.name) / "auth"
+        self.main = MAIN_AUTH + f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {self.socket}\n"
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def test_a_real_dovecot_checks_passwords(self):
+        with DebianDovecot(self.socket) as dovecot, Postrider(main=self.main) as server:
+            with server.smtp() as session:
+                self.assertEqual(session.esmtp_features["auth"].split(), ["PLAIN", "LOGIN", "CRAM-MD5"])
+            for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
+                with server.smtp() as session:
+                    session.user, session.password = "demo", "secret"
+                    method = getattr(session, "auth_" + mechanism.lower().replace("-", "_"))
+                    self.assertEqual(session.auth(mechanism, method)[0], 235, dovecot.log_text())
+                    session.mail("a@test.example")
+                    self.assertEqual(session.rcpt("x@elsewhere.example")[0], 250)
+            server.wait_log("sasl_method=CRAM-MD5, sasl_username=demo")
+            with server.smtp() as session:
+                self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "wrong"))[0], 535)
+                self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_security_options_take_mechanisms_away(self):
+        main = self.main + "smtpd_sasl_security_options = noanonymous, noplaintext\nsmtpd_sasl_tls_security_options = noanonymous\n"
+        with DebianDovecot(self.socket), Postrider(main=main) as server, server.smtp() as session:
+            self.assertEqual(session.esmtp_features["auth"].split(), ["CRAM-MD5"])
+            session.starttls(context=any_certificate())
+            session.ehlo()
+            self.assertEqual(session.esmtp_features["auth"].split(), ["PLAIN", "LOGIN", "CRAM-MD5"])
+
+    def test_a_dovecot_that_is_gone_is_a_temporary_failure_and_may_come_back(self):
+        with Postrider(main=self.main) as server:
+            with DebianDovecot(self.socket):
+                with server.smtp() as session:
+                    self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+                waiting = server.smtp()
+            with waiting:
+                self.assertEqual(waiting.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 454)
+                self.assertEqual(waiting.noop()[0], 250)
+                self.socket.unlink(missing_ok=True)
+                with DebianDovecot(self.socket):
+                    self.assertEqual(waiting.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_a_dovecot_that_hangs_holds_nobody_else_up(self):
+        with socket.socket(socket.AF_UNIX) as silent, Postrider(main=self.main) as server:
+            with DebianDovecot(self.socket):
+                with server.smtp() as session:
+                    self.assertIn("auth", session.esmtp_features)
+            self.socket.unlink(missing_ok=True)
+            silent.bind(str(self.socket))
+            self.socket.chmod(0o666)
+            silent.listen(10)
+            with server.smtp() as session, server.smtp() as other:
+                session.putcmd("AUTH", "PLAIN " + plain("demo", "secret"))
+                other.mail("a@elsewhere.example")
+                self.assertEqual(other.rcpt("demo@test.example")[0], 250)
+                self.assertEqual(session.getreply()[0], 454)
+
+
+if __name__ == "__main__":
+    unittest.main()
