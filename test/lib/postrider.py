@@ -5,7 +5,7 @@
         server.send("a@test.example", ["demo@test.example"], "Subject: hello\\n\\nhi\\n")
         message = server.wait_mail("demo")[0]
 
-Every address of test.example has a virtual Maildir; login `demo` has the password `secret`. Started by root the
+The USERS of test.example have a virtual Maildir each; login `demo` has the password `secret`. Started by root the
 processes run as an account of every Debian, else as the caller. POSTRIDER_BUILD names the build folder.
 """
 
@@ -48,7 +48,7 @@ alias_database =
 local_recipient_maps =
 virtual_mailbox_domains = test.example
 virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = regexp:{ {/^([^@]+)@test\\.example$$/ $$1/} }
+virtual_mailbox_maps = texthash:{folder}/etc/mailboxes
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1
@@ -92,6 +92,9 @@ lmtp unix - - n - - lmtp
 
 # crypt(3) of "secret".
 PASSWORDS = "demo $6$postrider$0pVSUzrYKAwQSh/nr.7iMTX5mG5WtTrc80AkJmx05ES7KMw4AbvnJAm5HtvAySt2fYdHYhCyqB7yrep56qiSa0\n"
+
+
+USERS = ("demo", "a", "b", "ann", "bob", "joe", "load", "other", "user", "x", "r1", "r2", "r3", "postmaster")
 
 
 def free_ports(count: int) -> list[int]:
@@ -146,6 +149,7 @@ class Postrider:
         os.chown(self.mail, owner.pw_uid, owner.pw_gid)
         make_certificate(self.etc, "mx.test.example")
         self.write("passwords", PASSWORDS)
+        self.write("mailboxes", "".join(f"{user}@test.example {user}/\n" for user in USERS))
         for name, text in files.items():
             self.write(name, text)
         values = {"folder": self.folder, "mail_owner": MAIL_OWNER, "uid": owner.pw_uid, "gid": owner.pw_gid, **self.ports}
