@@ -104,14 +104,14 @@ static int unlisted_code(const struct params *params, enum address_class class)
 	}
 }
 
-/* Relocated users and the error transport: the route itself says what to answer. */
-static enum verdict reject_error_route(struct run *r, enum subject about, const struct route *route)
+/* Relocated users and the transports error and retry: the route itself says what to answer. */
+static enum verdict reject_error_route(struct run *r, enum subject about, const struct route *route, bool is_temporary)
 {
-	struct dsn_code dsn = DSN(5, 0, 0);
+	struct dsn_code dsn = is_temporary ? DSN(4, 1, 1) : DSN(5, 1, 1);
 	struct str text = route->nexthop;
 
 	(void)!dsn_code_parse(&text, &dsn);
-	return run_reject_subject(r, about, dsn.class_digit == 4 ? 450 : 550, access_fix_dsn(dsn, about), text);
+	return run_reject_subject(r, about, is_temporary ? 450 : 550, access_fix_dsn(dsn, about), str_trim(text));
 }
 
 static enum verdict reject_unlisted(struct run *r, enum subject about, const struct route *route)
@@ -121,8 +121,8 @@ static enum verdict reject_unlisted(struct run *r, enum subject about, const str
 	struct str text;
 	int exists;
 
-	if (route->is_error)
-		return reject_error_route(r, about, route);
+	if (route->is_error || str_eq(route->transport, STR("retry")))
+		return reject_error_route(r, about, route, str_eq(route->transport, STR("retry")));
 	buf_reset(&r->why);
 	exists = router_recipient_exists(r->p->router, route, r->s->arena, &table, &r->why);
 	if (exists < 0)

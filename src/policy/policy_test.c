@@ -188,6 +188,18 @@ TEST(unknown_users_are_refused_last)
 		{"unknown_local_recipient_reject_code = 450", S, "nobody@local.example",
 		 "450 4.1.1 <nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
 		{"smtpd_recipient_restrictions = reject", S, "PostMaster", "ok"},
+		{"relocated_maps = inline:{{known@local.example=new@place.example}}", S, R,
+		 "550 5.1.6 <known@local.example>: Recipient address rejected: User has moved to new@place.example"},
+		{"transport_maps = inline:{{known@local.example=error:text}}", S, R,
+		 "550 5.1.1 <known@local.example>: Recipient address rejected: text"},
+		{"transport_maps = inline:{{known@local.example=error:4.1.1 later}}", S, R,
+		 "550 5.1.1 <known@local.example>: Recipient address rejected: later"},
+		{"transport_maps = inline:{{err.example=error:no such place}}", S, "x@err.example",
+		 "550 5.1.1 <x@err.example>: Recipient address rejected: no such place"},
+		{"transport_maps = inline:{{retry.example=retry:4.4.4 soon}}", S, "x@retry.example",
+		 "450 4.4.4 <x@retry.example>: Recipient address rejected: soon"},
+		{"smtpd_reject_unlisted_sender = yes\ntransport_maps = inline:{{gone@local.example=error:5.1.1 gone}}", "gone@local.example", R,
+		 "550 5.1.7 <gone@local.example>: Sender address rejected: gone"},
 	};
 
 	CHECK_ROWS(rows);
@@ -403,6 +415,9 @@ TEST(access_keys_are_searched_in_order)
 		{"smtpd_client_restrictions = check_client_access cidr:{{127.0.0.0/8 REJECT}}", S, R,
 		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"smtpd_helo_restrictions = check_helo_access inline:{{example=REJECT}}", S, R, "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
+		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, R, "ok"},
+		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, "a%b@other.example",
+		 "554 5.7.1 <a%b@other.example>: Recipient address rejected: Access denied"},
 		{"smtpd_recipient_restrictions = check_recipient_access inline:{{known@local.example=REJECT}}", S, "Known@LOCAL.example",
 		 "554 5.7.1 <Known@LOCAL.example>: Recipient address rejected: Access denied"},
 		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:OK", S, R, "451 4.3.5 Server configuration error"},

@@ -85,7 +85,9 @@ static void check_plain(struct sasl_exchange *x, struct str response, struct sas
 {
 	struct str authzid, rest, name, password;
 
-	if (sasl_decode(x, response) || !str_split(buf_str(&x->decoded), '\0', &authzid, &rest) ||
+	if (sasl_decode(x, response))
+		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in response");
+	else if (!str_split(buf_str(&x->decoded), '\0', &authzid, &rest) ||
 	    !str_split(rest, '\0', &name, &password) || str_has(password, '\0'))
 		sasl_result_set(x, ret, SASL_MALFORMED, "malformed authentication response");
 	else if (!str_is_empty(authzid) && !str_eq(authzid, name))
@@ -100,7 +102,7 @@ static void step_login(struct sasl_exchange *x, struct str response, struct sasl
 	struct login *login = x->state;
 
 	if (sasl_decode(x, response)) {
-		sasl_result_set(x, ret, SASL_MALFORMED, "malformed authentication response");
+		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in response");
 	} else if (!login->has_name) {
 		login->has_name = true;
 		login->name = arena_str(&x->arena, buf_str(&x->decoded));

@@ -360,7 +360,7 @@ static void dovecot_begin(struct sasl_exchange *x, struct str initial, struct sa
 	if (str_eq(initial, STR("=")))
 		initial = STR("");
 	if (!is_base64(initial)) {
-		sasl_result_set(x, ret, SASL_MALFORMED, "malformed initial response");
+		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in initial response");
 		return;
 	}
 	for (;;) {
@@ -385,7 +385,7 @@ static void dovecot_step(struct sasl_exchange *x, struct str response, struct sa
 	int err;
 
 	if (!is_base64(response)) {
-		sasl_result_set(x, ret, SASL_MALFORMED, "malformed response");
+		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in continued response");
 		return;
 	}
 	if (!buf_room(&line, response.len + 64)) {

@@ -342,7 +342,7 @@ TEST(dovecot_says_yes_no_and_later)
 		{"FAIL\t1\tuser=joe\ttemp", NULL, SASL_TRY_LATER, "joe", "(reason unavailable)"},
 		{"CONT\t1\tYWJj|OK\t1\tuser=joe", "eHl6", SASL_OK, "joe", ""},
 		{"CONT\t1\tYWJj|!", "eHl6", SASL_TRY_LATER, "", "Connection lost to authentication server"},
-		{"CONT\t1\t|OK\t1\tuser=joe", "eH\tx", SASL_MALFORMED, "", "malformed response"},
+		{"CONT\t1\t|OK\t1\tuser=joe", "eH\tx", SASL_MALFORMED, "", "Invalid base64 data in continued response"},
 		{"!", NULL, SASL_TRY_LATER, "", "Connection lost to authentication server"},
 		{"OK\tjunk", NULL, SASL_TRY_LATER, "", "Connection lost to authentication server"},
 		{"OK\t1", NULL, SASL_TRY_LATER, "", "the authentication server gave no user name"},

@@ -122,20 +122,23 @@ void mechanism_add(struct mechanism_list *list, struct str name, unsigned flags)
 	list->count++;
 }
 
-/* Why this client gets no AUTH at all, or NULL. */
+/* Why nobody gets AUTH on this connection, or NULL. */
 static const char *reason_for_none(struct sasl_server *s, const struct sasl_peer *peer)
 {
-	struct buf why = BUF_INIT(1024);
-	const char *reason = NULL;
-
 	if (!s->params->smtpd_sasl_auth_enable)
 		return "smtpd_sasl_auth_enable = no";
 	if (s->params->smtpd_tls_auth_only && !peer->has_tls)
 		return "smtpd_tls_auth_only = yes, and no TLS";
-	if (match_list_check(s->exceptions, peer->client_address, &why))
-		reason = "the client is in smtpd_sasl_exceptions_networks";
+	return NULL;
+}
+
+static bool is_exception(struct sasl_server *s, const struct sasl_peer *peer)
+{
+	struct buf why = BUF_INIT(1024);
+	int answer = s->exceptions ? match_list_check(s->exceptions, peer->client_address, &why) : 0;
+
 	buf_done(&why);
-	return reason;
+	return answer != 0;
 }
 
 static bool is_allowed(struct sasl_server *s, const struct sasl_peer *peer, const struct mechanism *m)
@@ -151,7 +154,8 @@ static bool is_allowed(struct sasl_server *s, const struct sasl_peer *peer, cons
 	return passes;
 }
 
-struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
+/* What may be used, which is more than what is offered where exceptions_networks hide it. */
+static struct str usable_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
 {
 	const struct mechanism_list *list;
 	struct buf text = BUF_INIT(4096);
@@ -172,6 +176,15 @@ struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer 
 	result = arena_str(a, buf_str(&text));
 	buf_done(&text);
 	return result;
+}
+
+struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
+{
+	if (is_exception(s, peer)) {
+		*ret_why = "the client is in smtpd_sasl_exceptions_networks";
+		return STR("");
+	}
+	return usable_mechanisms(s, peer, a, ret_why);
 }
 
 /* --- an exchange ------------------------------------------------------------------------------ */
@@ -230,7 +243,7 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 {
 	struct sasl_exchange *x = exchange_new(s, peer, mechanism);
 	const char *why = NULL;
-	struct str offered = sasl_server_mechanisms(s, peer, &x->arena, &why);
+	struct str offered = usable_mechanisms(s, peer, &x->arena, &why);
 	bool is_known = !s->backend || s->backend->mechanisms(s, &why);
 	struct str name;
 
