@@ -8,14 +8,16 @@
 static void refuse(struct session *s, const struct sasl_result *r, struct str mechanism)
 {
 	struct str reason = r->reason.len > 0 ? r->reason : STR("generic failure"), method = r->method.len > 0 ? r->method : mechanism;
+	struct str user;
 
 	if (r->status == SASL_ABORTED) {
 		session_warn(s, "%.*s: SASL %.*s authentication aborted", STR_ARG(s->name), STR_ARG(method));
 		session_say(s, "501 5.7.0 Authentication aborted");
 		return;
 	}
-	session_warn(s, "%.*s: SASL %.*s authentication failed: %.*s%s%.*s", STR_ARG(s->name), STR_ARG(method), STR_ARG(reason),
-	             r->username.len > 0 ? ", sasl_username=" : "", (int)size_min(r->username.len, 100), r->username.ptr ? r->username.ptr : "");
+	user = r->username.len > 0 ? str_cut(r->username, 0, 100) : STR("(unavailable)");
+	session_warn(s, "%.*s: SASL %.*s authentication failed: %.*s%s%.*s%s, sasl_username=%.*s", STR_ARG(s->name), STR_ARG(method),
+	             STR_ARG(reason), r->detail.len > 0 ? " (" : "", STR_ARG(r->detail), r->detail.len > 0 ? ")" : "", STR_ARG(user));
 	if (r->status == SASL_TRY_LATER)
 		session_say(s, "454 4.7.0 Temporary authentication failure: %.*s", STR_ARG(reason));
 	else
