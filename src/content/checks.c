@@ -143,8 +143,14 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 	struct str value, name, argument;
 	const struct action *act;
 	struct buf why = BUF_INIT(500);
-	int err = maps_find(m, text, false, d->facts.arena, &value, &why);
+	char *end = d->base + (text.ptr - d->base) + text.len, after;
+	int err;
 
+	/* The C library's matcher likes its text to end in a NUL; a line end stands there, or room that is kept free for it. */
+	after = *end;
+	*end = '\0';
+	err = maps_find(m, text, false, d->facts.arena, &value, &why);
+	*end = after;
 	if (err && err != -ENOENT)
 		draft_fail_lookup(d, what[0] == 'h' ? "header_checks" : "body_checks", STR("a line"));
 	buf_done(&why);
