@@ -27,6 +27,8 @@ local_recipient_maps = $alias_maps
 smtpd_tls_security_level =
 smtpd_tls_cert_file =
 smtpd_tls_key_file =
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination
+compatibility_level = 3.6
 requiretls_enable = no
 smtpd_forbid_bare_newline = no
 """
