@@ -84,8 +84,6 @@ static int connect_in_stream(struct stream *s, const struct sockaddr *to)
 	err = stream_wait_for(s, WATCH_WRITE);
 	if (err)
 		return err;
-	/* Registered since before the connection stood, so whatever arrives is told. */
-	s->is_drained = true;
 	/* A failure shows as a hang-up. */
 	if (!s->watch.is_write_ended)
 		return 0;

@@ -63,6 +63,8 @@ struct stream *stream_new(int fd)
 	watch_init(&s->watch, fd);
 	s->timeout = duration_s(300);
 	s->deadline = INSTANT_NEVER;
+	/* The first wait registers with the loop, which then tells of what came before as well. */
+	s->is_drained = true;
 	return s;
 }
 
