@@ -70,15 +70,18 @@ struct str arena_lower(struct arena *a, struct str s)
 
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 {
+	char likely[256];
 	va_list args;
 	char *text;
 	int len;
 
 	va_start(args, fmt);
-	len = vsnprintf(NULL, 0, fmt, args);
+	len = vsnprintf(likely, sizeof(likely), fmt, args);
 	va_end(args);
 	if (len < 0)
 		die("bad format: %s", fmt);
+	if ((size_t)len < sizeof(likely))
+		return arena_str(a, str_n(likely, (size_t)len));
 	text = arena_alloc(a, (size_t)len + 1);
 	va_start(args, fmt);
 	vsnprintf(text, (size_t)len + 1, fmt, args);

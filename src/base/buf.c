@@ -92,15 +92,25 @@ void buf_add_char(struct buf *b, char c)
 
 void buf_vaddf(struct buf *b, const char *fmt, va_list args)
 {
+	enum { LIKELY_MAX = 120 };
 	va_list again;
 	char *room;
 	int len;
 
+	/* Most texts are short and fit at once, where formatting only to measure would cost as much again. */
+	if (b->size - b->len <= LIKELY_MAX && b->max - b->len > LIKELY_MAX && !buf_room(b, LIKELY_MAX))
+		return;
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, fmt, again);
+	len = vsnprintf(b->ptr ? b->ptr + b->len : NULL, b->size - b->len, fmt, again);
 	va_end(again);
 	if (len < 0)
 		die("bad format: %s", fmt);
+	if ((size_t)len < b->size - b->len) {
+		buf_added(b, (size_t)len);
+		return;
+	}
+	if (b->ptr && b->len < b->size)
+		b->ptr[b->len] = '\0';
 	room = buf_room(b, (size_t)len);
 	if (!room)
 		return;

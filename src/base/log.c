@@ -133,8 +133,16 @@ static void gather_line(struct str tag, enum log_level level, struct str text)
 {
 	if (GATHER_SIZE - the_log.gathered.len < LINE_MAX_SIZE + 512)
 		log_flush();
-	buf_addf(&the_log.gathered, "%s %s %.*s[%d]: %s%.*s\n", time_stamp(), the_log.host ? the_log.host : "localhost",
-	         STR_ARG(tag), log_pid(), level_words[level], STR_ARG(text));
+	/* By hand: this is run several times for each message. */
+	buf_add(&the_log.gathered, str_of(time_stamp()));
+	buf_add_char(&the_log.gathered, ' ');
+	buf_add(&the_log.gathered, the_log.host ? str_of(the_log.host) : STR("localhost"));
+	buf_add_char(&the_log.gathered, ' ');
+	buf_add(&the_log.gathered, tag);
+	buf_addf(&the_log.gathered, "[%d]: ", log_pid());
+	buf_add(&the_log.gathered, str_of(level_words[level]));
+	buf_add(&the_log.gathered, text);
+	buf_add_char(&the_log.gathered, '\n');
 	if (level >= LOG_LEVEL_WARN)
 		log_flush();
 }
@@ -150,11 +158,12 @@ static void make_printable(struct buf *text)
 static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(3, 0);
 static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args)
 {
-	struct buf text = BUF_INIT(1 << 20);
+	static struct buf text = BUF_INIT(1 << 20);
 	struct str shown;
 
 	if (level < the_log.least)
 		return;
+	buf_reset(&text);
 	buf_vaddf(&text, fmt, args);
 	make_printable(&text);
 	shown = str_cut(buf_str(&text), 0, LINE_MAX_SIZE);
@@ -166,7 +175,8 @@ static void log_line(struct str tag, enum log_level level, const char *fmt, va_l
 		syslog_line(tag, level, shown);
 	else if (the_log.sink == LOG_SINK_FD)
 		gather_line(tag, level, shown);
-	buf_done(&text);
+	if (text.size > 4 * LINE_MAX_SIZE)
+		buf_done(&text);
 }
 
 void log_flush(void)
