@@ -59,9 +59,6 @@ class Log(unittest.TestCase):
                 server.send("a@example.org", ["demo@test.example", "other@test.example"], HELLO)
             with server.smtp() as session:
                 session.mail("a@example.org")
-                self.assertEqual(session.rcpt("nobody@elsewhere.example")[0] // 100, 2)
-                session.rset()
-                session.mail("a@example.org")
                 self.assertEqual(session.rcpt("not an address@")[0] // 100, 5)
             server.wait_log(r": removed$", 3)
             report = pflogsumm(server.log)
@@ -69,6 +66,7 @@ class Log(unittest.TestCase):
             self.assertRegex(report, r"\b6\s+delivered\n")
             self.assertRegex(report, r"\b0\s+bounced\n")
             self.assertRegex(report, r"\b2\s+recipients\n")
+            self.assertRegex(report, r"Illegal address syntax")
 
     def test_fail2ban_sees_relay_attempts_and_wrong_passwords(self):
         strict = "mynetworks = 192.0.2.1\n"
