@@ -22,7 +22,6 @@ struct table_writer {
 	MDB_env *env;
 	MDB_txn *txn;
 	MDB_dbi dbi;
-	mode_t mode;
 };
 
 bool table_is_writable(struct str spec)
@@ -111,7 +110,6 @@ int table_writer_open(struct str spec, bool is_fresh, mode_t mode, struct table_
 	w->final_path = buf_take(&path);
 	buf_addf(&path, "%.*s.lmdb.new.%08llx", STR_ARG(name), number & 0xffffffffu);
 	w->new_path = buf_take(&path);
-	w->mode = mode;
 	err = make_new_file(w, is_fresh, mode);
 	if (!err) {
 		err = writer_begin(w);
@@ -175,6 +173,11 @@ int table_writer_remove(struct table_writer *w, struct str key, struct buf *why)
 	if (err)
 		buf_addf(why, "write %s: %s", w->new_path, mdb_strerror(err));
 	return err > 0 ? -err : err ? -EIO : 0;
+}
+
+int table_writer_set_owner(struct table_writer *w, uid_t uid, gid_t gid)
+{
+	return chown(w->new_path, uid, gid) != 0 ? -errno : 0;
 }
 
 static int sync_folder(const char *path)
