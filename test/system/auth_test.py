@@ -30,7 +30,7 @@ class BuiltIn(unittest.TestCase):
                 with server.smtp() as session:
                     self.assertIn("PLAIN", session.esmtp_features["auth"])
                     session.mail("a@test.example")
-                    self.assertEqual(session.rcpt("x@elsewhere.example")[0], 454)
+                    self.assertEqual(session.rcpt("x@elsewhere.example")[0], 554)
                     session.rset()
                     session.user, session.password = "demo", "secret"
                     self.assertEqual(session.auth(mechanism, getattr(session, "auth_" + mechanism.lower()))[0], 235)
