@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "config/params.h"
 #include "role/qmgr/qmgr.h"
 
 enum {
@@ -27,9 +28,30 @@ static uint32_t room(const struct qmgr *q)
 
 static struct instant wall_deadline(struct wall_time at, struct wall_time now)
 {
-	if (at.us >= INT64_MAX / 1000)
-		return INSTANT_NEVER;
 	return clock_deadline((struct duration){at.us <= now.us ? 0 : (at.us - now.us) * 1000});
+}
+
+/*
+ * The index knows a message only when its commit is over, and tells nobody: so the time is
+ * remembered here. To be safe, it is looked at every $queue_run_delay anyway.
+ */
+void due_expect(struct qmgr *q, struct wall_time at)
+{
+	if (!q->next_deferred.us || at.us < q->next_deferred.us)
+		q->next_deferred = at;
+	due_wake(q);
+}
+
+static struct instant next_look(struct qmgr *q, struct wall_time now)
+{
+	struct wall_time next = spool_next_due(q->spool);
+	int64_t latest = now.us + q->settings->view->params->queue_run_delay.ns / 1000;
+
+	if (q->next_deferred.us && q->next_deferred.us < next.us)
+		next = q->next_deferred;
+	if (next.us > latest)
+		next.us = latest;
+	return wall_deadline(next, now);
 }
 
 static void feed(void *arg)
@@ -45,13 +67,15 @@ static void feed(void *arg)
 
 		count = 0;
 		deadline = INSTANT_NEVER;
+		if (q->next_deferred.us <= now.us)
+			q->next_deferred.us = 0;
 		if (most && spool_next_due(q->spool).us <= now.us) {
 			err = spool_take_due(q->spool, now, most, take, q, &count);
 			if (err && err != -ECANCELED)
 				log_warn("the index of deferred mail: %s", strerror(-err));
 			deadline = clock_deadline(duration_s(err ? TROUBLE_PAUSE : 0));
 		} else if (most) {
-			deadline = wall_deadline(spool_next_due(q->spool), now);
+			deadline = next_look(q, now);
 		}
 		/* Even a full batch lets the others run before the next one. */
 		err = count ? fiber_yield() : wait_list_wait(&q->due_wait, deadline);

@@ -71,6 +71,8 @@ static void defer_message(struct qmgr *q, struct message_work *w)
 	m->flags &= ~(uint32_t)SPOOL_FLUSHED;
 	if (w->is_held)
 		m->flags |= SPOOL_HELD;
+	if (!(m->flags & SPOOL_HELD))
+		due_expect(q, m->next_attempt);
 	spool_defer(q->spool, m);
 }
 

@@ -136,6 +136,7 @@ struct qmgr {
 	size_t report_fibers;
 	uint64_t last_token;
 	struct wait_list due_wait; /* wakes the fiber of due.c */
+	struct wall_time next_deferred; /* earliest attempt of what is on its way into the index, or 0 */
 	struct buf envelope;       /* scratch of job_send() */
 	struct recipient *recipients;
 	size_t recipients_size;
@@ -222,6 +223,8 @@ void peer_close_large(struct qmgr *q, uint64_t number);
 void due_start(struct qmgr *q);
 /* Something changed in the index or room became free. */
 void due_wake(struct qmgr *q);
+/* A message goes into the index and is due at that time. */
+void due_expect(struct qmgr *q, struct wall_time at);
 
 void control_start(struct qmgr *q, int fd);
 

@@ -625,3 +625,15 @@ TEST(many_messages_pass_a_small_active_queue)
 {
 	play(MAIN "qmgr_message_active_limit = 10\n", play_many);
 }
+
+static void play_retry(void)
+{
+	add_deliverer(1, false);
+	send_mail("a@example.org", "later@b.example");
+	WAIT_FOR(world->jobs >= 3);
+}
+
+TEST(what_is_deferred_is_tried_again_when_its_time_comes)
+{
+	play(MAIN "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n", play_retry);
+}
