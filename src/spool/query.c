@@ -7,7 +7,7 @@
 #include "spool/disk.h"
 #include "spool/spool_internal.h"
 
-enum { TAKE_MAX = 256, EXAMINE_MAX = 20000, CHANGE_MAX = 2000, LIST_BATCH = 64 };
+enum { TAKE_MAX = 256, EXAMINE_MAX = 20000, CHANGE_MAX = 2000, LIST_BATCH = 64, UNREADABLE_DELAY_S = 3600 };
 
 /* Taken once, so the value only has to be something. */
 static char is_taken;
@@ -143,27 +143,42 @@ static void retire(struct spool *sp, const struct spool_message *m)
 	op_add(sp, o);
 }
 
+/* It is in memory now: nobody else gets it, and its segment stays. */
+static void begin_work(struct spool *sp, struct spool_message *m)
+{
+	struct segment_file *seg = segment_find(sp, m->ref.segment, m->ref.epoch);
+
+	if (seg)
+		seg->users++;
+	sp->active++;
+	taken_add(sp, m->envelope.queue_id);
+}
+
+/* A disk may answer again later; a message that is damaged is shown to people for as long as it stays. */
+static void put_off(struct spool *sp, struct spool_message *m, int err)
+{
+	spool_trouble(sp, "%s: cannot read the message in %s/segments/%08x: %s", m->envelope.queue_id, sp->path, m->ref.segment,
+		strerror(-err));
+	begin_work(sp, m);
+	m->next_attempt.us = clock_wall().us + UNREADABLE_DELAY_S * INT64_C(1000000);
+	spool_defer(sp, m);
+}
+
 /* Gives a message that came from the index to `take`, or drops it when it is done after all. Frees or hands over `m`. */
 static int give(struct spool *sp, struct spool_message *m, spool_take_fn *take, void *arg)
 {
-	struct segment_file *seg;
 	int err = check_record(sp, m);
 
-	if (err) {
-		if (err == -ENOENT)
-			retire(sp, m);
-		else
-			spool_trouble(sp, "%s: cannot read the message in %s/segments/%08x: %s", m->envelope.queue_id, sp->path,
-				m->ref.segment, strerror(-err));
+	if (!err) {
+		begin_work(sp, m);
+		take(arg, m);
+	} else if (err == -ENOENT) {
+		retire(sp, m);
 		message_free(m);
-		return err;
+	} else {
+		put_off(sp, m, err);
 	}
-	seg = segment_find(sp, m->ref.segment, m->ref.epoch);
-	seg->users++;
-	sp->active++;
-	taken_add(sp, m->envelope.queue_id);
-	take(arg, m);
-	return 0;
+	return err;
 }
 
 int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_take_fn *take, void *arg, uint32_t *ret_count)

@@ -11,7 +11,7 @@
 #include "spool/disk.h"
 #include "spool/spool_internal.h"
 
-enum { NAME_SIZE = 16, SPARES_MAX = 4 };
+enum { NAME_SIZE = 16, SPARES_MAX = 3 };
 
 static const char *const state_names[] = {"spare", "writing", "sealed", "settled", "clearing", "gone"};
 
@@ -32,15 +32,16 @@ void segment_set_state(struct segment_file *seg, enum segment_state to)
 	seg->state = to;
 }
 
+static struct str number_key(const uint32_t *number)
+{
+	return str_n((const char *)number, sizeof *number);
+}
+
 struct segment_file *segment_find(struct spool *sp, uint32_t number, uint32_t epoch)
 {
-	LIST_EACH(&sp->segments, it) {
-		struct segment_file *seg = LIST_ENTRY(it, struct segment_file, link);
+	struct segment_file *seg = map_find(&sp->by_number, number_key(&number));
 
-		if (seg->number == number)
-			return seg->epoch == epoch ? seg : NULL;
-	}
-	return NULL;
+	return seg && seg->epoch == epoch ? seg : NULL;
 }
 
 static void segment_name(char *to, uint32_t number)
@@ -58,9 +59,16 @@ static struct segment_file *segment_new(uint32_t number, int fd, enum segment_st
 	return seg;
 }
 
-static void segment_free(struct segment_file *seg)
+static void segment_add(struct spool *sp, struct segment_file *seg)
+{
+	list_add(&sp->segments, &seg->link);
+	map_set(&sp->by_number, number_key(&seg->number), seg);
+}
+
+static void segment_free(struct spool *sp, struct segment_file *seg)
 {
 	list_remove(&seg->link);
+	map_remove(&sp->by_number, number_key(&seg->number));
 	if (seg->fd >= 0)
 		close(seg->fd);
 	if (seg->read_fd >= 0)
@@ -71,7 +79,8 @@ static void segment_free(struct segment_file *seg)
 void segments_close(struct spool *sp)
 {
 	LIST_EACH(&sp->segments, it)
-		segment_free(LIST_ENTRY(it, struct segment_file, link));
+		segment_free(sp, LIST_ENTRY(it, struct segment_file, link));
+	map_done(&sp->by_number);
 }
 
 /* --- at the start ---------------------------------------------------------------- */
@@ -148,7 +157,7 @@ static int load_one(struct spool *sp, const char *name, uint32_t number)
 		seg->state = SEGMENT_SETTLED;
 		seg->is_recovered = false;
 	}
-	list_add(&sp->segments, &seg->link);
+	segment_add(sp, seg);
 	return 0;
 }
 
@@ -273,7 +282,7 @@ static int make_new(struct spool *sp)
 
 	seg->epoch = j.epoch;
 	seg->size = j.size;
-	list_add(&sp->segments, &seg->link);
+	segment_add(sp, seg);
 	return 0;
 }
 
@@ -341,7 +350,6 @@ int spool_grant(struct spool *sp, struct spool_grant *ret_grant)
 	if (err)
 		return err;
 	segment_set_state(seg, SEGMENT_WRITING);
-	sp->granted++;
 	spool_poke(sp); /* the next spare */
 	*ret_grant = (struct spool_grant){.fd = fd, .segment = seg->number, .epoch = seg->epoch, .size = seg->size};
 	return 0;
@@ -511,7 +519,7 @@ static void segment_remove(struct spool *sp, struct segment_file *seg)
 	if (unlinkat(sp->segments_fd, name, 0))
 		spool_trouble(sp, "cannot remove %s/segments/%s: %s", sp->path, name, strerror(errno));
 	segment_set_state(seg, SEGMENT_GONE);
-	segment_free(seg);
+	segment_free(sp, seg);
 }
 
 static void segment_use_again(struct spool *sp, struct segment_file *seg)

@@ -68,9 +68,9 @@ struct spool {
 	bool is_closing;
 
 	struct list segments;
+	struct map by_number;  /* of 4 bytes -> struct segment_file */
 	uint32_t last_segment; /* greatest number in use */
 	uint64_t last_large;
-	uint64_t granted;      /* segments that were granted since the start */
 	struct list large;     /* struct large_file: young or open */
 
 	/* Messages come from here. */
@@ -108,7 +108,7 @@ struct spool {
 	struct instant sweep_at; /* when to look for abandoned large files */
 	struct segment_file *own; /* where compaction writes */
 	uint64_t own_at;          /* its next record */
-	bool is_making;           /* a segment is being made */
+	bool is_making; /* a segment is being made */
 	struct wait_list made;
 };
 

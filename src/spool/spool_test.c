@@ -467,6 +467,37 @@ SPOOL_TEST(damage_in_the_middle_costs_one_message)
 	fixture_close(f);
 }
 
+SPOOL_TEST(a_deferred_message_that_cannot_be_read_is_put_off)
+{
+	struct fixture *f = arg;
+	struct spool_counts counts;
+	struct record_ref ref;
+	char path[160];
+	int fd;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("a\r\n")), 0);
+	CHECK_INT(fixture_append(f, "b@example.com", 1, STR("b\r\n")), 0);
+	CHECK(fixture_wait(f, 2));
+	ref = fixture_find(f, "a@example.com")->ref;
+	fixture_defer(f, "a@example.com", long_ago, "later");
+	fixture_defer(f, "b@example.com", long_ago, "later");
+	snprintf(path, sizeof path, "%s/%08x", folder_named("spool/segments"), ref.segment);
+	fd = open(path, O_RDWR);
+	CHECK_INT(disk_write(fd, "XX", 2, ref.at), 0);
+	close(fd);
+	fixture_close(f);
+	OPEN(f);
+	CHECK_INT(fixture_take_due(f, clock_wall()), 1);
+	CHECK(fixture_find(f, "b@example.com") != NULL);
+	CHECK(f->troubles.len > 0);
+	spool_count(f->sp, &counts);
+	CHECK_INT(counts.active, 1);
+	CHECK_INT(counts.indexed, 2);
+	fixture_close(f);
+}
+
 SPOOL_TEST(a_spool_has_one_owner)
 {
 	struct fixture *f = arg;
