@@ -168,15 +168,30 @@ def wait_mail(folder: Path, count: int) -> list[Path]:
         time.sleep(0.05)
 
 
+def story(log: list[str], queue_id: str) -> list[str]:
+    """The session that brought the message, from connect to disconnect, and all that names the message."""
+    kept = {i for i, line in enumerate(log) if f" {queue_id}: " in line}
+    client = next(i for i in sorted(kept) if ": client=" in log[i])
+    process = re.search(r"\[\d+\]:", log[client]).group(0)
+    for step, last in ((-1, ": connect from"), (1, ": disconnect from")):
+        i = client
+        while 0 <= i < len(log):
+            if process in log[i] and "smtpd" in log[i]:
+                kept.add(i)
+                if last in log[i]:
+                    break
+            i += step
+    return [log[i] for i in sorted(kept)]
+
+
 def show(run: Path, files: list[Path]) -> None:
-    log = (run / "maillog").read_text()
+    log = (run / "maillog").read_text().splitlines()
     for path in files:
         text = path.read_text()
-        queue_id = re.search(r"\bid ([0-9A-Za-z]+)", text)
+        queue_id = re.search(r"\bid ([0-9A-Za-z]+)", text).group(1)
         print(f"\n--- {path}\n{text.rstrip()}")
         print("\n--- its story in the log")
-        lines = [l for l in log.splitlines() if queue_id and f" {queue_id.group(1)}: " in l]
-        print("\n".join(lines))
+        print("\n".join(story(log, queue_id)))
 
 
 def main() -> int:
@@ -196,7 +211,7 @@ def main() -> int:
 The server runs: SMTP on 127.0.0.1:2525, submission on 2587 (STARTTLS) and 2465 (TLS).
   user      demo, password {password}
   log       {shown}/maillog
-  queue     build/bin/mailq -c {shown}/etc
+  queue     build/bin/postqueue -c {shown}/etc -p
   stop      build/bin/postfix -c {shown}/etc stop""")
     return 0
 
