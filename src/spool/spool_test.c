@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "spool/disk.h"
+#include "spool/reader.h"
 #include "spool_fixture.h"
 
 enum { SMALL_SEGMENT = 256 << 10 };
@@ -70,6 +71,30 @@ SPOOL_TEST(a_message_arrives_as_it_was_appended)
 		buf_done(&content);
 	}
 	CHECK_STR(buf_str(&f->troubles), STR(""));
+	fixture_close(f);
+}
+
+SPOOL_TEST(content_is_read_piece_by_piece)
+{
+	struct fixture *f = arg;
+	struct content c;
+	char piece[8];
+	size_t got;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("0123456789\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	c = (struct content){.start = f->messages[0]->content_at, .size = f->messages[0]->envelope.content_size};
+	CHECK_INT(spool_segment_fd(f->sp, f->messages[0], &c.fd), 0);
+	CHECK_INT(content_read(&c, piece, sizeof piece, &got), 0);
+	CHECK_STR(str_n(piece, got), STR("01234567"));
+	CHECK_INT(content_read(&c, piece, sizeof piece, &got), 0);
+	CHECK_STR(str_n(piece, got), STR("89\r\n"));
+	CHECK_INT(content_read(&c, piece, sizeof piece, &got), 0);
+	CHECK_INT((long long)got, 0);
+	c = (struct content){.fd = c.fd, .start = SMALL_SEGMENT - 4, .size = 8};
+	CHECK_INT(content_read(&c, piece, sizeof piece, &got), -EBADMSG);
 	fixture_close(f);
 }
 

@@ -151,7 +151,7 @@ int content_load(struct qmgr *q, const struct spool_message *m, size_t max, stru
 
 	if (err)
 		return err;
-	content_open_fd(&c, fd, m->content_at, size);
+	c = (struct content){.fd = fd, .start = m->content_at, .size = size};
 	while (!err) {
 		char *room = buf_room(to, 16384);
 		size_t got = 0;
@@ -161,6 +161,5 @@ int content_load(struct qmgr *q, const struct spool_message *m, size_t max, stru
 			break;
 		buf_added(to, got);
 	}
-	content_close(&c);
 	return err;
 }
