@@ -18,11 +18,14 @@ static void note_action(struct draft *d, const char *word, const char *what, str
 	struct str sender = address_external(a, e->sender);
 	struct buf line = BUF_INIT(2000), shown = BUF_INIT(LINE_SHOWN_MAX + 1);
 
-	header_unfold(&shown, str_cut(text, 0, LINE_SHOWN_MAX));
+	/* The log shows each line end as "?". */
+	for (size_t i = 0; i < size_min(text.len, LINE_SHOWN_MAX); i++)
+		if (text.ptr[i] != '\r')
+			buf_add_char(&shown, text.ptr[i]);
 	buf_addf(&line, "%s: %s: %s %.*s from %.*s; from=<%.*s>", e->queue_id, word, what, STR_ARG(buf_str(&shown)),
 	         STR_ARG(d->facts.client), STR_ARG(sender));
 	if (e->recipient_count > 0)
-		buf_addf(&line, " to=<%.*s>", STR_ARG(address_external(a, e->recipients[0].address)));
+		buf_addf(&line, " to=<%.*s>", STR_ARG(address_external(a, e->recipients[e->recipient_count - 1].address)));
 	if (e->protocol.len > 0)
 		buf_addf(&line, " proto=%.*s", STR_ARG(e->protocol));
 	if (e->helo.len > 0)
@@ -45,7 +48,7 @@ static void reject(struct draft *d, const char *what, struct str text, struct st
 	if (words.len == 0)
 		words = STR("message content rejected");
 	if (dsn.class_digit == 4)
-		code = 450;
+		code = 451;
 	dsn.class_digit = (uint16_t)(code / 100);
 	note_action(d, "reject", what, text,
 	            arena_printf(d->facts.arena, "%u.%u.%u %.*s", dsn.class_digit, dsn.subject, dsn.detail, STR_ARG(words)));
@@ -65,9 +68,10 @@ static void add_recipient(struct envelope *e, struct arena *a, struct recipient 
 static void redirect(struct draft *d, struct str address)
 {
 	struct envelope *e = d->facts.envelope;
+	struct str original = e->recipient_count > 0 ? e->recipients[0].address : STR("");
 
 	e->recipients = arena_alloc(d->facts.arena, sizeof(*e->recipients));
-	e->recipients[0] = (struct recipient){.address = arena_str(d->facts.arena, address)};
+	e->recipients[0] = (struct recipient){.address = arena_str(d->facts.arena, address), .original = original};
 	e->recipient_count = 1;
 	e->filter = STR("");
 }
@@ -160,9 +164,13 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 	name = str_cut(value, 0, str_find_any(value, " \t"));
 	argument = str_trim(str_from(value, name.len));
 	act = find_action(name);
-	if (!act || bad_argument(act, what, argument)) {
-		draft_note(d, LOG_LEVEL_WARN, "%s: bad %s_checks result \"%.*s\": need %s", d->facts.envelope->queue_id, what, STR_ARG(value),
-		           act ? bad_argument(act, what, argument) : "an action");
+	if (!act) {
+		draft_note(d, LOG_LEVEL_WARN, "unknown command in %s_checks map: %.*s", what, STR_ARG(value));
+		return r;
+	}
+	if (bad_argument(act, what, argument)) {
+		draft_note(d, LOG_LEVEL_WARN, "bad %.*s command \"%.*s\" in %s_checks map -- need %s", STR_ARG(act->name), STR_ARG(argument),
+		           what, bad_argument(act, what, argument));
 		return r;
 	}
 	if (act->word && str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD))

@@ -51,7 +51,7 @@ struct content_note {
 struct draft_facts {
 	struct arena *arena;               /* of the transaction: results are put there */
 	struct envelope *envelope;         /* the work goes on in it: message id, recipients, flags */
-	const struct received *received;   /* NULL for none */
+	const struct received *received;   /* all but queue id and time; NULL for none */
 	const struct policy_action *action; /* NULL for none */
 	struct str client;                 /* "name[address]", for logs */
 	unsigned overrides;                /* enum content_override */

@@ -131,7 +131,7 @@ static void add_copies(struct outcome *o)
 		add_mapped_copy(o, c->recipient_bcc, "recipient_bcc_maps", e->recipients[i].address);
 }
 
-/* REDIRECT, BCC, FILTER and HOLD that access tables asked for. */
+/* REDIRECT, BCC and HOLD that access tables asked for. */
 static void apply_action(struct outcome *o, const struct policy_action *act)
 {
 	struct envelope *e = o->d->facts.envelope;
@@ -140,12 +140,10 @@ static void apply_action(struct outcome *o, const struct policy_action *act)
 		return;
 	if (act->is_held)
 		e->flags |= ENVELOPE_HOLD;
-	if (act->filter.len > 0 && e->filter.len == 0)
-		e->filter = act->filter;
 	for (size_t i = 0; i < act->bcc_count; i++)
 		add_copy(o, act->bccs[i]);
 	if (act->redirect.len > 0) {
-		e->recipients[0] = (struct recipient){.address = act->redirect};
+		e->recipients[0] = (struct recipient){.address = act->redirect, .original = e->recipients[0].address};
 		e->recipient_count = e->recipient_count ? 1 : 0;
 	}
 }
@@ -155,8 +153,6 @@ void expand_envelope(struct draft *d)
 	struct envelope *e = d->facts.envelope;
 	struct outcome o = {.d = d};
 
-	if (rewrite_address(d, e->sender, USE_ENVELOPE_SENDER, &e->sender))
-		return;
 	apply_action(&o, d->facts.action);
 	for (uint32_t i = 0; i < e->recipient_count && !d->failure.code; i++) {
 		struct recipient *r = &e->recipients[i];

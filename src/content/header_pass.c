@@ -105,6 +105,22 @@ static void add_line(struct buf *to, struct str text)
 	buf_add(to, STR("\r\n"));
 }
 
+/* What REPLACE gave is a header like others, but is not checked again. */
+static void put_replacement(struct pass *p, const struct header *h, size_t at, struct str text)
+{
+	size_t name_len = header_name_len(text), colon = str_find(text, ':');
+	enum header_kind kind = kind_of(str_cut(text, 0, name_len));
+	struct str value = str_from(text, colon + 1);
+	struct buf rewritten = BUF_INIT(ADDED_MAX);
+
+	p->has[kind] = true;
+	if (use_of(kind) && p->d->facts.is_rewritten && rewrite_header(p->d, value, use_of(kind), &rewritten))
+		value = buf_str(&rewritten);
+	replace(p, at, at + h->whole.len, str_cut(text, 0, colon + 1));
+	add_line(&p->out, value);
+	buf_done(&rewritten);
+}
+
 /* Runs header_checks; false when the header is settled (dropped, replaced or the message lost). */
 static bool check_header(struct pass *p, const struct header *h, size_t at)
 {
@@ -130,9 +146,7 @@ static bool check_header(struct pass *p, const struct header *h, size_t at)
 		replace(p, at, at + h->whole.len, STR(""));
 		return false;
 	case CHECK_REPLACE:
-		copy_to(p, at);
-		add_line(&p->out, r.replace);
-		p->copied = at + h->whole.len;
+		put_replacement(p, h, at, r.replace);
 		return false;
 	case CHECK_STOP:
 		return false;
@@ -168,7 +182,12 @@ static void one_header(struct pass *p, const struct header *h)
 		note_message_id(p, "resent-", h->value);
 	if (is_dropped(c, h->name)) {
 		replace(p, at, at + h->whole.len, STR(""));
-	} else if (h->whole.len > limit) {
+		return;
+	}
+	/* "Name :" loses its blank, so that nobody reads the header otherwise than we did. */
+	if (h->value.ptr > h->name.ptr + h->name.len + 1)
+		replace(p, at + h->name.len, (size_t)(h->value.ptr - p->section.ptr) - 1, STR(""));
+	if (h->whole.len > limit) {
 		replace(p, at + limit, at + h->whole.len, STR("\r\n"));
 	} else if (use && p->d->facts.is_rewritten) {
 		size_t value_at = (size_t)(h->value.ptr - p->section.ptr);
@@ -177,6 +196,25 @@ static void one_header(struct pass *p, const struct header *h)
 		if (rewrite_header(p->d, h->value, use, &value))
 			replace(p, value_at, value_at + h->value.len, buf_str(&value));
 		buf_done(&value);
+	}
+}
+
+/* "From user date" before the headers is what mailbox files have; it goes on as a header, or goes away in mail from inside. */
+static void take_mailbox_lines(struct pass *p, struct str *rest)
+{
+	for (;;) {
+		size_t at = (size_t)(rest->ptr - p->section.ptr), len = size_min(str_find(*rest, '\n') + 1, rest->len), marks = 0;
+
+		while (marks < len && rest->ptr[marks] == '>')
+			marks++;
+		if (!str_starts_nocase(str_from(*rest, marks), STR("From ")))
+			return;
+		copy_to(p, at);
+		if (p->d->facts.is_submitted)
+			p->copied = at + len;
+		else
+			buf_add(&p->out, STR("X-Mailbox-Line: "));
+		*rest = str_from(*rest, len);
 	}
 }
 
@@ -229,7 +267,6 @@ static void format_front(const struct draft *d, struct buf *to)
 		return;
 	r = *f->received;
 	r.queue_id = str_of(f->envelope->queue_id);
-	r.recipient = f->envelope->recipient_count == 1 ? address_external(f->arena, f->envelope->recipients[0].address) : STR("");
 	r.when = f->envelope->arrival;
 	received_format(to, &r);
 }
@@ -267,6 +304,9 @@ void header_pass(struct draft *d)
 
 	d->is_header_done = true;
 	p.section = rest;
+	/* A From header that we add names the sender as he will be known. */
+	(void)rewrite_address(d, d->facts.envelope->sender, USE_ENVELOPE_SENDER, &d->facts.envelope->sender);
+	take_mailbox_lines(&p, &rest);
 	while (!d->failure.code && !d->is_discarded && header_next(&rest, &h))
 		one_header(&p, &h);
 	p.section = str_cut(all, 0, all.len - rest.len);

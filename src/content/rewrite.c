@@ -79,11 +79,13 @@ bool rewrite_header(struct draft *d, struct str value, enum address_use use, str
 	while (!d->failure.code && address_list_next(&l, &spec)) {
 		size_t at = (size_t)(spec.ptr - value.ptr);
 
-		if (address_parse(spec, ADDRESS_UTF8, d->facts.arena, &address) || rewrite_address(d, address, use, &now) ||
-		    str_eq(address, now))
+		if (address_parse(spec, ADDRESS_UTF8, d->facts.arena, &address) || rewrite_address(d, address, use, &now))
+			continue;
+		now = address_external(d->facts.arena, now);
+		if (str_eq(spec, now))
 			continue;
 		buf_add(to, str_cut(value, copied, at - copied));
-		address_format(to, now);
+		buf_add(to, now);
 		copied = at + spec.len;
 	}
 	if (copied > 0)

@@ -23,7 +23,7 @@ static size_t skip_enclosed(struct str s, size_t at)
 /* What lies in angle brackets, from behind "<" to before ">". */
 static struct str take_brackets(struct address_list *l)
 {
-	size_t from = ++l->at, route;
+	size_t from = ++l->at;
 	struct str inside;
 
 	while (l->at < l->text.len && l->text.ptr[l->at] != '>') {
@@ -34,8 +34,7 @@ static struct str take_brackets(struct address_list *l)
 	inside = str_trim(str_cut(l->text, from, l->at - from));
 	if (l->at < l->text.len)
 		l->at++;
-	route = inside.len > 0 && inside.ptr[0] == '@' ? str_find(inside, ':') : inside.len;
-	return route < inside.len ? str_from(inside, route + 1) : inside;
+	return inside;
 }
 
 /* One member of the list, up to a comma, a colon (a group's name) or a semicolon. */

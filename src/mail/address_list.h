@@ -12,7 +12,7 @@ struct address_list {
 };
 
 /*
- * The next address: *ret_spec is the "local@domain" inside the text, in external form. Skips
+ * The next address: *ret_spec is "local@domain" inside the text, in external form, a route before it. Skips
  * names, comments, groups and what makes no sense. <> is skipped as well.
  */
 bool address_list_next(struct address_list *l, struct str *ret_spec);

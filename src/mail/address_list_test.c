@@ -11,7 +11,7 @@ static const char *const cases[][2] = {
 	{"(x, y) a@b (z)", "a@b"},
 	{"friends: a@b, c@d; e@f", "a@b|c@d|e@f"},
 	{"\"a b\"@c", "\"a b\"@c"},
-	{"<@one,@two:a@b>", "a@b"},
+	{"<@one,@two:a@b>", "@one,@two:a@b"},
 	{"<>", ""},
 	{"undisclosed-recipients:;", ""},
 	{"Fred Foobar", ""},

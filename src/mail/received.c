@@ -52,7 +52,7 @@ void received_format(struct buf *to, const struct received *r)
 		if (r->recipient.len > 0)
 			buf_addf(to, "\r\n\tfor <%.*s>; ", STR_ARG(r->recipient));
 		else
-			buf_add(to, STR("; "));
+			buf_add(to, STR(";\r\n\t"));
 	}
 	mail_date_format(to, r->when);
 	buf_add(to, STR("\r\n"));

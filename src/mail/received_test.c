@@ -38,7 +38,7 @@ TEST(tls_and_the_authenticated_sender_get_lines)
 	received_format(&b, &r);
 	CHECK_STR(buf_str(&b), STR("Received: from h (unknown [IPv6:2001:db8::1])\r\n\t(using TLSv1.3 with cipher X (256/256 bits)\r\n"
 	                           "\t key-exchange X25519)\r\n\t(No client certificate requested)\r\n\t(Authenticated sender: fred)\r\n"
-	                           "\tby mx.example.org (Postfix) with ESMTP id 4fVHg10K5Zz1k; Tue, 14 Nov 2023 22:13:20 +0000 (UTC)\r\n"));
+	                           "\tby mx.example.org (Postfix) with ESMTP id 4fVHg10K5Zz1k;\r\n\tTue, 14 Nov 2023 22:13:20 +0000 (UTC)\r\n"));
 	buf_done(&b);
 }
 

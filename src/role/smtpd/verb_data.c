@@ -63,6 +63,8 @@ static struct received *received_of(struct session *s)
 	                                      s->tx.envelope.flags & ENVELOPE_SMTPUTF8),
 		.is_hidden = p->smtpd_hide_client_session,
 	};
+	if (s->tx.envelope.recipient_count == 1)
+		r->recipient = address_external(&s->tx.arena, s->tx.envelope.recipients[0].address);
 	if (p->smtpd_tls_received_header && stream_tls(s->stream))
 		add_tls_facts(s, r);
 	if (p->smtpd_sasl_authenticated_header)
