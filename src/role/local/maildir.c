@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "role/local/group_sync.h"
 #include "role/local/work.h"
 
 /* Paths and the open file of one delivery. */
@@ -122,10 +123,13 @@ static int move_to_new(struct delivery *d, struct wall_time now)
 static int sync_new(struct delivery *d)
 {
 	struct buf path = BUF_INIT(8192);
-	int err;
+	int fd, err;
 
 	buf_addf(&path, "%.*snew", STR_ARG(buf_str(&d->folder)));
-	err = sync_folder(buf_cstr(&path));
+	fd = open(buf_cstr(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = fd < 0 ? -errno : group_sync(fd);
+	if (fd >= 0)
+		close(fd);
 	buf_done(&path);
 	return err;
 }
@@ -143,8 +147,8 @@ static void deliver(struct delivery *d, const struct message_work_mailbox *m, co
 		err = -EFBIG;
 	if (!err)
 		err = copy_content(d->fd, m->head, c, 0);
-	if (!err && fdatasync(d->fd) != 0)
-		err = -errno;
+	if (!err)
+		err = group_sync(d->fd);
 	if (err)
 		work_say_errno(r, -err, "maildir delivery failed: error writing message: %s", strerror(-err));
 	if (!err) {
@@ -168,7 +172,9 @@ void work_maildir(const struct message_work_mailbox *m, const struct work_conten
 	struct delivery d = {.folder = BUF_INIT(4096), .tmp = BUF_INIT(8192), .new = BUF_INIT(8192), .fd = -1};
 
 	buf_add(&d.folder, m->path);
+	group_sync_enter();
 	deliver(&d, m, c, r);
+	group_sync_leave();
 	if (d.fd >= 0)
 		close(d.fd);
 	buf_done(&d.folder);
