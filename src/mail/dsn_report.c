@@ -83,6 +83,22 @@ static void add_clean(struct buf *to, struct str s)
 	}
 }
 
+static void add_address(struct buf *to, struct str address)
+{
+	struct buf external = BUF_INIT(2 * address.len + 16);
+
+	address_format(&external, address);
+	add_clean(to, buf_str(&external));
+	buf_done(&external);
+}
+
+/* $mail_name as a part of a field name: letters, digits and hyphens. */
+static void add_mail_name(struct buf *to, struct str name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		buf_add_char(to, ascii_is_alnum(name.ptr[i]) ? name.ptr[i] : '-');
+}
+
 /* Breaks the line that starts at `start` between words, with an indent for all but its first piece. */
 static void fold(struct buf *to, size_t start)
 {
@@ -112,7 +128,7 @@ static void fold(struct buf *to, size_t start)
 static void add_address_field(struct buf *to, const char *name, struct str address)
 {
 	buf_addf(to, "%s: %s; ", name, str_is_8bit(address) ? "utf-8" : "rfc822");
-	address_format(to, address);
+	add_address(to, address);
 	buf_add(to, STR("\r\n"));
 }
 
@@ -144,7 +160,7 @@ static void add_header(struct buf *to, const struct report *r)
 	buf_addf(to, "From: Mail Delivery System <MAILER-DAEMON@%.*s>\r\n", STR_ARG(r->origin));
 	buf_addf(to, "Subject: %.*s\r\n", STR_ARG(report_subject(r->kind, r->is_postmaster_copy)));
 	buf_add(to, STR("To: "));
-	address_format(to, r->to);
+	add_address(to, r->to);
 	buf_add(to, STR("\r\n"));
 	if (r->is_threaded && r->message_id.len) {
 		buf_add(to, STR("References: "));
@@ -180,11 +196,11 @@ static void add_notice(struct buf *to, const struct report *r)
 		size_t start = to->len;
 
 		buf_add_char(to, '<');
-		address_format(to, rcpt->address);
+		add_address(to, rcpt->address);
 		buf_add_char(to, '>');
 		if (rcpt->original.len && !str_eq_nocase(rcpt->original, rcpt->address)) {
 			buf_add(to, STR(" (expanded from <"));
-			address_format(to, rcpt->original);
+			add_address(to, rcpt->original);
 			buf_add(to, STR(">)"));
 		}
 		buf_add(to, STR(": "));
@@ -217,7 +233,9 @@ static void add_recipient_status(struct buf *to, const struct report *r, const s
 		buf_add(to, STR("Diagnostic-Code: smtp; "));
 		add_clean(to, rcpt->diagnostic);
 	} else {
-		buf_addf(to, "Diagnostic-Code: X-%.*s; ", STR_ARG(r->mail_name));
+		buf_add(to, STR("Diagnostic-Code: X-"));
+		add_mail_name(to, r->mail_name);
+		buf_add(to, STR("; "));
 		add_clean(to, rcpt->text);
 	}
 	fold(to, start);
@@ -236,9 +254,12 @@ static void add_status(struct buf *to, const struct report *r, bool is_global)
 		add_clean(to, r->envid);
 		buf_add(to, STR("\r\n"));
 	}
-	buf_addf(to, "X-%.*s-Queue-ID: %.*s\r\n", STR_ARG(r->mail_name), STR_ARG(r->queue_id));
-	buf_addf(to, "X-%.*s-Sender: %s; ", STR_ARG(r->mail_name), str_is_8bit(r->sender) ? "utf-8" : "rfc822");
-	address_format(to, r->sender);
+	buf_add(to, STR("X-"));
+	add_mail_name(to, r->mail_name);
+	buf_addf(to, "-Queue-ID: %.*s\r\nX-", STR_ARG(r->queue_id));
+	add_mail_name(to, r->mail_name);
+	buf_addf(to, "-Sender: %s; ", str_is_8bit(r->sender) ? "utf-8" : "rfc822");
+	add_address(to, r->sender);
 	buf_add(to, STR("\r\n"));
 	add_date_field(to, "Arrival-Date", r->arrival);
 	buf_add(to, STR("\r\n"));
@@ -261,7 +282,7 @@ static void add_original(struct buf *to, const struct report *r, bool is_global)
 	else
 		begin_part(to, r, description, is_global ? "message/global-headers" : "text/rfc822-headers");
 	buf_add(to, STR("Return-Path: <"));
-	address_format(to, r->sender);
+	add_address(to, r->sender);
 	buf_add(to, STR(">\r\n"));
 	buf_add(to, content);
 	if (!str_ends(content, STR("\n")))

@@ -264,8 +264,16 @@ static struct str keep(struct arena *a, struct str s)
 	return s.len ? arena_str(a, str_cut(s, 0, REASON_SIZE_LIMIT)) : (struct str){0};
 }
 
-static enum outcome_status outcome_of(const struct qmgr *q, unsigned status)
+/* A probe is answered once, whatever the answer. */
+static enum outcome_status probe_outcome(unsigned status)
 {
+	return status == DELIVERY_SENT || status == DELIVERY_DELIVERABLE ? OUTCOME_DELIVERABLE : OUTCOME_UNDELIVERABLE;
+}
+
+static enum outcome_status outcome_of(const struct qmgr *q, const struct spool_message *m, unsigned status)
+{
+	if (m->envelope.flags & ENVELOPE_VERIFY_ONLY)
+		return probe_outcome(status);
 	switch (status) {
 	case DELIVERY_SENT:
 		return OUTCOME_SENT;
@@ -295,13 +303,13 @@ int job_result(struct peer *p, const struct message_delivered *d)
 	if (o->status != OUTCOME_PENDING)
 		return -EBADMSG;
 	job->answered++;
-	o->status = outcome_of(p->q, d->status);
+	o->status = outcome_of(p->q, m, d->status);
 	o->is_ours = job->transport->is_final;
 	/* A sole recipient is marked with its message, a moment later. */
 	if (o->status == OUTCOME_SENT && m->envelope.recipient_count > 1)
 		spool_mark_done(p->q->spool, m, at);
 	if (o->status == OUTCOME_SENT && !(m->envelope.recipients[at].notify & NOTIFY_SUCCESS) &&
-	    !(m->envelope.flags & ENVELOPE_TRACE))
+	    !(m->envelope.flags & ENVELOPE_TRACE) && !(m->flags & SPOOL_WARNED))
 		return 0;
 	o->reason.dsn = keep(&m->arena, d->dsn);
 	o->reason.text = keep(&m->arena, d->text);

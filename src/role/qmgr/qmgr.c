@@ -9,7 +9,7 @@
 #include "role/qmgr/qmgr.h"
 #include "route/resolve.h"
 
-enum { DRAIN_TIME = 60 };
+enum { DRAIN_TIME = 20 }; /* master waits 30 seconds */
 
 static int routing_new(struct config *c, struct routing **ret_routing, struct buf *why)
 {

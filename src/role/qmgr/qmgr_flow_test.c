@@ -26,7 +26,7 @@ struct world {
 	struct buf reports;   /* contents of what was submitted */
 	struct buf envelopes; /* "sender>recipient " of what was submitted */
 	unsigned jobs;
-	bool has_appended_report;
+	bool is_later_over; /* "later" is taken now */
 	const char *folder;
 	int log_fd;
 };
@@ -120,7 +120,7 @@ static void answer_one(struct deliverer *d, const struct message_deliver *job, c
 
 	m.delivered = (struct message_delivered){.job = job->job, .recipient = at, .status = DELIVERY_SENT, .dsn = STR("2.0.0"),
 						 .text = STR("250 ok"), .action = STR("relayed")};
-	if (str_starts(address, STR("later")) || str_starts(address, STR("down")))
+	if ((str_starts(address, STR("later")) && !world->is_later_over) || str_starts(address, STR("down")))
 		m.delivered = (struct message_delivered){.job = job->job, .recipient = at, .status = DELIVERY_DEFERRED,
 							 .dsn = STR("4.4.1"), .text = STR("connect to far: refused")};
 	else if (str_starts(address, STR("never")))
@@ -636,4 +636,39 @@ static void play_retry(void)
 TEST(what_is_deferred_is_tried_again_when_its_time_comes)
 {
 	play(MAIN "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\n", play_retry);
+}
+
+static void play_cleared(void)
+{
+	add_deliverer(1, false);
+	send_mail("a@example.org", "later@b.example");
+	WAIT_FOR(has(&world->envelopes, "<>a@example.org "));
+	CHECK(has(&world->reports, "Action: delayed\r\n"));
+	buf_reset(&world->reports);
+	world->is_later_over = true;
+	WAIT_FOR(has(&world->delivered, "later@b.example") && map_count(&world->q.works) == 0);
+	CHECK(has(&world->reports, "Subject: Successful Mail Delivery Report\r\n"));
+	CHECK(has(&world->reports, "Action: relayed\r\n"));
+}
+
+TEST(a_sender_that_was_warned_hears_of_the_delivery_when_configured)
+{
+	play(MAIN "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\ndelay_warning_time = 1s\nconfirm_delay_cleared = yes\n", play_cleared);
+}
+
+static void play_probe(void)
+{
+	struct recipient r[2] = {{.address = STR("ok@b.example")}, {.address = STR("later@b.example")}};
+
+	add_deliverer(1, false);
+	append("a@example.org", r, 2, ENVELOPE_VERIFY_ONLY, STR("From: a@example.org\r\n\r\n"));
+	WAIT_FOR(world->jobs && map_count(&world->q.works) == 0);
+	CHECK(has(&world->reports, "Subject: Mail Delivery Status Report\r\n"));
+	CHECK(has(&world->reports, "Action: deliverable\r\n") && has(&world->reports, "Action: undeliverable\r\n"));
+	CHECK_INT(count_indexed(), 0);
+}
+
+TEST(a_probe_is_answered_by_a_report_and_not_repeated)
+{
+	play(MAIN, play_probe);
 }

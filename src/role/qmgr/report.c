@@ -44,8 +44,20 @@ static bool is_notified(const struct recipient *r, enum dsn_notify what)
 	return r->notify ? r->notify & what : what != NOTIFY_SUCCESS;
 }
 
+/* Success is told to who asked for it, and to who was warned of a delay, if so configured. */
+static bool is_success_told(const struct qmgr *q, const struct message_work *w, uint32_t at)
+{
+	const struct outcome *o = &w->outcomes[at];
+
+	if (o->status != OUTCOME_SENT)
+		return false;
+	if (q->settings->is_delay_clear_confirmed && w->m->flags & SPOOL_WARNED)
+		return is_notified(&w->m->envelope.recipients[at], NOTIFY_DELAY);
+	return is_notified(&w->m->envelope.recipients[at], NOTIFY_SUCCESS) && (o->is_ours || o->action.len);
+}
+
 /* Which recipient belongs into which report? */
-static bool belongs(const struct message_work *w, uint32_t at, const struct need_info *n)
+static bool belongs(const struct qmgr *q, const struct message_work *w, uint32_t at, const struct need_info *n)
 {
 	const struct recipient *r = &w->m->envelope.recipients[at];
 	const struct outcome *o = &w->outcomes[at];
@@ -61,17 +73,17 @@ static bool belongs(const struct message_work *w, uint32_t at, const struct need
 	case NEED_DELAY_COPY:
 		return o->status == OUTCOME_DEFERRED;
 	case NEED_SUCCESS:
-		return o->status == OUTCOME_SENT && is_notified(r, NOTIFY_SUCCESS) && (o->is_ours || o->action.len);
+		return is_success_told(q, w, at);
 	case NEED_VERIFY:
 		return o->status != OUTCOME_PENDING && o->status != OUTCOME_EARLIER;
 	}
 	return false;
 }
 
-static bool has_any(const struct message_work *w, const struct need_info *n)
+static bool has_any(const struct qmgr *q, const struct message_work *w, const struct need_info *n)
 {
 	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++)
-		if (belongs(w, i, n))
+		if (belongs(q, w, i, n))
 			return true;
 	return false;
 }
@@ -95,7 +107,8 @@ static unsigned allowed_needs(const struct qmgr *q, const struct message_work *w
 		allowed |= NEED_DELAY | (s->notify_classes & NOTIFY_CLASS_DELAY ? NEED_DELAY_COPY : 0);
 	if (has_sender)
 		allowed |= NEED_SUCCESS;
-	if (has_sender && e->flags & (ENVELOPE_VERIFY_ONLY | ENVELOPE_TRACE))
+	/* Of the first attempt, as sendmail -v asks. */
+	if (has_sender && e->flags & (ENVELOPE_VERIFY_ONLY | ENVELOPE_TRACE) && !w->m->attempts)
 		allowed |= NEED_VERIFY;
 	return allowed;
 }
@@ -105,7 +118,7 @@ static unsigned find_needs(const struct qmgr *q, const struct message_work *w)
 	unsigned allowed = allowed_needs(q, w), found = 0;
 
 	for (size_t i = 0; i < COUNT_OF(needs); i++)
-		if (allowed & needs[i].need && has_any(w, &needs[i]))
+		if (allowed & needs[i].need && has_any(q, w, &needs[i]))
 			found |= needs[i].need;
 	return found;
 }
@@ -114,7 +127,7 @@ bool report_is_wanted(const struct qmgr *q, const struct message_work *w)
 {
 	/* The usual end of a message: nobody asked for anything. */
 	if (w->m->envelope.recipient_count == 1 && w->outcomes[0].status == OUTCOME_SENT && !w->m->envelope.recipients[0].notify &&
-	    !(w->m->envelope.flags & ENVELOPE_TRACE))
+	    !(w->m->envelope.flags & ENVELOPE_TRACE) && !(w->m->flags & SPOOL_WARNED))
 		return false;
 	return find_needs(q, w) != 0;
 }
@@ -137,7 +150,7 @@ static struct str action_of(const struct outcome *o)
 	}
 }
 
-static size_t collect(const struct message_work *w, const struct need_info *n, struct report_recipient *to)
+static size_t collect(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct report_recipient *to)
 {
 	size_t count = 0;
 
@@ -145,7 +158,7 @@ static size_t collect(const struct message_work *w, const struct need_info *n, s
 		const struct recipient *r = &w->m->envelope.recipients[i];
 		const struct outcome *o = &w->outcomes[i];
 
-		if (!belongs(w, i, n))
+		if (!belongs(q, w, i, n))
 			continue;
 		to[count++] = (struct report_recipient){
 		    .address = r->address,
@@ -221,7 +234,7 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 	    .is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit,
 	};
 
-	r.recipient_count = collect(w, n, recipients);
+	r.recipient_count = collect(q, w, n, recipients);
 	report_format(to, &r);
 	is_8bit = report_is_8bit(&r);
 	free(recipients);
