@@ -17,7 +17,7 @@ static const char usage[] =
 	"       postconf -M | -F | -P [-c DIR] [-efhHjxX#] [SERVICE[/TYPE[/FIELD-OR-PARAMETER]][=VALUE] ...]\n"
 	"       postconf -a | -A | -l | -m | -b [FILE] | -t [FILE] | -T MODE\n";
 
-static void say(const char *what, const char *fmt, va_list args)
+PRINTF_LIKE(2, 0) static void say(const char *what, const char *fmt, va_list args)
 {
 	fprintf(stderr, "postconf: %s: ", what);
 	vfprintf(stderr, fmt, args);

@@ -14,7 +14,7 @@
 
 enum { FILE_SIZE_MAX = 1 << 26 };
 
-static void add_problem(struct config *c, struct config_problem problem, const char *fmt, va_list args)
+PRINTF_LIKE(3, 0) static void add_problem(struct config *c, struct config_problem problem, const char *fmt, va_list args)
 {
 	struct buf text = BUF_INIT(4000);
 

@@ -10,7 +10,7 @@
 
 enum { REPLY_MAX = 16384, LOG_LINE_MAX = 4096 };
 
-static void vlog(const struct session *s, struct str tag, enum log_level level, const char *fmt, va_list args)
+PRINTF_LIKE(4, 0) static void vlog(const struct session *s, struct str tag, enum log_level level, const char *fmt, va_list args)
 {
 	struct buf line = BUF_INIT(LOG_LINE_MAX);
 
