@@ -40,6 +40,7 @@ struct smtpd {
 
 /* There is one process, so there is one of these. */
 extern struct smtpd smtpd;
+extern const struct role smtpd_role;
 
 /* Around each piece of work that must be finished before the process may end. */
 void smtpd_begin_work(void);

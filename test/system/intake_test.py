@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How mail comes in: large, local, under reload, inside TLS."""
+
+import os
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+import postrider  # noqa: E402
+
+
+def sendmail(server: postrider.Postrider, text: str, *args: str) -> subprocess.CompletedProcess:
+    env = dict(os.environ, MAIL_CONFIG=str(server.etc))
+    return subprocess.run([str(postrider.BUILD / "bin/sendmail"), *args], env=env, input=text, capture_output=True, text=True,
+                          timeout=postrider.PATIENCE)
+
+
+class IntakeTest(unittest.TestCase):
+    def test_a_message_larger_than_a_record_survives_byte_for_byte(self):
+        body = b"".join(b"%07d %s\r\n" % (n, b"x" * (n % 900)) for n in range(20000))
+        with postrider.Postrider(main="message_size_limit = 60000000") as server:
+            with server.smtp() as session:
+                session.sendmail("a@sender.example", ["demo@test.example"], b"Subject: big\r\n\r\n" + body)
+            message = server.wait_mail("demo")[0]
+        self.assertEqual(message.split(b"\n\n", 1)[1], body.replace(b"\r\n", b"\n"))
+
+    def test_a_session_in_a_message_outlives_a_reload_and_an_idle_one_is_told(self):
+        with postrider.Postrider() as server:
+            busy, idle = server.smtp(), server.smtp()
+            busy.mail("a@sender.example")
+            busy.rcpt("demo@test.example")
+            busy.docmd("DATA")
+            self.assertEqual(server.reload().returncode, 0)
+            self.assertEqual(idle.docmd("NOOP")[0], 421)
+            busy.send(b"Subject: over the reload\r\n\r\nhi\r\n.\r\n")
+            self.assertEqual(busy.getreply()[0], 250)
+            self.assertEqual(busy.docmd("NOOP")[0], 421)
+            self.assertIn(b"over the reload", server.wait_mail("demo")[0])
+            server.send("a@sender.example", ["demo@test.example"], "Subject: next\n\nhi\n")
+            self.assertEqual(len(server.wait_mail("demo", 2)), 2)
+
+    def test_sendmail_completes_and_logs(self):
+        with postrider.Postrider() as server:
+            done = sendmail(server, "Subject: local\nTo: joe\n\nhello\n.\nnot seen\n", "-f", "me@sender.example", "demo@test.example")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            message = server.wait_mail("demo")[0].decode()
+            self.assertRegex(message, r"Received: by mx\.test\.example \(Postfix, from userid \d+\)\n\tid \w+; ")
+            self.assertIn("\nTo: joe@test.example\n", message)
+            self.assertRegex(message, r"\nMessage-Id: <\d{14}\.\w+@mx\.test\.example>\n")
+            self.assertTrue(message.endswith("\n\nhello\n"))
+            server.wait_log(r"postfix/pickup\[\d+\]: \w+: uid=\d+ from=<me@sender\.example>")
+            server.wait_log(r"postfix/cleanup\[\d+\]: \w+: message-id=<")
+
+    def test_received_tells_of_tls_and_authentication(self):
+        main = "smtpd_tls_received_header = yes\nsmtpd_sasl_authenticated_header = yes"
+        with postrider.Postrider(main=main) as server:
+            server.send("demo@test.example", ["demo@test.example"], "Subject: x\n\nhi\n", service="submission")
+            message = server.wait_mail("demo")[0].decode()
+        self.assertRegex(message, r"\(using TLSv1\.3 with cipher \S+ \(\d+/\d+ bits\)\n\t key-exchange .*\)\n")
+        self.assertIn("\n\t(No client certificate requested)\n\t(Authenticated sender: demo)\n\tby mx.test.example (Postfix) with ESMTPSA id ",
+                      message)
+
+    def test_a_chunked_message_comes_whole(self):
+        with postrider.Postrider() as server:
+            with server.smtp() as session:
+                session.mail("a@sender.example")
+                session.rcpt("demo@test.example")
+                for chunk, last in ((b"Subject: ch", b""), (b"unks\r\n\r\n.\r\none", b""), (b" line\r\n..two", b" LAST")):
+                    session.send(b"BDAT %d%s\r\n%s" % (len(chunk), last, chunk))
+                    self.assertEqual(session.getreply()[0], 250)
+            message = server.wait_mail("demo")[0].decode()
+        self.assertTrue(message.endswith("\n\n.\none line\n..two\n"), message)
+
+    def test_the_queue_id_is_the_same_everywhere(self):
+        with postrider.Postrider() as server:
+            with server.smtp() as session:
+                session.mail("a@sender.example")
+                session.rcpt("demo@test.example")
+                reply = session.data("Subject: x\r\n\r\nhi\r\n")[1].decode()
+            queue_id = re.search(r"queued as (\w+)", reply).group(1)
+            for pattern in ("smtpd.*: client=", "cleanup.*: message-id=", r"qmgr.*: from=<a@sender\.example>", "virtual.*: to=<demo"):
+                program, rest = pattern.split(".*")
+                server.wait_log(rf"postfix/{program}\[\d+\]: {queue_id}{rest}")
+            self.assertIn(queue_id, server.wait_mail("demo")[0].decode())
+
+
+if __name__ == "__main__":
+    unittest.main()
