@@ -208,6 +208,25 @@ void deliver_address(struct expansion *x, struct str address, const struct level
 		forward_later(x, address, lv);
 }
 
+/* qmgr gives it to the other transport. */
+static void pass_on(struct expansion *x, uint32_t index)
+{
+	struct message m = {.type = MESSAGE_PASS_ON, .pass_on = {.job = x->j->number, .recipient = index}};
+
+	if (!str_split(x->pass_to, ':', &m.pass_on.transport, &m.pass_on.nexthop))
+		m.pass_on.transport = x->pass_to;
+	if (str_eq(m.pass_on.transport, x->j->transport->name)) {
+		x->worst = outcome_of(x->j, "4.3.5", "mail system configuration error: transport %.*s passes mail to itself",
+		                      STR_ARG(m.pass_on.transport));
+		expansion_note(x, &x->worst, x->r->address);
+		outcome_report(x->j, &x->worst, index);
+		return;
+	}
+	log_info("%s: passing <%.*s> to transport=%.*s", x->j->envelope.queue_id,
+	         STR_ARG(address_external(&x->j->arena, x->r->address)), STR_ARG(m.pass_on.transport));
+	(void)!channel_send(x->j->qmgr, &m);
+}
+
 static void deliver_recipient(struct job *j, uint32_t index)
 {
 	const struct recipient *r = &j->envelope.recipients[index];
@@ -221,6 +240,11 @@ static void deliver_recipient(struct job *j, uint32_t index)
 	} else {
 		deliver_local(&x, r->address, &top);
 		forward_now(&x);
+	}
+	if (x.pass_to.len > 0 && !x.has_outcome) {
+		pass_on(&x, index);
+		map_done(&x.seen);
+		return;
 	}
 	/* What was all delivered before, as two names of one mailbox, is delivered. */
 	if (!x.has_outcome)

@@ -27,6 +27,7 @@ struct expansion {
 	struct outcome worst;
 	bool has_outcome;
 	struct forwarding *forwardings;
+	struct str pass_to; /* transport:nexthop that takes the recipient instead; empty for none */
 };
 
 /* Who stands behind what is being delivered: an alias, a list or a .forward file, inside of others. */

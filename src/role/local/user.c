@@ -151,7 +151,7 @@ static bool try_mailbox_command(struct expansion *x, const struct mail_name *n, 
 }
 
 /* mailbox_transport and fallback_transport with their maps: another transport takes the recipient. */
-static bool try_transport(struct expansion *x, const struct mail_name *n, struct maps *m, struct str transport)
+static bool try_transport(struct expansion *x, const struct mail_name *n, struct maps *m, struct str transport, const struct level *lv)
 {
 	struct buf why = BUF_INIT(4096);
 	struct outcome o;
@@ -160,10 +160,13 @@ static bool try_transport(struct expansion *x, const struct mail_name *n, struct
 
 	if (err && err != -ENOENT)
 		o = outcome_of(x->j, "4.3.0", "%s", buf_cstr(&why));
-	else if (is_set)
-		o = outcome_of(x->j, "4.3.5", "passing mail to transport %.*s is not supported yet", STR_ARG(transport));
-	if (is_set)
+	if (err && err != -ENOENT)
 		expansion_note(x, &o, address_of(x, n));
+	else if (is_set && lv->depth == 0)
+		x->pass_to = transport;
+	else if (is_set)
+		/* Part of something larger: as mail of its own it comes back here and is passed on whole. */
+		forward_later(x, address_of(x, n), lv);
 	buf_done(&why);
 	return is_set;
 }
@@ -173,7 +176,7 @@ static void deliver_to_nobody(struct expansion *x, const struct mail_name *n, co
 	const struct params *p = x->j->transport->params;
 	struct outcome o;
 
-	if (try_transport(x, n, x->j->transport->fallback_transports, p->fallback_transport))
+	if (try_transport(x, n, x->j->transport->fallback_transports, p->fallback_transport, lv))
 		return;
 	if (p->luser_relay.len > 0) {
 		struct level inner = *lv;
@@ -222,7 +225,7 @@ void deliver_user(struct expansion *x, const struct mail_name *n, bool is_direct
 		return;
 	if (expansion_was_here(x, "mailbox", n->user))
 		return;
-	if (try_transport(x, n, x->j->transport->mailbox_transports, p->mailbox_transport))
+	if (try_transport(x, n, x->j->transport->mailbox_transports, p->mailbox_transport, lv))
 		return;
 	if (err)
 		deliver_to_nobody(x, n, lv);

@@ -191,6 +191,24 @@ static struct job *job_new(struct message_work *w, const struct stop *stops, uin
 	return job;
 }
 
+void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport, struct str nexthop)
+{
+	struct arena *a = &w->m->arena;
+	struct stop stop = {.at = at, .address = address, .transport = transport, .nexthop = nexthop};
+
+	if (str_is_empty(nexthop))
+		stop.nexthop = address_domain(address);
+	stop.info = settings_transport(q->settings, transport);
+	if (!stop.info->is_known || stop.info->is_deferred) {
+		if (!stop.info->is_known)
+			log_warn("transport %.*s is no service of master.cf", STR_ARG(transport));
+		job_defer_recipient(q, w, at, address, STR("4.3.0"), STR("mail transport unavailable"));
+		return;
+	}
+	stop.key = stop.info->recipient_limit == 1 ? user_key(q, address, stop.nexthop, a) : arena_lower(a, stop.nexthop);
+	job_add(q, job_new(w, &stop, 1), stop.key);
+}
+
 /* Length of the next run of stops that make one job. */
 static uint32_t run_length(const struct stop *stops, uint32_t count)
 {

@@ -319,6 +319,37 @@ int job_result(struct peer *p, const struct message_delivered *d)
 	return 0;
 }
 
+int job_pass(struct peer *p, const struct message_pass_on *m)
+{
+	struct job *job = find_job(p, m->job);
+	struct outcome *o;
+
+	if (!job || m->recipient >= job->count)
+		return -EBADMSG;
+	o = &job->work->outcomes[job->recipients[m->recipient]];
+	if (o->status != OUTCOME_PENDING)
+		return -EBADMSG;
+	job->answered++;
+	o->status = OUTCOME_PASSED;
+	o->reason.mta = keep(&job->work->m->arena, m->transport);
+	o->reason.text = keep(&job->work->m->arena, m->nexthop);
+	return 0;
+}
+
+/* The job is over for those that another transport takes; theirs begin. */
+static void start_passed(struct qmgr *q, struct job *job)
+{
+	for (uint32_t i = 0; i < job->count; i++) {
+		struct outcome *o = &job->work->outcomes[job->recipients[i]];
+		struct spool_reason where = o->reason;
+
+		if (o->status != OUTCOME_PASSED)
+			continue;
+		*o = (struct outcome){.status = OUTCOME_PENDING};
+		activate_pass(q, job->work, job->recipients[i], job->addresses[i], where.mta, where.text);
+	}
+}
+
 static void job_leave_peer(struct job *job)
 {
 	table_remove(&job->peer->q->table, job);
@@ -339,6 +370,7 @@ int job_end(struct peer *p, const struct message_job_done *d)
 	job_leave_peer(job);
 	schedule_done(q->schedule, &job->entry, verdicts[d->site], d->reason, clock_now());
 	defer_rest(q, job, STR("4.3.0"), STR("the deliverer said nothing about this recipient"));
+	start_passed(q, job);
 	job_over(q, job);
 	job_pump(q);
 	return 0;
@@ -352,7 +384,11 @@ static void job_compact(struct job *job)
 	uint32_t left = 0;
 
 	for (uint32_t i = 0; i < job->count; i++) {
-		if (job->work->outcomes[job->recipients[i]].status != OUTCOME_PENDING)
+		struct outcome *o = &job->work->outcomes[job->recipients[i]];
+
+		if (o->status == OUTCOME_PASSED)
+			*o = (struct outcome){.status = OUTCOME_PENDING};
+		if (o->status != OUTCOME_PENDING)
 			continue;
 		job->recipients[left] = job->recipients[i];
 		job->addresses[left++] = job->addresses[i];

@@ -198,6 +198,8 @@ static int from_deliverer(struct peer *p, const struct message *m)
 	switch (m->type) {
 	case MESSAGE_DELIVERED:
 		return job_result(p, &m->delivered);
+	case MESSAGE_PASS_ON:
+		return job_pass(p, &m->pass_on);
 	case MESSAGE_JOB_DONE:
 		return job_end(p, &m->job_done);
 	default:

@@ -46,6 +46,7 @@ enum outcome_status {
 	OUTCOME_FAILED,
 	OUTCOME_DELIVERABLE, /* of a probe */
 	OUTCOME_UNDELIVERABLE,
+	OUTCOME_PASSED, /* until its job ends: another transport takes it, reason.mta, with the nexthop reason.text */
 };
 
 /* What became of one recipient in this round. Strings lie in the message's arena. */
@@ -168,6 +169,9 @@ void activate_start(struct qmgr *q);
 /* Tells the spool whether there is room for more. */
 void activate_feed(struct qmgr *q);
 
+/* A recipient goes through another transport than the resolver said: a job of its own. */
+void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport, struct str nexthop);
+
 /* --- job.c ----------------------------------------------------------------------------- */
 
 /* Lets the schedule start what may start. Does not wait. */
@@ -176,6 +180,7 @@ void job_pump(struct qmgr *q);
 void job_add(struct qmgr *q, struct job *job, struct str destination);
 /* DELIVERED and JOB_DONE from a deliverer. -EBADMSG: nothing that an honest one sends. */
 [[nodiscard]] int job_result(struct peer *p, const struct message_delivered *m);
+[[nodiscard]] int job_pass(struct peer *p, const struct message_pass_on *m);
 [[nodiscard]] int job_end(struct peer *p, const struct message_job_done *m);
 /* The deliverer died: its jobs go to others. */
 void job_peer_gone(struct peer *p);
