@@ -45,6 +45,9 @@ static bool is_all_handed_out(struct spool *sp)
 static void keeper_round(struct spool *sp)
 {
 	segments_check_writers(sp);
+	/* One that was empty when an earlier owner ended is nobody else's to notice. */
+	LIST_EACH(&sp->segments, it)
+		segment_check(sp, LIST_ENTRY(it, struct segment_file, link));
 	if (!spool_is_recovered(sp))
 		spool_rescan(sp);
 	else if (sp->is_rebuilding)

@@ -6,7 +6,8 @@
  *
  * - a message whose append had returned is there, once, undamaged, with every recipient that was not done;
  * - one that was finished may be there again, but not if the spool had been closed in order since;
- * - one that nobody had begun to append is not there.
+ * - one that nobody had begun to append is not there;
+ * - when all that is left is delivered, so is the disk: only spare segments and that of compaction stay.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -18,7 +19,7 @@
 #include "spool/spool_internal.h"
 #include "spool_fixture.h"
 
-enum { SEGMENT = 96 << 10, MESSAGES_MAX = 512, LARGE_EVERY = 25 };
+enum { SEGMENT = 96 << 10, MESSAGES_MAX = 512, LARGE_EVERY = 25, LEFT_MAX = 4 /* spares, and the one that compaction writes */ };
 enum note { BEGUN, ACKNOWLEDGED, FIRST_DONE, FINISHED, CLOSED };
 
 /* What is known of each message, by number. */
@@ -253,6 +254,24 @@ static void look_at(struct look *l, struct spool_message *m)
 	buf_done(&got);
 }
 
+/* Whatever the cut left, no segment stays for ever. */
+static void check_reclaimed(struct look *l)
+{
+	struct spool_counts counts = {.indexed = 1};
+
+	while (l->f.count)
+		spool_finish(l->f.sp, l->f.messages[--l->f.count]);
+	for (int i = 0; i < 1000 && (counts.indexed || counts.segments > LEFT_MAX); i++) {
+		(void)fiber_sleep(duration_ms(2));
+		spool_count(l->f.sp, &counts);
+	}
+	if (counts.indexed || counts.segments > LEFT_MAX || counts.active) {
+		l->failures++;
+		check_failed(__FILE__, __LINE__, "cut %zu: %llu segments, %llu indexed, %llu active stay", l->cut,
+			(unsigned long long)counts.segments, (unsigned long long)counts.indexed, (unsigned long long)counts.active);
+	}
+}
+
 static void look_main(void *arg)
 {
 	struct look *l = arg;
@@ -274,6 +293,7 @@ static void look_main(void *arg)
 		if (p->is_acknowledged && !p->is_finished && !p->seen)
 			complain(l, i, "is missing");
 	}
+	check_reclaimed(l);
 	fixture_close(&l->f);
 }
 
