@@ -253,7 +253,7 @@ static int expand_condition(struct expand *e, struct str name, struct str rest, 
 	return err ? err : expand_text(e, str_is_empty(value) ? no : yes, to);
 }
 
-/* Domains that are ASCII already stay as they are but for their case; others need their A-label form in the file. */
+/* ASCII in lower case. A label that is not ASCII stays as it is: what needs A-labels makes them when it uses the name. */
 static int expand_function(struct expand *e, struct str name, struct str rest, struct buf *to)
 {
 	struct str argument;
@@ -266,11 +266,8 @@ static int expand_function(struct expand *e, struct str name, struct str rest, s
 		err = fail(e, "there is text behind the closing } of a function");
 	if (!err)
 		err = expand_text(e, argument, &value);
-	for (size_t i = 0; !err && i < value.len; i++) {
-		if ((unsigned char)value.ptr[i] > 127)
-			err = fail(e, "write an internationalised domain in its xn-- form here");
+	for (size_t i = 0; !err && i < value.len; i++)
 		buf_add_char(to, ascii_lower(value.ptr[i]));
-	}
 	buf_done(&value);
 	return err;
 }

@@ -9,7 +9,7 @@
  *	${name?{text}:{other}}                  one or the other
  *	${{x} == {y} ? {text} : {other}}        comparisons: == != < <= > >=, by number if both are
  *	                                        digits, and with the suffix "level" by version
- *	${domain_to_ascii{text}}                an internationalised domain in its A-label form
+ *	${domain_to_ascii{text}}                the domain in lower case
  *
  * Names are resolved by a function, so the same language serves main.cf, pipe commands and reply templates.
  */

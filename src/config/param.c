@@ -82,6 +82,8 @@ const struct param *param_suggest(struct str name)
 
 		if ((p->flags & (PARAM_LEGACY | PARAM_FAMILY)) || p->name.len > SUGGEST_NAME_MAX)
 			continue;
+		if (size_max(name.len, p->name.len) - size_min(name.len, p->name.len) >= best_distance)
+			continue;
 		size_t d = distance(name, p->name);
 		if (d < best_distance) {
 			best_distance = d;
