@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/commands.h"
+#include "table/table.h"
 
 static const char usage[] =
 	"usage: postconf [-c DIR] [-defhHjnopqvxX#] [-C CLASS,...] [-o NAME=VALUE] [NAME | NAME=VALUE ...]\n"
@@ -66,6 +67,24 @@ static int print_words(const char *words)
 
 	while (str_next(&rest, " ", &word))
 		printf("%.*s\n", STR_ARG(word));
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+static int print_tables(void)
+{
+	struct str names[100];
+	size_t count = 0;
+
+	while (count < COUNT_OF(names) && table_type_name(count, &names[count]))
+		count++;
+	qsort(names, count, sizeof(*names), compare_names);
+	for (size_t i = 0; i < count; i++)
+		printf("%.*s\n", STR_ARG(names[i]));
 	return 0;
 }
 
@@ -212,13 +231,13 @@ static int answer(const struct postconf *pc, const struct query *query)
 {
 	switch (query->letter) {
 	case 'a':
-		return print_words("builtin cyrus dovecot");
+		return print_words("builtin dovecot");
 	case 'A':
-		return print_words("cyrus");
+		return print_words("");
 	case 'l':
 		return print_words("flock fcntl dotlock");
 	case 'm':
-		return print_words("btree cidr environ fail hash inline lmdb pcre pipemap proxy randmap regexp static texthash unionmap unix");
+		return print_tables();
 	case 'T':
 		return print_about(query->mode);
 	default:

@@ -68,7 +68,7 @@ static void check_declared(struct config *c, const struct entry *entry)
 {
 	const struct param *p = param_find(entry->name);
 
-	if (p->support == SUPPORT_PLANNED)
+	if (p->support == SUPPORT_PLANNED && !str_is_empty(entry->value) && !str_eq(entry->value, p->value))
 		config_warn(c, entry->origin, "%.*s is not supported yet; the setting has no effect", STR_ARG(entry->name));
 }
 

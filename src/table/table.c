@@ -28,6 +28,14 @@ static const struct table_type *find_type(struct str name)
 	return NULL;
 }
 
+bool table_type_name(size_t at, struct str *ret_name)
+{
+	if (at >= COUNT_OF(table_types))
+		return false;
+	*ret_name = str_of(table_types[at]->name);
+	return true;
+}
+
 static int refuse_type(struct str type, struct str spec, struct buf *why)
 {
 	for (size_t i = 0; i < COUNT_OF(later_types); i++) {

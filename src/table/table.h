@@ -47,6 +47,8 @@ bool table_is_fixed_key(const struct table *t);
 struct str table_spec(const struct table *t);
 /* Was the file replaced since it was opened? Cheap enough to ask between sessions. */
 bool table_has_changed(const struct table *t);
+/* The names of the types there are; false behind the last. */
+bool table_type_name(size_t at, struct str *ret_name);
 /* The file or files behind it, for sandboxes; false when there is none at this index. */
 bool table_path(const struct table *t, size_t at, struct str *ret_path);
 
