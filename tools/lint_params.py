@@ -5,8 +5,8 @@
     lint_params.py          tells every difference and fails if there is one
     lint_params.py --fix    changes `support planned` to `done` where code reads the parameter, and back where none does
 
-A parameter is read where its field, or its name in quotes, stands in a source file that is no test, and where the
-default of one that is read refers to it. A family is read where its name behind "transport_" stands in quotes.
+A parameter is read where its field, or its name in quotes, stands in a source file that is no test (put together by a
+macro, as in smtp_##name, too), and where the default of one that is read refers to it. A family is read where its name behind "transport_" stands in quotes.
 `built-in` parameters need a text that says why.
 """
 
@@ -20,6 +20,8 @@ TOP = Path(__file__).resolve().parents[1]
 FILES = sorted(str(path) for path in (TOP / "src/config/params").glob("*.param"))
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 WORD = re.compile(r"[A-Za-z0-9_]+")
+PASTED_BEHIND = re.compile(r"##(_[A-Za-z0-9_]+)")
+PASTED = re.compile(r"\b((?:smtp|lmtp|smtpd)_)##")
 
 
 def words_read():
@@ -28,7 +30,10 @@ def words_read():
     for path in (TOP / "src").rglob("*.[ch]"):
         # What postconf alone reads is shown, not obeyed.
         if not path.stem.endswith(("_test", "_fuzz")) and not path.stem.startswith("postconf"):
-            words.update(WORD.findall(COMMENT.sub(" ", path.read_text(encoding="utf-8"))))
+            here = WORD.findall(code := COMMENT.sub(" ", path.read_text(encoding="utf-8")))
+            words.update(here)
+            words.update(prefix + word for prefix in PASTED.findall(code) for word in here)
+            words.update(prefix + ending for ending in PASTED_BEHIND.findall(code) for prefix in ("smtp", "lmtp"))
     return words
 
 
