@@ -24,6 +24,8 @@ static struct {
 	char *server; /* "address@port" for libunbound; NULL for resolv.conf */
 	struct ub_ctx *ub;
 	struct watch watch;
+	bool is_opening;          /* the resolver is being made: those who want it wait in `opened` */
+	struct wait_list opened;
 	size_t open_count; /* questions without an answer */
 	struct fiber *fetcher;
 } dns = {.watch.fd = -1};
@@ -101,23 +103,28 @@ static void make_context(void *arg)
 	ub_ctx_zone_remove(ub, "test.");
 }
 
+/* Waits until somebody else has made the resolver, or makes it: one for all who come at the same moment. */
 static int resolver_open(void)
 {
 	struct ub_ctx *ub = NULL;
 
+	while (dns.is_opening) {
+		int err = wait_list_wait(&dns.opened, INSTANT_NEVER);
+
+		if (err)
+			return err;
+	}
 	if (dns.ub)
 		return 0;
+	wait_list_init(&dns.opened);
+	dns.is_opening = true;
 	(void)!fiber_work(make_context, &ub);
-	if (!ub)
-		return -ENOMEM;
-	if (dns.ub) {
-		/* Another fiber was faster. */
-		ub_ctx_delete(ub);
-		return 0;
-	}
+	dns.is_opening = false;
 	dns.ub = ub;
-	watch_init(&dns.watch, ub_fd(dns.ub));
-	return 0;
+	if (ub)
+		watch_init(&dns.watch, ub_fd(ub));
+	wait_list_wake_all(&dns.opened);
+	return ub ? 0 : -ENOMEM;
 }
 
 void dns_done(void)
