@@ -16,7 +16,10 @@ static char *own_folder(const char *program)
 	char *folder = str_cstr(slash < path.len ? str_cut(path, 0, slash) : STR("."));
 	char *whole = realpath(folder, NULL);
 
-	return whole ? whole : folder;
+	if (!whole)
+		return folder;
+	free(folder);
+	return whole;
 }
 
 int main(int argc, char **argv)
