@@ -383,7 +383,7 @@ SPOOL_TEST(sparse_segments_are_compacted)
 		else
 			fixture_finish(f, sender);
 	}
-	for (int i = 0; i < 100 && f->gone < 8; i++)
+	for (int i = 0; i < 500 && f->gone < 8; i++)
 		CHECK_INT(fiber_sleep(duration_ms(20)), 0);
 	CHECK(f->gone >= 8);
 	spool_count(f->sp, &counts);
@@ -587,7 +587,8 @@ SPOOL_TEST(an_owner_distrusts_what_it_hears)
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 8191, false), -EINVAL);
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 0, false), -EINVAL);
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 8192, false), 0);
-	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	for (int i = 0; i < 500 && !f->troubles.len; i++)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
 	CHECK_INT((int)f->count, 0);
 	CHECK(f->troubles.len > 0);
 	close(g.fd);

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "fakedisk.h"
+#include "spool/spool_internal.h"
 #include "spool_fixture.h"
 
 enum { SEGMENT = 256 << 10 };
@@ -75,6 +76,27 @@ TEST(a_failed_sync_is_answered_and_its_message_never_found)
 	run(sync_fails);
 }
 
+/* Nothing is on its way into the index. */
+static bool is_quiet(struct fixture *f)
+{
+	struct spool_counts counts;
+
+	spool_count(f->sp, &counts);
+	return !counts.committing && !f->sp->is_rebuilding;
+}
+
+static bool has_trouble(struct fixture *f)
+{
+	return f->troubles.len > 0;
+}
+
+static bool wait_for(struct fixture *f, bool (*condition)(struct fixture *f))
+{
+	for (int i = 0; i < 1000 && !condition(f); i++)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	return condition(f);
+}
+
 static void index_fails(void *arg)
 {
 	struct fixture *f = arg;
@@ -84,18 +106,13 @@ static void index_fails(void *arg)
 	fixture_start_appender(f);
 	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("1\r\n")), 0);
 	CHECK(fixture_wait(f, 1));
-	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	CHECK(wait_for(f, is_quiet));
 	fakedisk_fail(FAKEDISK_SYNC, "index", 0, EIO);
 	fixture_defer(f, "a@example.com", (struct wall_time){1}, "later");
-	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
-	spool_count(f->sp, &counts);
-	CHECK_INT(counts.committing, 1);
-	CHECK_INT(counts.indexed, 0);
+	CHECK(wait_for(f, has_trouble));
 	CHECK(str_find_str(buf_str(&f->troubles), STR("trying again")) < f->troubles.len);
-	for (int i = 0; i < 200 && counts.committing; i++) {
-		CHECK_INT(fiber_sleep(duration_ms(20)), 0);
-		spool_count(f->sp, &counts);
-	}
+	CHECK(wait_for(f, is_quiet));
+	spool_count(f->sp, &counts);
 	CHECK_INT(counts.indexed, 1);
 	CHECK_INT(fixture_take_due(f, clock_wall()), 1);
 	fixture_close(f);
