@@ -94,8 +94,7 @@ void config_set(struct config *c, struct str name, struct str value, struct orig
 	*known = (struct entry){name, value, origin};
 }
 
-/* All bytes of a file, in the arena. */
-static int read_file(struct config *c, const char *path, struct str *ret_bytes)
+int config_read_file(struct config *c, const char *path, struct str *ret_bytes)
 {
 	struct buf bytes = BUF_INIT(FILE_SIZE_MAX);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -123,7 +122,7 @@ static struct str load_file(struct config *c, const char *name, struct str *ret_
 	struct str bytes = {0};
 
 	*ret_path = arena_printf(&c->arena, "%.*s/%s", STR_ARG(c->dir), name);
-	int err = read_file(c, ret_path->ptr, &bytes);
+	int err = config_read_file(c, ret_path->ptr, &bytes);
 	if (err)
 		config_syntax(c, (struct origin){*ret_path, 0}, "the file cannot be read: %s", strerror(-err));
 	return bytes;
@@ -150,6 +149,7 @@ struct config *config_load_with(struct str dir, const struct str *overrides, siz
 	c->dir = arena_str(&c->arena, dir);
 	c->may_ask_system = true;
 	c->is_default = flags & CONFIG_WITHOUT_MAIN;
+	c->is_for_showing = flags & CONFIG_WITHOUT_ADVICE;
 	machine_read(&c->machine, &c->arena);
 	if (!(flags & CONFIG_WITHOUT_MAIN)) {
 		bytes = load_file(c, "main.cf", &path);

@@ -65,7 +65,7 @@ struct view {
 /* The same for tools that show or edit a configuration. */
 enum config_load_flag {
 	CONFIG_WITHOUT_MAIN = 1,    /* as if main.cf were empty: the defaults */
-	CONFIG_WITHOUT_ADVICE = 2,  /* no problems but those that make values unclear */
+	CONFIG_WITHOUT_ADVICE = 2,  /* no problems but those that make values unclear; myorigin = /file stays so */
 };
 [[nodiscard]] struct config *config_load_with(struct str dir, const struct str *overrides, size_t override_count, unsigned flags);
 /* From a snapshot that config_snapshot() wrote: how roles get the very same configuration as master. */

@@ -47,7 +47,10 @@ struct config {
 	struct arena arena;
 	struct str dir;
 	struct machine machine;
+	struct str origin_file; /* "myorigin = /etc/mailname": the file whose first line is the domain, */
+	struct str origin_name; /* and that line */
 	bool is_default;     /* main.cf was left out on purpose */
+	bool is_for_showing; /* values stay as written */
 	bool may_ask_system; /* for the addresses of names: only where the configuration is read from files */
 	struct entry_list entries;  /* main.cf and -o of the command line, the last of two names only */
 	struct map by_name;         /* name -> 1 + its place in entries */
@@ -76,6 +79,8 @@ void config_compile(struct config *c);
 /* Makes those of all services at once, as checking a configuration needs. */
 void config_compile_services(struct config *c);
 
+/* config.c: all bytes of a file, in the arena. */
+[[nodiscard]] int config_read_file(struct config *c, const char *path, struct str *ret_bytes);
 /* names.c: collects the names that are used. */
 void config_note_names(struct config *c);
 /* Calls `fn` for each name that stands behind a dollar sign in `text`. */

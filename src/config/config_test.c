@@ -294,3 +294,35 @@ TEST(one_line_becomes_a_service)
 	buf_done(&why);
 	arena_done(&arena);
 }
+
+TEST(myorigin_may_name_a_file_with_the_domain)
+{
+	const char *dir = check_folder();
+	struct buf text = BUF_INIT(1000), bytes = BUF_INIT(1 << 20);
+	struct config *copy = NULL;
+
+	buf_addf(&text, "myorigin = %s/mailname\nmydestination = $myorigin, localhost\n", dir);
+	write_file(dir, "main.cf", buf_cstr(&text));
+	write_file(dir, "master.cf", "smtp inet n - n - - smtpd\n");
+	struct config *c = config_load(str_of(dir), NULL, 0);
+	CHECK(config_has_errors(c));
+	CHECK(has_problem(c, "/main.cf:1: error: myorigin = "));
+	config_free(c);
+
+	write_file(dir, "mailname", "mail.example.com \nmore\n");
+	c = config_load(str_of(dir), NULL, 0);
+	CHECK(!config_has_errors(c));
+	CHECK_STR(config_main_view(c)->params->myorigin, STR("mail.example.com"));
+	CHECK_STR(config_main_view(c)->params->mydestination, STR("mail.example.com, localhost"));
+	config_snapshot(c, &bytes);
+	CHECK_INT(config_from_snapshot(buf_str(&bytes), &copy), 0);
+	CHECK_STR(config_service_view(copy, config_service(copy, 0))->params->myorigin, STR("mail.example.com"));
+	config_free(copy);
+	config_free(c);
+
+	c = config_load_with(str_of(dir), NULL, 0, CONFIG_WITHOUT_ADVICE);
+	CHECK(str_ends(config_main_view(c)->params->myorigin, STR("/mailname")));
+	config_free(c);
+	buf_done(&text);
+	buf_done(&bytes);
+}

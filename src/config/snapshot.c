@@ -3,7 +3,7 @@
  * A configuration as bytes, for other processes. It holds what was read, not what was
  * made of it: settings, services and what the machine said; views are compiled anew.
  *
- *	u32 "PRC1"; dir; hostname; addresses (count; v6 flag, prefix, 16 bytes each);
+ *	u32 "PRC1"; dir; file and content of myorigin; hostname; addresses (count; v6 flag, prefix, 16 bytes each);
  *	resolved names (count; name and address each);
  *	settings (count; name, value, file, line each);
  *	services (count; each: eight fields, flags, limit, file, line, arguments, settings)
@@ -70,6 +70,8 @@ void config_snapshot(const struct config *c, struct buf *to)
 {
 	buf_add_u32(to, MAGIC);
 	buf_add_lstr(to, c->dir);
+	buf_add_lstr(to, c->origin_file);
+	buf_add_lstr(to, c->origin_name);
 	put_machine(to, &c->machine);
 	put_entries(to, &c->entries);
 	buf_add_u32(to, (uint32_t)c->service_count);
@@ -179,6 +181,8 @@ int config_from_snapshot(struct str bytes, struct config **ret_config)
 	if (cursor_u32(&from) != MAGIC)
 		from.is_bad = true;
 	c->dir = cursor_lstr(&from);
+	c->origin_file = cursor_lstr(&from);
+	c->origin_name = cursor_lstr(&from);
 	take_machine(c, &from);
 	take_entries(c, &from, &c->entries);
 	take_services(c, &from);

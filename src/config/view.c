@@ -167,6 +167,34 @@ static void compute_networks(struct view_data *v)
 	compute(v, STR("mynetworks"), machine_networks(&c->machine, &wish, &c->arena));
 }
 
+/* The domain in the file that "myorigin = /etc/mailname" names: how Debian keeps it in one place for all programs. */
+static void read_origin_file(struct view_data *v, struct value *value)
+{
+	struct config *c = v->config;
+	struct str bytes = {0}, path = value->text;
+
+	int err = config_read_file(c, arena_cstr(&c->arena, path), &bytes);
+	struct str line = str_trim(str_cut(bytes, 0, str_find(bytes, '\n')));
+	if (err || str_is_empty(line))
+		config_error(c, value->origin, "myorigin = %.*s: the file %s; put the domain into its first line, or write myorigin = $mydomain",
+			     STR_ARG(path), err ? "cannot be read" : "is empty");
+	c->origin_file = path;
+	c->origin_name = line;
+}
+
+static void compute_origin(struct view_data *v)
+{
+	struct config *c = v->config;
+	struct value *value = find_value(v, STR("myorigin"));
+
+	if (!value->is_set || c->is_for_showing || expand_value(v, value) || !str_starts(value->text, STR("/")))
+		return;
+	if (c->may_ask_system && !str_eq(c->origin_file, value->text))
+		read_origin_file(v, value);
+	if (str_eq(c->origin_file, value->text) && !str_is_empty(c->origin_name))
+		value->text = c->origin_name;
+}
+
 static void compute_defaults(struct view_data *v)
 {
 	const struct service *s = v->view.service;
@@ -177,6 +205,7 @@ static void compute_defaults(struct view_data *v)
 	compute(v, STR("process_id"), arena_printf(&v->config->arena, "%ld", (long)getpid()));
 	compute(v, STR("service_name"), s ? s->name : STR(""));
 	compute_names(v);
+	compute_origin(v);
 	compute_networks(v);
 }
 
