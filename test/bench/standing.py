@@ -93,8 +93,9 @@ def idle(kind, folder: Path, count: int, tls: bool, before_greeting: bool = Fals
     held = []
     try:
         server.start()
-        held += open_idle(20, tls) if not before_greeting else []
-        time.sleep(1)
+        # The first ones make what is there once a process: contexts, resolver, caches.
+        held += [connect(at) for at in range(20)] if before_greeting else open_idle(20, tls)
+        time.sleep(4)
         before = pss_kb(server.pids())
         held += [connect(at) for at in range(count)] if before_greeting else open_idle(count, tls)
         time.sleep(12)
