@@ -16,6 +16,7 @@
 #include "cmd/commands.h"
 #include "cmd/queue_client.h"
 #include "cmd/sendmail_options.h"
+#include "cmd/sendmail_session.h"
 #include "cmd/sendmail_text.h"
 #include "config/params.h"
 #include "mail/address.h"
@@ -125,14 +126,14 @@ static void fill_flags(const struct sendmail_options *o, struct str header, stru
 
 /* --- to the server ------------------------------------------------------------------------------ */
 
-static int talk(struct channel *ch, void *arg)
+/* Hands one message over and waits for the answer, which lies in the channel's memory. */
+static int submit_over(struct channel *ch, const struct envelope *e, int fd, struct message_submitted *ret_answer)
 {
-	const struct submission *s = arg;
 	struct buf envelope = BUF_INIT(MESSAGE_SIZE_MAX);
-	struct message m = {.type = MESSAGE_SUBMIT, .fd = s->fd};
+	struct message m = {.type = MESSAGE_SUBMIT, .fd = fd};
 	int err;
 
-	envelope_encode(&envelope, &s->envelope);
+	envelope_encode(&envelope, e);
 	m.submit = (struct message_submit){.token = 1, .envelope = buf_str(&envelope)};
 	err = buf_check(&envelope);
 	if (!err)
@@ -140,14 +141,27 @@ static int talk(struct channel *ch, void *arg)
 	buf_done(&envelope);
 	if (!err)
 		err = channel_recv(ch, clock_deadline(duration_s(ANSWER_TIME)), &m);
-	if (err || m.type != MESSAGE_SUBMITTED) {
-		log_fatal("the mail system gave no answer (%s); the message may have been lost, send it again", strerror(err ? -err : EPROTO));
+	if (!err && m.type != MESSAGE_SUBMITTED)
+		err = -EPROTO;
+	if (!err)
+		*ret_answer = m.submitted;
+	return err;
+}
+
+static int talk(struct channel *ch, void *arg)
+{
+	const struct submission *s = arg;
+	struct message_submitted answer;
+	int err = submit_over(ch, &s->envelope, s->fd, &answer);
+
+	if (err) {
+		log_fatal("the mail system gave no answer (%s); the message may have been lost, send it again", strerror(-err));
 		return EX_TEMPFAIL;
 	}
-	if (m.submitted.code == 250)
+	if (answer.code == 250)
 		return 0;
-	log_fatal("the message was not accepted: %u %.*s", m.submitted.code, STR_ARG(m.submitted.text));
-	return m.submitted.code >= 500 ? EX_UNAVAILABLE : EX_TEMPFAIL;
+	log_fatal("the message was not accepted: %u %.*s", answer.code, STR_ARG(answer.text));
+	return answer.code >= 500 ? EX_UNAVAILABLE : EX_TEMPFAIL;
 }
 
 static int submit(const struct config *c, struct submission *s)
@@ -222,6 +236,57 @@ static int send_message(const struct sendmail_options *o, const struct config *c
 	return status;
 }
 
+/* --- -bs -------------------------------------------------------------------------------------------- */
+
+static struct reply submit_one(void *arg, const struct envelope *e, struct str content, struct arena *a)
+{
+	struct message_submitted answer = {.code = 451, .text = STR("Error: the mail system gave no answer")};
+	int fd = content_file(content);
+	struct reply r = {.dsn = DSN(4, 3, 0)};
+
+	if (fd >= 0 && submit_over(arg, e, fd, &answer))
+		answer.code = 451;
+	if (fd >= 0)
+		close(fd);
+	r.code = (int)answer.code;
+	if (answer.code == 250) {
+		r.dsn = DSN(2, 0, 0);
+		r.text = arena_printf(a, "Ok: queued as %.*s", STR_ARG(answer.queue_id));
+	} else {
+		r.dsn.class_digit = answer.code >= 500 ? 5 : 4;
+		r.text = arena_str(a, answer.text);
+	}
+	return r;
+}
+
+static int talk_session(struct channel *ch, void *arg)
+{
+	const struct params *p = arg;
+	struct sendmail_session s = {
+		.in = stdin,
+		.out = stdout,
+		.hostname = p->myhostname,
+		.mail_name = p->mail_name,
+		.size_limit = p->message_size_limit > 0 ? (uint64_t)p->message_size_limit : 0,
+		.recipient_limit = (uint32_t)p->smtpd_recipient_limit,
+		.submit = submit_one,
+		.arg = ch,
+	};
+
+	sendmail_session_run(&s);
+	return 0;
+}
+
+static int run_session(const struct config *c)
+{
+	int status = queue_client_run(c, "pickup", talk_session, (void *)config_main_view(c)->params);
+
+	if (status >= 0)
+		return status;
+	printf("421 4.3.2 The mail system is down\r\n");
+	return EX_TEMPFAIL;
+}
+
 /* --- the other things that sendmail is asked for ---------------------------------------------------- */
 
 static int run_as(const char *const argv[])
@@ -269,10 +334,10 @@ int cmd_sendmail(int argc, char **argv)
 		buf_done(&why);
 		return status;
 	}
-	if (o.mode != SENDMAIL_SEND && o.mode != SENDMAIL_VERIFY)
+	if (o.mode != SENDMAIL_SEND && o.mode != SENDMAIL_VERIFY && o.mode != SENDMAIL_SERVER)
 		return run_mode(&o);
 	c = config_load(command_config_dir(o.config_dir), NULL, 0);
-	status = send_message(&o, c, &arena);
+	status = o.mode == SENDMAIL_SERVER ? run_session(c) : send_message(&o, c, &arena);
 	config_free(c);
 	arena_done(&arena);
 	return status;

@@ -177,8 +177,6 @@ static int check(const struct sendmail_options *o, struct buf *why)
 {
 	if ((o->mode == SENDMAIL_FLUSH_ID || o->mode == SENDMAIL_FLUSH_SITE) && !*o->flush)
 		buf_addf(why, "an id or a site must follow -qI or -qR");
-	else if (o->mode == SENDMAIL_SERVER)
-		buf_addf(why, "unsupported: -bs; speak SMTP to port 25 of this host");
 	else if (o->mode == SENDMAIL_VERIFY && !*o->recipients)
 		buf_addf(why, "recipients must follow -bv");
 	return why->len ? -EINVAL : 0;

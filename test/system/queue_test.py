@@ -355,6 +355,14 @@ class Sendmail(QueueCase):
         self.assertEqual(done.returncode, 75)
         self.assertIn("the mail system is down", done.stderr)
 
+    def test_smtp_is_spoken_on_standard_input(self):
+        text = ("EHLO me\r\nMAIL FROM:<joe@test.example>\r\nRCPT TO:<demo@test.example>\r\nDATA\r\n"
+                "Subject: by pipe\r\n\r\n..x\r\n.\r\nQUIT\r\n")
+        done = self.sendmail("-bs", text=text)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?s)^220 mx\.test\.example ESMTP Postfix.*250 2\.0\.0 Ok: queued as \w+.*221 2\.0\.0 Bye")
+        self.assertIn(b"\n.x", self.server.wait_mail("demo")[0])
+
     def test_mistakes_of_the_caller_are_usage_errors(self):
         for args in ([], ["-t"], ["-bz", "x"], ["-N", "often", "x"]):
             done = self.sendmail(*args, text="Subject: x\n\n")

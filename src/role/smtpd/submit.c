@@ -62,7 +62,8 @@ static void distrust(struct submission *sub)
 	if (sub->source->from == SUBMIT_FROM_USER)
 		e->sasl_method = e->sasl_username = e->sasl_sender = STR("");
 	e->filter = smtpd.pickup->view->params->content_filter;
-	if (sub->source->from == SUBMIT_FROM_QMGR)
+	/* Reports go past the filter; what postsuper -r takes in again does not. */
+	if (sub->source->from == SUBMIT_FROM_QMGR && e->flags & ENVELOPE_INTERNAL)
 		e->filter = STR("");
 	e->service = STR("pickup");
 	e->arrival = clock_wall();
