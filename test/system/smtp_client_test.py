@@ -112,6 +112,17 @@ class Tls(unittest.TestCase):
         self.assertEqual([is_encrypted for is_encrypted, _ in host.messages], [False])
 
 
+class Content(unittest.TestCase):
+    def test_a_large_message_arrives_byte_for_byte(self):
+        body = "".join(f"{'.' * (n % 3)}{n} {'x' * (n % 900)}\r\n" for n in range(12000))
+        with Host() as host, Postrider(main=relay(host, "smtp_tls_security_level = none")) as ours:
+            ours.send("a@source.example", ["b@far.example"], "Subject: large\r\n\r\n" + body)
+            ours.wait_log(r"status=sent \(250 2.0.0 Ok: kept\)")
+        content = host.messages[0][1].replace(b"\r\n..", b"\r\n.")
+        self.assertGreater(len(content), 5000000)
+        self.assertEqual(content.split(b"\r\n\r\n", 1)[1], body.encode())
+
+
 class Mx(unittest.TestCase):
     def deliver(self, zone: dict, domain: str, pattern: str, host: Host) -> None:
         with NameServer(zone) as dns:

@@ -10,7 +10,10 @@
 #include "net/ip.h"
 #include "net/tls.h"
 
-enum { REPLY_LINE_MAX = 2048 };
+enum {
+	REPLY_LINE_MAX = 2048,
+	REPLY_PATIENCE = 3 /* the whole reply may take so many times what each wait may */
+};
 
 void connection_free(struct connection *c)
 {
@@ -83,11 +86,14 @@ int connection_read(struct connection *c, struct duration timeout, const char *p
 
 	server_reply_reset(&c->reply);
 	stream_set_timeout(c->stream, timeout);
+	/* A server that dribbles shall not hold us for ever. */
+	stream_set_deadline(c->stream, clock_deadline((struct duration){REPLY_PATIENCE * timeout.ns}));
 	do {
 		err = stream_read_line(c->stream, REPLY_LINE_MAX, &line, &is_bare);
 		if (err == -EMSGSIZE)
 			err = 0;
 	} while (!err && !server_reply_add(&c->reply, line));
+	stream_set_deadline(c->stream, INSTANT_NEVER);
 	if (err == -ECANCELED)
 		return err;
 	if (err) {

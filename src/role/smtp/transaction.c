@@ -166,11 +166,14 @@ static void judge_rcpt(struct transaction *t, uint32_t at)
 		t->accepted_count++;
 		return;
 	}
+	connection_said(t->c, "RCPT TO", &d->arena, &v);
 	if (is_too_many(t)) {
-		p->is_held_over = true;
+		/* 552 says the same as 452 here, so it is not for good. */
+		v.is_permanent = false;
+		v.dsn = STR("4.5.3");
+		*p = (struct pending){.is_held_over = true, .has_verdict = true, .verdict = v};
 		return;
 	}
-	connection_said(t->c, "RCPT TO", &d->arena, &v);
 	if (v.is_permanent) {
 		delivery_settle(d, at, d->envelope.flags & ENVELOPE_VERIFY_ONLY ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &v, t->c);
 		return;
