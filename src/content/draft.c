@@ -17,6 +17,7 @@ enum {
 	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead */
 	FILE_PIECE = 64 << 10,
 	MEMORY_WAIT_S = 60,
+	NOTE_USUAL = 200, /* formatted once when no longer */
 };
 
 struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts)
@@ -57,7 +58,8 @@ void draft_note(struct draft *d, enum log_level level, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	buf_vaddf(&text, fmt, args);
+	if (buf_room(&text, NOTE_USUAL))
+		buf_vaddf(&text, fmt, args);
 	va_end(args);
 	note->level = level;
 	note->text = arena_str(d->facts.arena, buf_str(&text));

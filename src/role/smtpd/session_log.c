@@ -8,13 +8,14 @@
 #include "mail/address.h"
 #include "session_internal.h"
 
-enum { REPLY_MAX = 16384, LOG_LINE_MAX = 4096 };
+enum { REPLY_MAX = 16384, REPLY_USUAL = 120, LOG_LINE_MAX = 4096, LOG_LINE_USUAL = 250 };
 
 PRINTF_LIKE(4, 0) static void vlog(const struct session *s, struct str tag, enum log_level level, const char *fmt, va_list args)
 {
 	struct buf line = BUF_INIT(LOG_LINE_MAX);
 
-	buf_vaddf(&line, fmt, args);
+	if (buf_room(&line, LOG_LINE_USUAL))
+		buf_vaddf(&line, fmt, args);
 	log_tagged(tag, level, "%s", buf_cstr(&line));
 	buf_done(&line);
 }
@@ -83,6 +84,9 @@ void session_say(struct session *s, const char *fmt, ...)
 	int code = 0;
 	va_list args;
 
+	/* Room for most replies at once, so that they are formatted once. */
+	if (!buf_room(&line, REPLY_USUAL))
+		return;
 	va_start(args, fmt);
 	buf_vaddf(&line, fmt, args);
 	va_end(args);
