@@ -56,6 +56,26 @@ class Start(unittest.TestCase):
                 self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{lines + 2}: soft_bounce = maybe")
             self.assertEqual(server.master_pid(), 0)
 
+    def test_what_cannot_work_is_refused_with_its_line(self):
+        for setting, complaint in (
+                ("smtpd_recipient_restrictions = permit_everybody", 'unknown smtpd restriction: "permit_everybody"'),
+                ("virtual_alias_maps = nosuch:table", "virtual_alias_maps: table nosuch:table: unknown table type"),
+                ("smtpd_tls_key_file = /nonexistent/key", "smtpd_tls_key_file: cannot open /nonexistent/key"),
+                ("smtpd_relay_restrictions = permit", "strangers could send mail to anyone through this server"),
+                ("smtpd_sasl_type = nosuch", "smtpd_sasl_type = nosuch: there are")):
+            with self.subTest(setting), Postrider(main=setting, start=False) as server:
+                line = (server.etc / "main.cf").read_text().count("\n")
+                for verb in ("check", "start"):
+                    done = server.run("postfix", verb)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{line}: .*{re.escape(complaint)}")
+
+    def test_a_missing_table_is_a_warning_with_the_command_that_makes_it(self):
+        with Postrider(main="transport_maps = hash:{folder}/etc/transport", start=False) as server:
+            done = server.run("postfix", "check")
+            self.assertEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, rf"warning: \S+/main\.cf:\d+: .*run: postmap hash:{server.etc}/transport")
+
     def test_stop_ends_all_processes(self):
         with Postrider() as server:
             pids = [pid for role in ROLES for pid in server.pids(role)]

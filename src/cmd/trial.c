@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/trial.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "config/params.h"
+#include "content/content.h"
+#include "net/tls.h"
+#include "policy/policy.h"
+#include "route/resolve.h"
+#include "sasl/server.h"
+#include "table/table.h"
+
+struct trial {
+	const struct view *view;
+	struct map told; /* lines that were logged: services share most of their settings */
+	int error_count;
+};
+
+/* "FILE:LINE: " of the parameter that the text begins with, else of the service. */
+static void add_place(const struct trial *t, struct buf *line, struct str text)
+{
+	struct str name = str_cut(text, 0, str_find_any(text, ": ="));
+	struct origin at = {0};
+
+	if (str_starts(text, STR("/")))
+		return; /* it begins with its place */
+	if (view_is_set(t->view, name))
+		at = view_origin(t->view, name);
+	else if (t->view->service)
+		at = t->view->service->origin;
+	if (at.file.len)
+		buf_addf(line, "%.*s:%u: ", STR_ARG(at.file), at.line);
+}
+
+static void tell_line(struct trial *t, struct str text, bool is_error)
+{
+	static char mark;
+	struct buf line = BUF_INIT(1 << 16);
+
+	add_place(t, &line, text);
+	buf_add(&line, text);
+	if (!map_set(&t->told, buf_str(&line), &mark)) {
+		if (is_error)
+			log_error("%s", buf_cstr(&line));
+		else
+			log_warn("%s", buf_cstr(&line));
+		t->error_count += is_error;
+	}
+	buf_done(&line);
+}
+
+static bool contains(struct str text, struct str part)
+{
+	return str_find_str(text, part) < text.len;
+}
+
+/*
+ * Roles start with these and answer 451 to all that they touch, as Postfix does; nobody
+ * means to have them. A table that is only missing may be about to be made.
+ */
+static bool is_broken(struct str warning)
+{
+	return contains(warning, STR("until this is mended")) || contains(warning, STR("unknown table type"));
+}
+
+/* Several problems stand in one text, each on its line. */
+static void tell(struct trial *t, struct buf *why, int err)
+{
+	struct str rest = buf_str(why), line;
+
+	if (err && !why->len)
+		tell_line(t, str_of(strerror(-err)), true);
+	while (str_next(&rest, "\n", &line))
+		tell_line(t, line, err || is_broken(line));
+	buf_reset(why);
+}
+
+static void check_tables(struct trial *t, const char *name, struct str text, struct buf *why)
+{
+	struct buf inner = BUF_INIT(1 << 14);
+	struct maps *maps;
+	int err = maps_open(text, TABLE_FOLD | TABLE_SURROGATE, t->view, &maps, &inner);
+	struct str rest = buf_str(&inner), line;
+
+	while (str_next(&rest, "\n", &line))
+		buf_addf(why, "%s: %.*s\n", name, STR_ARG(line));
+	if (!err)
+		maps_close(maps);
+	tell(t, why, err);
+	buf_done(&inner);
+}
+
+static void check_policy(struct trial *t, struct router *r, struct buf *why)
+{
+	struct policy *policy;
+	int err = policy_new(t->view, r, &policy, why);
+	const char *text;
+
+	tell(t, why, err);
+	if (err)
+		return;
+	for (size_t i = 0; (text = policy_warning(policy, i)); i++)
+		tell_line(t, str_of(text), is_broken(str_of(text)));
+	policy_free(policy);
+}
+
+/* Puts the parameter that names the file in front, so that its line can be told. */
+static void name_key_file(struct trial *t, struct buf *why)
+{
+	static const char *const names[] = {"smtpd_tls_chain_files", "smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_eckey_file",
+	                                    "smtpd_tls_eccert_file", "smtpd_tls_dkey_file", "smtpd_tls_dcert_file", "smtpd_tls_CAfile"};
+	struct buf text = BUF_INIT(1 << 16);
+
+	for (size_t i = 0; i < COUNT_OF(names) && !text.len; i++) {
+		struct str value = view_get(t->view, str_of(names[i]));
+
+		if (value.len && contains(buf_str(why), value))
+			buf_addf(&text, "%s: ", names[i]);
+	}
+	buf_add(&text, buf_str(why));
+	buf_done(why);
+	*why = text;
+}
+
+static void check_tls_server(struct trial *t, struct buf *why)
+{
+	const struct params *p = t->view->params;
+	struct tls_context *tls;
+	int err;
+
+	if (!p->smtpd_tls_wrappermode && !p->smtpd_use_tls && !p->smtpd_enforce_tls &&
+	    (!p->smtpd_tls_security_level.len || str_eq(p->smtpd_tls_security_level, STR("none"))))
+		return;
+	err = tls_server_context_new(t->view, &tls, why);
+	if (err)
+		name_key_file(t, why);
+	tell(t, why, err);
+	if (!err)
+		tls_context_free(tls);
+}
+
+static void check_receiver(struct trial *t, bool is_smtp)
+{
+	struct buf why = BUF_INIT(1 << 16);
+	struct sasl_server *sasl;
+	struct content *content;
+	struct router *r;
+	int err = router_new(t->view, &r, &why);
+
+	tell(t, &why, err);
+	if (!err) {
+		if (is_smtp)
+			check_policy(t, r, &why);
+		err = content_new(t->view, r, &content, &why);
+		tell(t, &why, err);
+		if (!err)
+			content_free(content);
+		router_free(r);
+	}
+	if (is_smtp) {
+		err = sasl_server_new(t->view, &sasl, &why);
+		tell(t, &why, err);
+		if (!err)
+			sasl_server_free(sasl);
+		check_tables(t, "smtpd_sasl_builtin_maps", t->view->params->smtpd_sasl_builtin_maps, &why);
+		check_tls_server(t, &why);
+	}
+	buf_done(&why);
+}
+
+static void check_client(struct trial *t)
+{
+	struct buf why = BUF_INIT(1 << 16);
+	struct tls_context *tls;
+	int err = tls_client_context_new(t->view, false, &tls, &why);
+
+	tell(t, &why, err);
+	if (!err)
+		tls_context_free(tls);
+	buf_done(&why);
+}
+
+static void check_local(struct trial *t)
+{
+	struct buf why = BUF_INIT(1 << 16);
+
+	check_tables(t, "alias_maps", t->view->params->alias_maps, &why);
+	buf_done(&why);
+}
+
+static void check_service(struct trial *t, const struct service *s)
+{
+	if (str_eq(s->program, STR("smtpd")))
+		check_receiver(t, true);
+	else if (str_eq(s->program, STR("pickup")))
+		check_receiver(t, false);
+	else if (str_eq(s->program, STR("smtp")) || str_eq(s->program, STR("lmtp")))
+		check_client(t);
+	else if (str_eq(s->program, STR("local")))
+		check_local(t);
+}
+
+int trial_run(const struct config *c)
+{
+	struct trial t = {0};
+
+	for (size_t i = 0; i < config_service_count(c); i++) {
+		t.view = config_service_view(c, config_service(c, i));
+		check_service(&t, config_service(c, i));
+	}
+	map_done(&t.told);
+	return t.error_count;
+}
