@@ -79,12 +79,23 @@ static void check_legacy(struct config *c, const struct entry *entry)
 	config_warn(c, entry->origin, "%.*s is an older name: %.*s", STR_ARG(entry->name), STR_ARG(p->legacy));
 }
 
+/* Text behind a value is part of it, though it may look like a comment. */
+static void check_comment(struct config *c, const struct entry *entry)
+{
+	size_t at = size_min(str_find_str(entry->value, STR(" #")), str_find_str(entry->value, STR("\t#")));
+
+	if (at < entry->value.len)
+		config_warn(c, entry->origin, "%.*s: \"%.*s\" is part of the value; put comments on lines of their own", STR_ARG(entry->name),
+			    STR_ARG(str_cut(entry->value, at + 1, 60)));
+}
+
 static void check_list(struct config *c, const struct view_data *v, const struct entry_list *list, bool with_advice)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const struct entry *entry = &list->items[i];
 
 		check_references(c, v, entry);
+		check_comment(c, entry);
 		switch (config_name_kind(c, entry->name)) {
 		case NAME_DECLARED:
 			if (with_advice)

@@ -326,3 +326,25 @@ TEST(myorigin_may_name_a_file_with_the_domain)
 	buf_done(&text);
 	buf_done(&bytes);
 }
+
+TEST(what_looks_like_a_comment_behind_a_value_is_told)
+{
+	struct config *c = load("message_size_limit = 5000000 # five\nsmtpd_banner = hi # there\nmail_name = a#b\n", "");
+
+	CHECK(has_problem(c, "main.cf:1: error: message_size_limit = 5000000 # five: write a whole number"));
+	CHECK(has_problem(c, "main.cf:1: warning: message_size_limit: \"# five\" is part of the value"));
+	CHECK(has_problem(c, "main.cf:2: warning: smtpd_banner: \"# there\" is part of the value"));
+	CHECK(!has_problem(c, "main.cf:3:"));
+	config_free(c);
+}
+
+TEST(a_line_of_prose_in_master_cf_is_told_once)
+{
+	struct config *c = load("", "this is a line of prose that someone left here\n");
+
+	CHECK(config_has_errors(c));
+	CHECK(has_problem(c, "master.cf:1: error: service \"this\" has the type \"is\""));
+	CHECK(!has_problem(c, "unpriv"));
+	CHECK_INT(config_service_count(c), 0);
+	config_free(c);
+}

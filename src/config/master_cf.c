@@ -37,11 +37,8 @@ static bool read_flag(struct config *c, struct origin origin, const char *what, 
 	return str_eq(text, STR("y"));
 }
 
-static void read_type(struct config *c, struct service *s)
+static void check_inet(struct config *c, struct service *s)
 {
-	if (!is_one_of(types, COUNT_OF(types), s->type))
-		config_error(c, s->origin, "service \"%.*s\" has the type \"%.*s\"; write inet, unix, unix-dgram, fifo or pass", STR_ARG(s->name),
-			     STR_ARG(s->type));
 	if (str_eq(s->type, STR("inet")) && s->is_private)
 		config_error(c, s->origin, "inet service \"%.*s\" cannot be private; write n in the third field", STR_ARG(s->name));
 }
@@ -130,7 +127,7 @@ static void read_service(struct config *c, struct service *s, const struct str f
 	s->is_private = read_flag(c, s->origin, "private", fields[2], !is_inet);
 	s->is_unprivileged = read_flag(c, s->origin, "unpriv", fields[3], true);
 	s->has_chroot = read_flag(c, s->origin, "chroot", fields[4], false);
-	read_type(c, s);
+	check_inet(c, s);
 	read_wakeup(c, s, fields[5]);
 	read_limit(c, s, fields[6]);
 	s->program = fields[7];
@@ -170,6 +167,11 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 				     STR_ARG(str_cut(line->text, 0, 60)));
 			return;
 		}
+	if (!is_one_of(types, COUNT_OF(types), fields[1])) {
+		config_error(c, origin, "service \"%.*s\" has the type \"%.*s\"; write inet, unix, unix-dgram, fifo or pass", STR_ARG(fields[0]),
+			     STR_ARG(fields[1]));
+		return;
+	}
 	size_t at = place_for(c, fields[0], fields[1], origin);
 	c->services[at] = (struct service){.origin = origin, .index = at};
 	c->overrides[at] = (struct entry_list){0};
