@@ -10,6 +10,7 @@
 #include "net/dns.h"
 
 #include <errno.h>
+#include <idn2.h>
 #include <unbound.h>
 
 #include "config/config.h"
@@ -239,6 +240,24 @@ static void on_answer(void *arg, int err, struct ub_result *result)
 	wait_list_wake_all(&q->asker);
 }
 
+/* A name in UTF-8 as the DNS knows it (RFC 5891); empty when there is no such thing. Others stay as they are. */
+static struct str ascii_name(struct str name, struct arena *a)
+{
+	struct str ascii = STR("");
+	uint8_t *text;
+	bool is_ascii = true;
+
+	for (size_t i = 0; i < name.len; i++)
+		is_ascii &= (unsigned char)name.ptr[i] < 128;
+	if (is_ascii || str_has(name, '\0'))
+		return name;
+	if (idn2_lookup_u8((const uint8_t *)arena_cstr(a, name), &text, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
+		return ascii;
+	ascii = arena_str(a, str_of((const char *)text));
+	idn2_free(text);
+	return ascii;
+}
+
 /* A name that no answer can exist for is not asked. */
 static bool is_askable(struct str name)
 {
@@ -249,16 +268,17 @@ static bool is_askable(struct str name)
 /* Fills in the answer at once when it is known, else sends the question off. */
 static void question_start(struct question *q)
 {
+	struct str asked = ascii_name(q->name, q->arena);
 	char *name;
 	int err;
 
 	*q->answer = (struct dns_answer){.status = DNS_NO_NAME, .canonical = q->name};
 	q->is_cached = dns_cache_find(q->name, q->type, q->arena, q->answer);
-	q->is_done = q->is_cached || !is_askable(q->name);
+	q->is_done = q->is_cached || !is_askable(asked);
 	wait_list_init(&q->asker);
 	if (q->is_done)
 		return;
-	name = str_cstr(q->name);
+	name = str_cstr(asked);
 	err = resolver_open();
 	if (!err)
 		err = ub_resolve_async(dns.ub, name, (int)q->type, 1, q, on_answer, &q->id);

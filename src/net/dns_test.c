@@ -27,6 +27,7 @@ static const struct {
 	{"mx.example.org", DNS_AAAA, " \1\15\270\0\0\0\0\0\0\0\0\0\0\0\1", 16},
 	{"v4.example.org", DNS_A, "\300\0\2\7", 4},
 	{"text.example.org", DNS_TXT, "\5hello\6 world", 13},
+	{"xn--mnchen-3ya.example", DNS_A, "\300\0\2\10", 4},
 	{"1.2.0.192.in-addr.arpa", DNS_PTR, "\2mx\7example\3org", 16},
 	{"9.2.0.192.in-addr.arpa", DNS_PTR, "\2mx\7example\3org", 16},
 };
@@ -265,6 +266,8 @@ static void expect_addresses(const char *host, bool want_v4, bool want_v6, size_
 
 static void asks_addresses(void *unused)
 {
+	expect_addresses("m\303\274nchen.example", true, false, 1, DNS_FOUND);
+	expect_addresses("m\303nchen.example", true, false, 0, DNS_NO_NAME);
 	expect_addresses("mx.example.org", true, true, 2, DNS_FOUND);
 	expect_addresses("mx.example.org", true, false, 1, DNS_FOUND);
 	expect_addresses("v4.example.org", true, true, 1, DNS_FOUND);
