@@ -67,9 +67,10 @@ static int make_folders(char *path)
 	return 0;
 }
 
+/* tmp comes last: whoever finds it finds the others. */
 static int make_maildir(const struct buf *folder)
 {
-	static const char *const parts[] = {"tmp/", "new/", "cur/"};
+	static const char *const parts[] = {"new/", "cur/", "tmp/"};
 	int err = 0;
 
 	for (size_t i = 0; !err && i < COUNT_OF(parts); i++) {
