@@ -69,6 +69,15 @@ class BuiltIn(unittest.TestCase):
             self.assertIn("auth", session.esmtp_features)
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
 
+    def test_a_changed_table_is_read_without_a_restart(self):
+        with Postrider(main=MAIN_AUTH) as server:
+            server.write("passwords", "demo " + crypt_hash("fresh", "-6") + "\n")
+
+            def logs_in():
+                with server.smtp() as session:
+                    return session.docmd("AUTH", "PLAIN " + plain("demo", "fresh"))[0] == 235
+            wait_until(logs_in, "a login with the new password")
+
     def test_a_dead_lookup_process_is_replaced(self):
         with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
             before = server.pids("lookup")

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "config/params.h"
 #include "sasl/server.h"
@@ -93,6 +95,8 @@ void verb_auth(struct session *s, struct str argument)
 		if (blank < argument.len)
 			initial = arena_str(&a, str_trim(str_from(argument, blank)));
 		authenticate(s, mechanism, initial);
+		if (initial.len > 0)
+			explicit_bzero((char *)(uintptr_t)initial.ptr, initial.len);
 	}
 	arena_done(&a);
 }

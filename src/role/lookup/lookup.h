@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the lookup role does when; see process.h. */
+#pragma once
+
+#include "process/process.h"
+
+/* Opens the password tables of every service that has some. */
+int lookup_prepare(struct process *p, struct buf *why);
+void lookup_add_peer(struct process *p, enum ipc_role role, uint32_t id, struct channel *ch);
+/* Ends when the last peer has gone. */
+void lookup_drain(struct process *p);
