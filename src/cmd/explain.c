@@ -66,12 +66,15 @@ struct explanation {
 static int parse_options(struct question *q, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"port", required_argument, NULL, 'p'}, {"client", required_argument, NULL, 'a'}, {"client-name", required_argument, NULL, 'n'},
+		{"port", required_argument, NULL, 'p'}, {"client", required_argument, NULL, 'a'}, {"client-name",
+		 required_argument, NULL, 'n'},
 		{"helo", required_argument, NULL, 'h'}, {"tls", no_argument, NULL, 't'}, {"user", required_argument, NULL, 'u'},
-		{"from", required_argument, NULL, 'f'}, {"rcpt", required_argument, NULL, 'r'}, {"size", required_argument, NULL, 's'},
+		{"from", required_argument, NULL, 'f'}, {"rcpt", required_argument, NULL, 'r'}, {"size", required_argument, NULL,
+		 's'},
 		{0},
 	};
-	const char **const targets[] = {['p'] = &q->port, ['a'] = &q->client, ['n'] = &q->client_name, ['h'] = &q->helo, ['u'] = &q->user,
+	const char **const targets[] = {['p'] = &q->port, ['a'] = &q->client, ['n'] = &q->client_name, ['h'] = &q->helo,
+		['u'] = &q->user,
 		['f'] = &q->sender, ['s'] = &q->size, ['c'] = &q->dir};
 	int option;
 
@@ -272,7 +275,8 @@ static bool stage(struct explanation *e, const char *command, struct reply reply
 
 static struct str class_name(enum address_class class)
 {
-	static const char *const names[] = {[CLASS_DEFAULT] = "not ours", [CLASS_LOCAL] = "local", [CLASS_VIRTUAL_ALIAS] = "virtual alias",
+	static const char *const names[] = {[CLASS_DEFAULT] = "not ours", [CLASS_LOCAL] = "local",
+		[CLASS_VIRTUAL_ALIAS] = "virtual alias",
 		[CLASS_VIRTUAL_MAILBOX] = "virtual mailbox", [CLASS_RELAY] = "relay"};
 
 	return str_of(names[class]);
@@ -286,10 +290,12 @@ static void show_route(struct explanation *e, struct str address)
 	if (router_resolve(e->router, e->session.sender, address, &e->arena, &route, &why))
 		explain_fact(e->page, "", "%.*s: the resolver fails: %s", STR_ARG(address), buf_cstr(&why));
 	else if (route.is_error)
-		explain_fact(e->page, "", "%.*s (%.*s): cannot be delivered: %.*s", STR_ARG(address), STR_ARG(class_name(route.class)),
+		explain_fact(e->page, "", "%.*s (%.*s): cannot be delivered: %.*s", STR_ARG(address),
+			STR_ARG(class_name(route.class)),
 		             STR_ARG(route.nexthop));
 	else
-		explain_fact(e->page, "", "%.*s (%.*s) by transport %.*s to %.*s", STR_ARG(address), STR_ARG(class_name(route.class)),
+		explain_fact(e->page, "", "%.*s (%.*s) by transport %.*s to %.*s", STR_ARG(address),
+			STR_ARG(class_name(route.class)),
 		             STR_ARG(route.transport), STR_ARG(route.nexthop));
 	buf_done(&why);
 }
@@ -344,13 +350,15 @@ static bool begin_session(struct explanation *e)
 	}
 	s->has_sender = true;
 	s->sender_raw = internal_form(e, e->q->sender);
-	s->sender = str_is_empty(s->sender_raw) ? STR("") : router_rewrite(e->router, s->sender_raw, e->view->params->myorigin, &e->arena);
+	s->sender = str_is_empty(s->sender_raw) ? STR("") : router_rewrite(e->router, s->sender_raw, e->view->params->myorigin,
+		&e->arena);
 	command = arena_printf(&e->arena, "MAIL FROM:<%.*s>", STR_ARG(address_external(&e->arena, s->sender_raw)));
 	if (is_encrypt(e->view->params) && !s->has_tls)
 		return stage(e, command.ptr,
 		             (struct reply){.code = 530, .dsn = DSN(5, 7, 0), .text = STR("Must issue a STARTTLS command first")});
 	if (!e->q->helo && e->view->params->smtpd_helo_required)
-		return stage(e, command.ptr, (struct reply){.code = 503, .dsn = DSN(5, 5, 1), .text = STR("Error: send HELO/EHLO first")});
+		return stage(e, command.ptr, (struct reply){.code = 503, .dsn = DSN(5, 5, 1),
+			.text = STR("Error: send HELO/EHLO first")});
 	return stage(e, command.ptr, policy_check_mail(e->policy, s, &e->action));
 }
 

@@ -36,7 +36,8 @@ bool access_key(struct access *ac, struct str key, enum key_kind kind, enum verd
 		return true;
 	}
 	if (str_is_empty(str_trim(value))) {
-		run_note(r, NOTE_WARNING, STR(""), "%.*s lookup of %.*s returns an empty string result", STR_ARG(spec), STR_ARG(key));
+		run_note(r, NOTE_WARNING, STR(""), "%.*s lookup of %.*s returns an empty string result", STR_ARG(spec),
+			STR_ARG(key));
 		run_note(r, NOTE_WARNING, STR(""), "%.*s should return NO RESULT in case of NOT FOUND", STR_ARG(spec));
 		*ret_verdict = run_table_error(r, ac->about);
 		return true;
@@ -152,7 +153,8 @@ enum verdict rule_check_client_access(struct run *r, const struct rule *rule)
 
 enum verdict rule_check_reverse_client_access(struct run *r, const struct rule *rule)
 {
-	return refuse_ok(r, rule, r->s->client_reverse_name, check_client(r, rule, SUBJECT_REVERSE_CLIENT, r->s->client_reverse_name));
+	return refuse_ok(r, rule, r->s->client_reverse_name, check_client(r, rule, SUBJECT_REVERSE_CLIENT,
+		r->s->client_reverse_name));
 }
 
 enum verdict rule_check_helo_access(struct run *r, const struct rule *rule)

@@ -125,7 +125,8 @@ static int is_listed(struct run *r, const struct dnsbl *b, struct str query)
 		answer.status = DNS_TRY_AGAIN;
 	switch (answer.status) {
 	case DNS_FOUND:
-		run_explain(r, "%.*s is in DNS%s", STR_ARG(query), filter_matches(b, &answer) ? "" : ", but not as the filter wants");
+		run_explain(r, "%.*s is in DNS%s", STR_ARG(query), filter_matches(b,
+			&answer) ? "" : ", but not as the filter wants");
 		return filter_matches(b, &answer);
 	case DNS_NO_DATA:
 	case DNS_NO_NAME:
@@ -224,7 +225,8 @@ static struct str find_template(struct run *r, const struct dnsbl *b)
 
 static enum verdict reject_listed(struct run *r, const struct dnsbl *b, enum subject about, struct str what, struct str query)
 {
-	struct reply_context context = {.run = r, .dnsbl = b, .class = subject_class(about), .what = what, .reason = find_reason(r, query),
+	struct reply_context context = {.run = r, .dnsbl = b, .class = subject_class(about), .what = what,
+		.reason = find_reason(r, query),
 		.code = arena_printf(r->s->arena, "%d", (int)r->p->params->maps_rbl_reject_code)};
 	struct expand e = {.get = reply_name, .context = &context};
 	struct buf text = BUF_INIT(4096);
@@ -232,7 +234,8 @@ static enum verdict reject_listed(struct run *r, const struct dnsbl *b, enum sub
 	enum verdict verdict;
 
 	if (expand_text(&e, find_template(r, b), &text) || reply_parse(buf_str(&text), &reply) || reply.code < 400) {
-		run_note(r, NOTE_WARNING, STR(""), "%.*s: bad reply template in rbl_reply_maps or default_rbl_reply", STR_ARG(b->text));
+		run_note(r, NOTE_WARNING, STR(""), "%.*s: bad reply template in rbl_reply_maps or default_rbl_reply",
+			STR_ARG(b->text));
 		verdict = run_server_error(r);
 	} else {
 		struct dsn_code dsn = reply.dsn.class_digit ? reply.dsn : DSN((uint16_t)(reply.code / 100), 7, 1);

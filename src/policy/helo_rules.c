@@ -31,7 +31,8 @@ enum verdict rule_reject_invalid_helo_hostname(struct run *r, const struct rule 
 		return host_literal_is_valid(name) ? DUNNO : reject_bad_literal(r);
 	if (host_name_is_valid(name) || host_address_is_valid(name))
 		return DUNNO;
-	return run_reject_subject(r, SUBJECT_HELO, (int)r->p->params->invalid_hostname_reject_code, DSN(5, 5, 2), STR("Invalid name"));
+	return run_reject_subject(r, SUBJECT_HELO, (int)r->p->params->invalid_hostname_reject_code, DSN(5, 5, 2),
+		STR("Invalid name"));
 }
 
 enum verdict rule_reject_non_fqdn_helo_hostname(struct run *r, const struct rule *rule)

@@ -18,7 +18,8 @@ enum verdict rule_reject_non_fqdn_address(struct run *r, const struct rule *rule
 
 	if (str_is_empty(address) || str_has(domain, '.') || str_has(domain, '['))
 		return DUNNO;
-	return run_reject_subject(r, about, (int)r->p->params->non_fqdn_reject_code, DSN(5, 5, 2), STR("need fully-qualified address"));
+	return run_reject_subject(r, about, (int)r->p->params->non_fqdn_reject_code, DSN(5, 5, 2),
+		STR("need fully-qualified address"));
 }
 
 static bool is_null_mx(const struct dns_answer *mx)
@@ -128,7 +129,8 @@ static enum verdict reject_unlisted(struct run *r, enum subject about, const str
 	if (exists < 0)
 		return run_resolver_error(r, about);
 	if (exists) {
-		run_explain(r, "%.*s %s", STR_ARG(route->recipient), route->class == CLASS_DEFAULT ? "is not ours to know" : "exists, or no table says who does");
+		run_explain(r, "%.*s %s", STR_ARG(route->recipient),
+			route->class == CLASS_DEFAULT ? "is not ours to know" : "exists, or no table says who does");
 		return DUNNO;
 	}
 	if (r->p->params->show_user_unknown_table_name && table)
@@ -174,7 +176,8 @@ static int is_authorized(struct run *r)
 	if (r->p->params->allow_untrusted_routing)
 		trusted.is_routed = false;
 	if (r->p->record) {
-		static const char *const names[] = {"not one of ours", "local", "a virtual alias domain", "a virtual mailbox domain",
+		static const char *const names[] = {"not one of ours", "local", "a virtual alias domain",
+			"a virtual mailbox domain",
 			"a relay domain"};
 		struct str domain = address_domain(route->recipient);
 
@@ -214,5 +217,6 @@ enum verdict rule_defer_unauth_destination(struct run *r, const struct rule *rul
 		return run_resolver_error(r, SUBJECT_RECIPIENT);
 	if (ours)
 		return DUNNO;
-	return run_reject(r, code >= 500 ? code - 100 : code, DSN(4, 7, 1), "<%.*s>: Relay access denied", STR_ARG(r->s->recipient_raw));
+	return run_reject(r, code >= 500 ? code - 100 : code, DSN(4, 7, 1), "<%.*s>: Relay access denied",
+		STR_ARG(r->s->recipient_raw));
 }

@@ -94,7 +94,8 @@ static int open_lists(struct policy *p, struct buf *why)
 		err = open_match_list(p, STR("inet_interfaces"), buf_str(&own), MATCH_ADDRESS, &p->own_addresses, why);
 	buf_done(&own);
 	if (!err && !str_is_empty(str_trim(params->smtpd_log_access_permit_actions)))
-		err = open_match_list(p, STR("smtpd_log_access_permit_actions"), params->smtpd_log_access_permit_actions, MATCH_STRING,
+		err = open_match_list(p, STR("smtpd_log_access_permit_actions"), params->smtpd_log_access_permit_actions,
+			MATCH_STRING,
 		                      &p->logged_permits, why);
 	if (!err)
 		err = open_maps(p, STR("smtpd_sender_login_maps"), params->smtpd_sender_login_maps, &p->login_owners, why);
@@ -115,7 +116,8 @@ static int refuse_open_relay(const struct policy *p, struct buf *why)
 		origin = p->lists[LIST_RELAY].origin;
 	if (!str_is_empty(origin.file))
 		buf_addf(why, "%.*s:%u: ", STR_ARG(origin.file), origin.line);
-	buf_add(why, STR("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: "
+	buf_add(why,
+		STR("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: "
 	                 "reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit; without one, "
 	                 "strangers could send mail to anyone through this server. Usual is: smtpd_relay_restrictions = "
 	                 "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination"));

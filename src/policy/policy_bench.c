@@ -36,7 +36,8 @@ int main(void)
 	struct buf why = BUF_INIT(4096);
 	struct arena a = ARENA_INIT;
 	struct policy_session s = {.client_name = STR("client.example"), .client_reverse_name = STR("client.example"),
-		.helo = STR("client.example"), .sender = STR("a@client.example"), .sender_raw = STR("a@client.example"), .has_sender = true,
+		.helo = STR("client.example"), .sender = STR("a@client.example"), .sender_raw = STR("a@client.example"),
+			.has_sender = true,
 		.recipient = STR("bob@example.com"), .recipient_raw = STR("bob@example.com"), .arena = &a};
 	struct router *r;
 	struct policy *p;

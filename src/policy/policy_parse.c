@@ -115,7 +115,8 @@ static int take_table(struct parser *ps, struct rule *rule)
 
 	if (!str_has(spec, ':')) {
 		make_broken(ps, rule,
-		            arena_printf(ps->arena, "restriction %s: bad argument \"%.*s\": need maptype:mapname", rule->type->name,
+		            arena_printf(ps->arena, "restriction %s: bad argument \"%.*s\": need maptype:mapname",
+		            	rule->type->name,
 		                         STR_ARG(str_is_empty(spec) ? str_of(rule->type->name) : spec)));
 		return 0;
 	}
@@ -146,7 +147,8 @@ static int take_number(struct parser *ps, struct rule *rule)
 static int take_service(struct parser *ps, struct rule *rule)
 {
 	if (str_is_empty(rule->argument)) {
-		make_broken(ps, rule, arena_printf(ps->arena, "restriction %s must be followed by transport:server", rule->type->name));
+		make_broken(ps, rule, arena_printf(ps->arena, "restriction %s must be followed by transport:server",
+			rule->type->name));
 		return 0;
 	}
 	return policy_service_open(ps->p, rule->argument, &rule->service, ps->why);
@@ -174,7 +176,8 @@ static const char *default_check(enum policy_list list)
 {
 	static const char *const names[LIST_COUNT] = {
 		[LIST_CLIENT] = "check_client_access", [LIST_HELO] = "check_helo_access", [LIST_SENDER] = "check_sender_access",
-		[LIST_RELAY] = "check_recipient_access", [LIST_RECIPIENT] = "check_recipient_access", [LIST_ETRN] = "check_etrn_access",
+		[LIST_RELAY] = "check_recipient_access", [LIST_RECIPIENT] = "check_recipient_access",
+			[LIST_ETRN] = "check_etrn_access",
 	};
 
 	return names[list];
@@ -202,7 +205,8 @@ static int find_class(struct parser *ps, struct str name, struct rule_list **ret
 	/* Known before it is read: a class that names itself is found at run time, as a loop. */
 	(void)map_set(&p->classes, key, class);
 	class->origin = view_origin(p->view, name);
-	inner = (struct parser){.p = p, .arena = &p->arena, .list = ps->list, .rest = view_get(p->view, name), .origin = class->origin,
+	inner = (struct parser){.p = p, .arena = &p->arena, .list = ps->list, .rest = view_get(p->view, name),
+		.origin = class->origin,
 		.into = class, .has_tables = true, .depth = ps->depth + 1, .why = ps->why};
 	*ret_class = class;
 	return parse_list(&inner);
@@ -240,7 +244,8 @@ static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 	}
 	if (rule->type->flags & RULE_UNBUILT) {
 		explain_place(ps, name);
-		buf_add(ps->why, STR("this restriction is not supported yet: take it out, or keep using Postfix for this service"));
+		buf_add(ps->why,
+			STR("this restriction is not supported yet: take it out, or keep using Postfix for this service"));
 		return -ENOTSUP;
 	}
 	return 0;
@@ -321,7 +326,8 @@ static int parse_list(struct parser *ps)
 
 int policy_parse_parameter(struct policy *p, enum policy_list list, struct str name, struct rule_list *ret_list, struct buf *why)
 {
-	struct parser ps = {.p = p, .arena = &p->arena, .list = list, .rest = view_get(p->view, name), .into = ret_list, .has_tables = true,
+	struct parser ps = {.p = p, .arena = &p->arena, .list = list, .rest = view_get(p->view, name), .into = ret_list,
+		.has_tables = true,
 		.why = why};
 
 	ps.origin = ret_list->origin = view_origin(p->view, name);
@@ -347,7 +353,8 @@ static bool guards_relay(const struct rule_list *list, unsigned depth)
 
 		if (rule->is_warn_only)
 			continue;
-		if (rule->type == &rule_type_class ? guards_relay(rule->list, depth + 1) : (rule->type->flags & RULE_GUARDS_RELAY) != 0)
+		if (rule->type == &rule_type_class ? guards_relay(rule->list,
+			depth + 1) : (rule->type->flags & RULE_GUARDS_RELAY) != 0)
 			return true;
 		if (rule->type->flags & RULE_ENDS_LIST)
 			break;

@@ -208,7 +208,8 @@ static struct reply make_reply(struct run *r, int code, struct dsn_code dsn, str
 		code = code == 521 ? 421 : code - 100;
 	}
 	dsn.class_digit = (uint16_t)(code / 100);
-	return (struct reply){.code = code, .dsn = dsn, .text = reply_text(r->s->arena, text), .is_final = code == 421 || code == 521};
+	return (struct reply){.code = code, .dsn = dsn, .text = reply_text(r->s->arena, text),
+		.is_final = code == 421 || code == 521};
 }
 
 /* `is_policy` is false for faults of our own, which warn_if_reject must not hide. */
@@ -236,7 +237,8 @@ static enum verdict reject_with(struct run *r, bool is_policy, struct reply repl
 static struct reply subject_reply(struct run *r, enum subject about, int code, struct dsn_code dsn, struct str text)
 {
 	struct str name = subject_name(r, about);
-	struct str line = arena_printf(r->s->arena, "<%.*s>: %s rejected: %.*s", STR_ARG(name), subject_class(about), STR_ARG(text));
+	struct str line = arena_printf(r->s->arena, "<%.*s>: %s rejected: %.*s", STR_ARG(name), subject_class(about),
+		STR_ARG(text));
 
 	return make_reply(r, code, dsn, line);
 }
@@ -288,7 +290,8 @@ enum verdict run_permit(struct run *r, struct str action, enum subject about, st
 		if (match_list_check(r->p->logged_permits, action, &r->why) > 0) {
 			struct str name = subject_name(r, about);
 
-			run_note(r, NOTE_ACTION, STR("permit"), "action=%.*s for %s=%.*s %s%.*s", STR_ARG(action), subject_class(about),
+			run_note(r, NOTE_ACTION, STR("permit"), "action=%.*s for %s=%.*s %s%.*s", STR_ARG(action),
+				subject_class(about),
 			         STR_ARG(name), str_is_empty(from) ? "" : "from ", STR_ARG(from));
 		}
 	}

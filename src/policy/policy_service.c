@@ -47,7 +47,8 @@ struct connection {
 
 static int parse_time(struct str text, struct duration *ret)
 {
-	static const struct { char unit; int64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+	static const struct { char unit; int64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w',
+		604800}};
 	unsigned long long value;
 	int64_t factor = 1;
 
@@ -129,7 +130,8 @@ static int parse_endpoint(struct policy *p, struct policy_service *ps, struct st
 		ps->is_local = true;
 		ps->endpoint = arena_str(&p->arena, rest);
 		ps->path = rest.len && rest.ptr[0] == '/' ? ps->endpoint
-		                                           : arena_printf(&p->arena, "%.*s/%.*s", STR_ARG(p->params->queue_directory),
+		                                           : arena_printf(&p->arena, "%.*s/%.*s",
+		                                           	STR_ARG(p->params->queue_directory),
 		                                                          STR_ARG(rest));
 		return 0;
 	}
@@ -197,7 +199,8 @@ static bool is_worn(const struct policy_service *ps, const struct connection *c)
 {
 	struct instant now = clock_now();
 
-	return instant_is_before(instant_after(c->used, ps->max_idle), now) || instant_is_before(instant_after(c->born, ps->max_ttl), now) ||
+	return instant_is_before(instant_after(c->used, ps->max_idle), now) || instant_is_before(instant_after(c->born,
+		ps->max_ttl), now) ||
 	       (ps->request_limit && c->requests >= ps->request_limit);
 }
 

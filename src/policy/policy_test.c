@@ -135,12 +135,17 @@ TEST(each_list_refuses_in_its_own_words)
 {
 	static const struct row rows[] = {
 		{"", S, R, "ok"},
-		{"smtpd_client_restrictions = reject", S, R, "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
-		{"smtpd_client_restrictions = defer", S, R, "450 4.3.2 <localhost[127.0.0.1]>: Client host rejected: Try again later"},
+		{"smtpd_client_restrictions = reject", S, R,
+		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+		{"smtpd_client_restrictions = defer", S, R,
+		 "450 4.3.2 <localhost[127.0.0.1]>: Client host rejected: Try again later"},
 		{"smtpd_helo_restrictions = reject", S, R, "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
-		{"smtpd_sender_restrictions = reject", S, R, "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
-		{"smtpd_recipient_restrictions = reject", S, R, "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
-		{"smtpd_relay_restrictions = defer", S, R, "450 4.3.2 <known@local.example>: Recipient address rejected: Try again later"},
+		{"smtpd_sender_restrictions = reject", S, R,
+		 "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
+		{"smtpd_recipient_restrictions = reject", S, R,
+		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
+		{"smtpd_relay_restrictions = defer", S, R,
+		 "450 4.3.2 <known@local.example>: Recipient address rejected: Try again later"},
 		{"smtpd_sender_restrictions = reject_plaintext_session", S, R, "450 4.7.1 Session encryption is required"},
 		{"reject_code = 550\nsmtpd_client_restrictions = reject", S, R,
 		 "550 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
@@ -158,7 +163,8 @@ TEST(relaying_is_refused_where_it_must_be)
 		{"", S, "x@other.example", "ok"},
 		{"mynetworks =\nsmtpd_relay_restrictions = defer_unauth_destination", S, "x@other.example",
 		 "454 4.7.1 <x@other.example>: Relay access denied"},
-		{"mynetworks =", S, "x@other.example@local.example", "554 5.7.1 <x@other.example@local.example>: Relay access denied"},
+		{"mynetworks =", S, "x@other.example@local.example",
+		 "554 5.7.1 <x@other.example@local.example>: Relay access denied"},
 		{"mynetworks =", S, "a%b@local.example", "554 5.7.1 <a%b@local.example>: Relay access denied"},
 		{"mynetworks =", S, "a@[1.2.3.4]", "554 5.7.1 <a@[1.2.3.4]>: Relay access denied"},
 		{"mynetworks =", S, "a@[127.0.0.1]",
@@ -198,7 +204,8 @@ TEST(unknown_users_are_refused_last)
 		 "550 5.1.1 <x@err.example>: Recipient address rejected: no such place"},
 		{"transport_maps = inline:{{retry.example=retry:4.4.4 soon}}", S, "x@retry.example",
 		 "450 4.4.4 <x@retry.example>: Recipient address rejected: soon"},
-		{"smtpd_reject_unlisted_sender = yes\ntransport_maps = inline:{{gone@local.example=error:5.1.1 gone}}", "gone@local.example", R,
+		{"smtpd_reject_unlisted_sender = yes\ntransport_maps = inline:{{gone@local.example=error:5.1.1 gone}}",
+		 "gone@local.example", R,
 		 "550 5.1.7 <gone@local.example>: Sender address rejected: gone"},
 	};
 
@@ -208,7 +215,8 @@ TEST(unknown_users_are_refused_last)
 TEST(deferrals_are_put_by)
 {
 	static const struct row rows[] = {
-		{"smtpd_sender_restrictions = defer_if_permit", S, R, "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
+		{"smtpd_sender_restrictions = defer_if_permit", S, R,
+		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
 		{"smtpd_sender_restrictions = defer_if_permit", S, "nobody@local.example",
 		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
 		{"smtpd_client_restrictions = defer_if_permit\nsmtpd_recipient_restrictions = reject", S, R,
@@ -225,7 +233,8 @@ TEST(deferrals_are_put_by)
 		 "450 4.7.0 <localhost[127.0.0.1]>: Client host rejected: defer_if_permit requested"},
 		{"smtpd_delay_reject = no\nsmtpd_helo_restrictions = defer_if_permit", S, R,
 		 "450 4.7.0 <client.example>: Helo command rejected: defer_if_permit requested"},
-		{"smtpd_delay_reject = no\nsmtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", S, R,
+		{"smtpd_delay_reject = no\nsmtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", S,
+		 R,
 		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
 	};
 
@@ -244,10 +253,12 @@ TEST(lists_and_classes_are_read_as_in_postfix)
 		{"smtpd_client_restrictions = static:REJECT", S, R,
 		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"smtpd_restriction_classes = foo\nfoo = warn_if_reject, reject, check_sender_access static:{550 no}\n"
-		 "smtpd_sender_restrictions = warn_if_reject, foo, foo", S, R, "550 5.7.1 <s@sender.example>: Sender address rejected: no"},
+		 "smtpd_sender_restrictions = warn_if_reject, foo, foo", S, R,
+		  "550 5.7.1 <s@sender.example>: Sender address rejected: no"},
 		{"smtpd_restriction_classes = foo\nfoo = static:{550 no}\nsmtpd_sender_restrictions = warn_if_reject foo\n"
 		 "smtpd_recipient_restrictions = foo", S, R, "550 5.7.1 <known@local.example>: Recipient address rejected: no"},
-		{"smtpd_restriction_classes = loop\nloop = loop\nsmtpd_sender_restrictions = loop", S, R, "451 4.3.5 Server configuration error"},
+		{"smtpd_restriction_classes = loop\nloop = loop\nsmtpd_sender_restrictions = loop", S, R,
+		 "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = check_sender_access", S, R, "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = sleep foo", S, R, "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = reject_rbl_client", S, R, "ok"},
@@ -266,16 +277,21 @@ TEST(helo_names_are_judged)
 	static const struct {
 		const char *helo, *invalid, *not_qualified;
 	} cases[] = {
-		{"foo_bar!", "501 5.5.2 <foo_bar!>: Helo command rejected: Invalid name", "504 5.5.2 <foo_bar!>: Helo command rejected: need fully-qualified hostname"},
-		{"[1.2.3]", "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address", "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address"},
+		{"foo_bar!", "501 5.5.2 <foo_bar!>: Helo command rejected: Invalid name",
+		 "504 5.5.2 <foo_bar!>: Helo command rejected: need fully-qualified hostname"},
+		{"[1.2.3]", "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address",
+		 "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address"},
 		{"1.2.3.4", "ok", "504 5.5.2 <1.2.3.4>: Helo command rejected: need fully-qualified hostname"},
-		{"a..b", "501 5.5.2 <a..b>: Helo command rejected: Invalid name", "504 5.5.2 <a..b>: Helo command rejected: need fully-qualified hostname"},
+		{"a..b", "501 5.5.2 <a..b>: Helo command rejected: Invalid name",
+		 "504 5.5.2 <a..b>: Helo command rejected: need fully-qualified hostname"},
 		{"[1.2.3.4]", "ok", "ok"},
 		{"[IPv6:::1]", "ok", "ok"},
 		{"foo.", "ok", "504 5.5.2 <foo.>: Helo command rejected: need fully-qualified hostname"},
 		{"under_score.x", "ok", "ok"},
-		{"-foo.x", "501 5.5.2 <-foo.x>: Helo command rejected: Invalid name", "504 5.5.2 <-foo.x>: Helo command rejected: need fully-qualified hostname"},
-		{"1234", "501 5.5.2 <1234>: Helo command rejected: Invalid name", "504 5.5.2 <1234>: Helo command rejected: need fully-qualified hostname"},
+		{"-foo.x", "501 5.5.2 <-foo.x>: Helo command rejected: Invalid name",
+		 "504 5.5.2 <-foo.x>: Helo command rejected: need fully-qualified hostname"},
+		{"1234", "501 5.5.2 <1234>: Helo command rejected: Invalid name",
+		 "504 5.5.2 <1234>: Helo command rejected: need fully-qualified hostname"},
 		{"", "ok", "ok"},
 	};
 
@@ -296,11 +312,15 @@ TEST(helo_names_are_judged)
 TEST(addresses_must_be_qualified)
 {
 	static const struct row rows[] = {
-		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "s@host", R, "504 5.5.2 <s@host>: Sender address rejected: need fully-qualified address"},
-		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "bob", R, "504 5.5.2 <bob>: Sender address rejected: need fully-qualified address"},
+		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "s@host", R,
+		 "504 5.5.2 <s@host>: Sender address rejected: need fully-qualified address"},
+		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "bob", R,
+		 "504 5.5.2 <bob>: Sender address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "", R, "ok"},
-		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x@host", "504 5.5.2 <x@host>: Recipient address rejected: need fully-qualified address"},
-		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x", "504 5.5.2 <x>: Recipient address rejected: need fully-qualified address"},
+		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x@host",
+		 "504 5.5.2 <x@host>: Recipient address rejected: need fully-qualified address"},
+		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x",
+		 "504 5.5.2 <x>: Recipient address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, R, "ok"},
 	};
 
@@ -312,13 +332,16 @@ TEST(access_results_are_carried_out)
 	static const struct {
 		const char *result, *want, *note;
 	} cases[] = {
-		{"OK", "ok", NULL}, {"RELAY", "ok", NULL}, {"123", "ok", NULL}, {"550", "ok", NULL}, {"DUNNO", "ok", NULL}, {"dunno x", "ok", NULL},
+		{"OK", "ok", NULL}, {"RELAY", "ok", NULL}, {"123", "ok", NULL}, {"550", "ok", NULL}, {"DUNNO", "ok", NULL},
+		 {"dunno x", "ok", NULL},
 		{"550 5.7.1", "550 5.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
 		{"550 text", "550 5.7.1 <s@sender.example>: Sender address rejected: text", NULL},
 		{"450 text", "450 4.7.1 <s@sender.example>: Sender address rejected: text", NULL},
-		{"550 5.1.1 text", "550 5.1.7 <s@sender.example>: Sender address rejected: text", "mapping DSN status 5.1.1 into Sender address status 5.1.7"},
+		{"550 5.1.1 text", "550 5.1.7 <s@sender.example>: Sender address rejected: text",
+		 "mapping DSN status 5.1.1 into Sender address status 5.1.7"},
 		{"REJECT", "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
-		{"reject 4.1.2 text", "554 5.1.8 <s@sender.example>: Sender address rejected: text", "mapping DSN status 4.1.2 into Sender address status 4.1.8"},
+		{"reject 4.1.2 text", "554 5.1.8 <s@sender.example>: Sender address rejected: text",
+		 "mapping DSN status 4.1.2 into Sender address status 4.1.8"},
 		{"DEFER", "450 4.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
 		{"DEFER_IF_PERMIT", "450 4.7.1 <s@sender.example>: Sender address rejected: Service unavailable", NULL},
 		{"DEFER_IF_REJECT text", "ok", NULL},
@@ -327,8 +350,10 @@ TEST(access_results_are_carried_out)
 		{"DISCARD foo", "ok", "discard: <s@sender.example>: Sender address foo"},
 		{"FILTER smtp:foo", "ok", "filter: <s@sender.example>: Sender address triggers FILTER smtp:foo"},
 		{"FILTER foo", "ok", "access table static:{FILTER foo} entry \"s@sender.example\" requires transport:destination"},
-		{"REDIRECT foo@bar.example", "ok", "redirect: <s@sender.example>: Sender address triggers REDIRECT foo@bar.example"},
-		{"REDIRECT foo", "ok", "access table static:{REDIRECT foo} entry \"s@sender.example\" requires user@domain target"},
+		{"REDIRECT foo@bar.example", "ok",
+		 "redirect: <s@sender.example>: Sender address triggers REDIRECT foo@bar.example"},
+		{"REDIRECT foo", "ok",
+		 "access table static:{REDIRECT foo} entry \"s@sender.example\" requires user@domain target"},
 		{"BCC foo@bar.example", "ok", "bcc: <s@sender.example>: Sender address triggers BCC foo@bar.example"},
 		{"PREPEND X-Foo: bar", "ok", NULL},
 		{"PREPEND foo", "ok", "access table static:{PREPEND foo} entry \"s@sender.example\" requires header: text"},
@@ -360,7 +385,8 @@ TEST(access_results_are_carried_out)
 		note = b.action.notes;
 		CHECK_CASE(!note == !cases[i].note, cases[i].result);
 		if (note && cases[i].note)
-			CHECK_STR(note->kind == NOTE_ACTION ? arena_printf(&b.arena, "%.*s: %.*s", STR_ARG(note->word), STR_ARG(note->text))
+			CHECK_STR(note->kind == NOTE_ACTION ? arena_printf(&b.arena, "%.*s: %.*s", STR_ARG(note->word),
+				STR_ARG(note->text))
 			                                    : note->text,
 			          str_of(cases[i].note));
 		bench_close(&b);
@@ -371,7 +397,8 @@ TEST(access_actions_are_kept_for_the_message)
 {
 	struct bench b;
 
-	CHECK_INT(bench_open(&b, "smtpd_sender_restrictions = check_sender_access static:HOLD, check_sender_access static:{PREPEND A: 1}, "
+	CHECK_INT(bench_open(&b,
+		"smtpd_sender_restrictions = check_sender_access static:HOLD, check_sender_access static:{PREPEND A: 1}, "
 	                         "check_sender_access static:{PREPEND B: 2}, check_sender_access static:{PREPEND C: 3}, "
 	                         "check_sender_access static:{BCC x@y}, check_sender_access static:{FILTER a:b}, "
 	                         "check_sender_access static:{FILTER c:}, check_sender_access static:{REDIRECT r@x}"), 0);
@@ -383,7 +410,8 @@ TEST(access_actions_are_kept_for_the_message)
 	CHECK_STR(b.action.filter, STR("c:"));
 	CHECK_STR(b.action.redirect, STR("r@x"));
 	bench_close(&b);
-	CHECK_INT(bench_open(&b, "smtpd_client_restrictions = check_client_access static:DISCARD\nsmtpd_recipient_restrictions = reject"), 0);
+	CHECK_INT(bench_open(&b,
+		"smtpd_client_restrictions = check_client_access static:DISCARD\nsmtpd_recipient_restrictions = reject"), 0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	CHECK(b.action.is_discarded);
 	bench_close(&b);
@@ -396,8 +424,10 @@ TEST(access_actions_are_kept_for_the_message)
 TEST(access_keys_are_searched_in_order)
 {
 	static const struct row rows[] = {
-		{"smtpd_sender_restrictions = check_sender_access inline:{{<>=REJECT null}}", "", R, "554 5.7.1 <>: Sender address rejected: null"},
-		{"smtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT plain},{s+x@=REJECT xx}}", "s+x@sender.example", R,
+		{"smtpd_sender_restrictions = check_sender_access inline:{{<>=REJECT null}}", "", R,
+		 "554 5.7.1 <>: Sender address rejected: null"},
+		{"smtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT plain},{s+x@=REJECT xx}}",
+		 "s+x@sender.example", R,
 		 "554 5.7.1 <s+x@sender.example>: Sender address rejected: xx"},
 		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT plain},{s+x@=REJECT xx}}",
 		 "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: plain"},
@@ -405,7 +435,8 @@ TEST(access_keys_are_searched_in_order)
 		 "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: dom"},
 		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{s@=REJECT loc},{.example=REJECT dot}}",
 		 "s+x@other.foo", R, "554 5.7.1 <s+x@other.foo>: Sender address rejected: loc"},
-		{"smtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom}}", "s", R, "554 5.7.1 <s>: Sender address rejected: dom"},
+		{"smtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom}}", "s", R,
+		 "554 5.7.1 <s>: Sender address rejected: dom"},
 		{"parent_domain_matches_subdomains =\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{.example=REJECT dot}}",
 		 S, R, "554 5.7.1 <s@sender.example>: Sender address rejected: dot"},
 		{"smtpd_client_restrictions = check_client_access inline:{{127.0=REJECT net},{localhost=DUNNO}}", S, R, "ok"},
@@ -414,13 +445,16 @@ TEST(access_keys_are_searched_in_order)
 		{"smtpd_client_restrictions = check_client_access regexp:{{/^127\\.0$/ REJECT}}", S, R, "ok"},
 		{"smtpd_client_restrictions = check_client_access cidr:{{127.0.0.0/8 REJECT}}", S, R,
 		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
-		{"smtpd_helo_restrictions = check_helo_access inline:{{example=REJECT}}", S, R, "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
+		{"smtpd_helo_restrictions = check_helo_access inline:{{example=REJECT}}", S, R,
+		 "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
 		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, R, "ok"},
 		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, "a%b@other.example",
 		 "554 5.7.1 <a%b@other.example>: Recipient address rejected: Access denied"},
-		{"smtpd_recipient_restrictions = check_recipient_access inline:{{known@local.example=REJECT}}", S, "Known@LOCAL.example",
+		{"smtpd_recipient_restrictions = check_recipient_access inline:{{known@local.example=REJECT}}", S,
+		 "Known@LOCAL.example",
 		 "554 5.7.1 <Known@LOCAL.example>: Recipient address rejected: Access denied"},
-		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:OK", S, R, "451 4.3.5 Server configuration error"},
+		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:OK", S, R,
+		 "451 4.3.5 Server configuration error"},
 		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:REJECT", S, R,
 		 "554 5.7.1 <localhost>: Unverified Client host rejected: Access denied"},
 	};
@@ -456,7 +490,8 @@ TEST(client_names_are_asked_for)
 {
 	struct bench b;
 
-	CHECK_INT(bench_open(&b, "smtpd_client_restrictions = reject_unknown_client_hostname\nunknown_client_reject_code = 550"), 0);
+	CHECK_INT(bench_open(&b, "smtpd_client_restrictions = reject_unknown_client_hostname\nunknown_client_reject_code = 550"),
+		0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	b.session.client_name = STR("unknown");
 	CHECK_STR(talk(&b, S, R), STR("550 5.7.25 Client host rejected: cannot find your hostname, [127.0.0.1]"));
@@ -482,7 +517,8 @@ TEST(logins_open_the_relay_and_own_senders)
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "ann", S, "ok"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "bob", S,
 		 "553 5.7.1 <s@sender.example>: Sender address rejected: not owned by user bob"},
-		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "", S, "553 5.7.1 <s@sender.example>: Sender address rejected: not logged in"},
+		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "", S,
+		 "553 5.7.1 <s@sender.example>: Sender address rejected: not logged in"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "joe", "any@own.example", "ok"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "joe", "other@sender.example",
 		 "553 5.7.1 <other@sender.example>: Sender address rejected: not owned by user joe"},
@@ -509,7 +545,8 @@ TEST(late_stages_have_their_lists)
 	struct bench b;
 	struct reply reply;
 
-	CHECK_INT(bench_open(&b, "smtpd_data_restrictions = reject_unauth_pipelining, reject_multi_recipient_bounce, check_recipient_access "
+	CHECK_INT(bench_open(&b,
+		"smtpd_data_restrictions = reject_unauth_pipelining, reject_multi_recipient_bounce, check_recipient_access "
 	                         "static:{550 5.1.1 no}, defer_if_permit\n"
 	                         "smtpd_end_of_data_restrictions = check_sender_access static:{PREPEND a: b}, reject"), 0);
 	CHECK_STR(talk(&b, "", R), STR("ok"));
@@ -545,7 +582,8 @@ TEST(warnings_of_rejects_go_to_the_log)
 	CHECK_STR(b.action.notes->word, STR("reject_warning"));
 	CHECK_STR(b.action.notes->text, STR("554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"));
 	bench_close(&b);
-	CHECK_INT(bench_open(&b, "smtpd_log_access_permit_actions = static:all\nsmtpd_sender_restrictions = check_sender_access static:OK"), 0);
+	CHECK_INT(bench_open(&b,
+		"smtpd_log_access_permit_actions = static:all\nsmtpd_sender_restrictions = check_sender_access static:OK"), 0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	CHECK_STR(b.action.notes->word, STR("permit"));
 	CHECK_STR(b.action.notes->text, STR("action=OK for Sender address=s@sender.example from static:OK"));
@@ -573,7 +611,8 @@ TEST(an_open_relay_is_refused)
 
 		CHECK_CASE((err == 0) == cases[i].works, cases[i].main_cf);
 		if (err)
-			CHECK_CASE(str_find_str(buf_str(&b.why), STR("specify at least one working instance")) < b.why.len, cases[i].main_cf);
+			CHECK_CASE(str_find_str(buf_str(&b.why), STR("specify at least one working instance")) < b.why.len,
+				cases[i].main_cf);
 		bench_close(&b);
 	}
 }
@@ -601,7 +640,8 @@ TEST(what_cannot_work_is_refused_at_the_start)
 
 static void remember_step(void *arg, const struct policy_step *step)
 {
-	buf_addf(arg, "%u %u %.*s = %.*s (%.*s)\n", step->line, step->depth, STR_ARG(step->rule), STR_ARG(step->answer), STR_ARG(step->reason));
+	buf_addf(arg, "%u %u %.*s = %.*s (%.*s)\n", step->line, step->depth, STR_ARG(step->rule), STR_ARG(step->answer),
+		STR_ARG(step->reason));
 }
 
 TEST(every_rule_is_recorded_with_its_place)

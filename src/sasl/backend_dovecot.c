@@ -75,7 +75,8 @@ static int dovecot_open(struct sasl_server *s, struct buf *why)
 	if (str_starts(path, STR("unix:")))
 		path = str_from(path, 5);
 	d->file = path.len && path.ptr[0] == '/' ? path
-	                                         : arena_printf(&s->arena, "%.*s/%.*s", STR_ARG(s->params->queue_directory), STR_ARG(path));
+	                                         : arena_printf(&s->arena, "%.*s/%.*s", STR_ARG(s->params->queue_directory),
+	                                         	STR_ARG(path));
 	return 0;
 }
 
@@ -115,7 +116,8 @@ static int connect_place(struct dovecot *d, int *ret_fd)
 	if (!err && ip_parse(d->host, port, &to)) {
 		err = dns_addresses(d->host, true, true, true, &a, &answer);
 		if (!err)
-			err = answer.status == DNS_FOUND && answer.count ? ip_from_bytes(answer.records[0].data, port, &to) : -EHOSTUNREACH;
+			err = answer.status == DNS_FOUND && answer.count ? ip_from_bytes(answer.records[0].data, port,
+				&to) : -EHOSTUNREACH;
 	}
 	if (!err)
 		err = connect_tcp((struct sockaddr *)&to, NULL, duration_s(HANDSHAKE_TIMEOUT_S), ret_fd);

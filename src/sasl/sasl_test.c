@@ -24,7 +24,8 @@ static struct config *load(const char *main_cf)
 	fclose(f);
 	snprintf(path, sizeof(path), "%s/main.cf", dir);
 	f = fopen(path, "w");
-	fprintf(f, "compatibility_level = 3.6\nmyhostname = mx.example\nqueue_directory = %s\nsmtpd_sasl_auth_enable = yes\n%s\n", dir, main_cf);
+	fprintf(f, "compatibility_level = 3.6\nmyhostname = mx.example\nqueue_directory = %s\nsmtpd_sasl_auth_enable = yes\n%s\n",
+		dir, main_cf);
 	fclose(f);
 	return config_load(str_of(dir), NULL, 0);
 }
@@ -54,7 +55,8 @@ TEST(auth_is_offered_only_where_it_may_be)
 		{"smtpd_tls_auth_only = yes", "192.0.2.1", false, ""},
 		{"smtpd_tls_auth_only = yes", "192.0.2.1", true, "PLAIN LOGIN"},
 		{"smtpd_sasl_security_options = noplaintext, noanonymous", "192.0.2.1", false, ""},
-		{"smtpd_sasl_security_options = noplaintext\nsmtpd_sasl_tls_security_options = noanonymous", "192.0.2.1", true, "PLAIN LOGIN"},
+		{"smtpd_sasl_security_options = noplaintext\nsmtpd_sasl_tls_security_options = noanonymous", "192.0.2.1", true,
+		 "PLAIN LOGIN"},
 		{"smtpd_sasl_exceptions_networks = 192.0.2.0/24", "192.0.2.1", true, ""},
 		{"smtpd_sasl_exceptions_networks = !192.0.2.1, 192.0.2.0/24", "192.0.2.1", true, "PLAIN LOGIN"},
 		{"smtpd_sasl_mechanism_filter = !login, static:rest", "192.0.2.1", true, "PLAIN"},
@@ -187,8 +189,10 @@ static void check_passwords(void *arg)
 		const char *user, *password;
 		enum sasl_status want;
 	} cases[] = {
-		{"joe", "secret", SASL_OK}, {"JOE", "secret", SASL_OK}, {"joe@mx.example", "secret", SASL_OK}, {"joe", "wrong", SASL_FAILED},
-		{"joe", "", SASL_FAILED}, {"ann", "secret", SASL_OK}, {"nobody", "secret", SASL_FAILED}, {"locked", "secret", SASL_FAILED},
+		{"joe", "secret", SASL_OK}, {"JOE", "secret", SASL_OK}, {"joe@mx.example", "secret", SASL_OK}, {"joe", "wrong",
+		 SASL_FAILED},
+		{"joe", "", SASL_FAILED}, {"ann", "secret", SASL_OK}, {"nobody", "secret", SASL_FAILED}, {"locked", "secret",
+		 SASL_FAILED},
 		{"junk", "secret", SASL_TRY_LATER}, {"plain", "secret", SASL_FAILED}, {"joe@other.example", "secret", SASL_FAILED},
 	};
 	struct password_store *ps = arg;
@@ -196,7 +200,8 @@ static void check_passwords(void *arg)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf reason = BUF_INIT(200);
 
-		CHECK_CASE(password_check(ps, str_of(cases[i].user), str_of(cases[i].password), &reason) == cases[i].want, cases[i].user);
+		CHECK_CASE(password_check(ps, str_of(cases[i].user), str_of(cases[i].password), &reason) == cases[i].want,
+			cases[i].user);
 		buf_done(&reason);
 	}
 }
@@ -264,7 +269,8 @@ static void serve(void *arg)
 		bool is_bare;
 
 		play->connections++;
-		(void)!stream_printf(s, "VERSION\t1\t2\nSPID\t1\nCUID\t1\nCOOKIE\tx\nMECH\tPLAIN\tplaintext\nMECH\tANONYMOUS\tanonymous\nDONE\n");
+		(void)!stream_printf(s,
+			"VERSION\t1\t2\nSPID\t1\nCUID\t1\nCOOKIE\tx\nMECH\tPLAIN\tplaintext\nMECH\tANONYMOUS\tanonymous\nDONE\n");
 		(void)!stream_flush(s);
 		while (!stream_read_line(s, 8000, &line, &is_bare)) {
 			if (!str_starts(line, STR("AUTH\t")) && !str_starts(line, STR("CONT\t")))
@@ -364,7 +370,8 @@ TEST(dovecot_is_told_who_asks)
 	struct dovecot_case dc = {.play.script = "OK\t1\tuser=joe"};
 
 	run_dovecot(&dc);
-	CHECK_STR(str_of(dc.play.last_request), STR("AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.9\trip=192.0.2.1\tsecured\tresp=AGpvZQBzZWNyZXQ="));
+	CHECK_STR(str_of(dc.play.last_request),
+		STR("AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.9\trip=192.0.2.1\tsecured\tresp=AGpvZQBzZWNyZXQ="));
 }
 
 TEST(no_dovecot_means_no_auth_is_offered)

@@ -51,7 +51,8 @@ static int pick_backend(struct sasl_server *s, struct buf *why)
 			return s->backend->open(s, why);
 		}
 	if (str_eq(s->params->smtpd_sasl_type, STR("cyrus")))
-		buf_add(why, STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with smtpd_sasl_builtin_maps"));
+		buf_add(why,
+			STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with smtpd_sasl_builtin_maps"));
 	else
 		buf_addf(why, "smtpd_sasl_type = %.*s: there are builtin and dovecot", STR_ARG(s->params->smtpd_sasl_type));
 	return -ENOTSUP;
@@ -70,7 +71,8 @@ int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struc
 	if (params->smtpd_sasl_auth_enable) {
 		err = parse_security("smtpd_sasl_security_options", params->smtpd_sasl_security_options, &s->clear, why);
 		if (!err)
-			err = parse_security("smtpd_sasl_tls_security_options", params->smtpd_sasl_tls_security_options, &s->tls, why);
+			err = parse_security("smtpd_sasl_tls_security_options", params->smtpd_sasl_tls_security_options, &s->tls,
+				why);
 		if (!err)
 			err = match_list_open(params->smtpd_sasl_exceptions_networks, MATCH_ADDRESS, 0, v, &s->exceptions, why);
 		if (!err)
@@ -228,7 +230,8 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 	x->server = s;
 	x->decoded = BUF_INIT(DECODED_MAX);
 	x->peer = (struct sasl_peer){.has_tls = peer->has_tls, .client_address = arena_str(&x->arena, peer->client_address),
-		.client_port = arena_str(&x->arena, peer->client_port), .server_address = arena_str(&x->arena, peer->server_address),
+		.client_port = arena_str(&x->arena, peer->client_port), .server_address = arena_str(&x->arena,
+			peer->server_address),
 		.server_port = arena_str(&x->arena, peer->server_port)};
 	method = arena_cstr(&x->arena, str_cut(mechanism, 0, MECHANISM_NAME_MAX));
 	for (char *c = method; *c; c++)
@@ -238,7 +241,8 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 	return x;
 }
 
-struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism, struct str initial,
+struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism,
+	struct str initial,
                                           struct sasl_result *ret_result)
 {
 	struct sasl_exchange *x = exchange_new(s, peer, mechanism);
