@@ -8,8 +8,10 @@
 
 #include "base/log.h"
 #include "cmd/commands.h"
+#include "cmd/offline_queue.h"
 #include "cmd/queue_client.h"
 #include "cmd/queue_format.h"
+#include "config/params.h"
 
 enum { OUTPUT_SIZE = 1 << 20 };
 
@@ -82,12 +84,33 @@ static int talk_order(struct channel *ch, void *arg)
 	return status;
 }
 
+/* The server is down: what its index holds is shown anyway. */
+static int list_offline(const struct config *c, bool is_json)
+{
+	struct listing l = {.out = BUF_INIT(OUTPUT_SIZE)};
+	int err;
+
+	queue_format_init(&l.format, is_json, &l.out);
+	err = offline_queue_list(config_main_view(c)->params->queue_directory, show, &l);
+	if (!err) {
+		queue_format_end(&l.format);
+		err = write_out(&l);
+	}
+	queue_format_done(&l.format);
+	buf_done(&l.out);
+	return err;
+}
+
 static int list(const struct config *c, bool is_json)
 {
 	int status = queue_client_run(c, "qmgr", talk_list, &is_json);
 
 	if (status >= 0)
 		return status;
+	if (!list_offline(c, is_json)) {
+		log_warn("Mail system is down -- this is what its index holds; mail that was not tried yet is not shown");
+		return 0;
+	}
 	log_fatal("Queue report unavailable - mail system is down (%s); `postfix start` starts it", strerror(-status));
 	return EX_UNAVAILABLE;
 }

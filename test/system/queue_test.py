@@ -149,9 +149,10 @@ class Retry(QueueCase):
         self.send("b@far.example")
         item = self.wait_queue("deferred")[0]
         self.server.stop()
-        down = self.server.run("mailq")
-        self.assertEqual(down.returncode, 69)
-        self.assertIn("mail system is down", down.stderr)
+        down = self.server.run("postqueue", "-j")
+        self.assertEqual(json.loads(down.stdout), item)
+        self.assertIn("Mail system is down", down.stderr)
+        self.assertIn("mail system is down", self.server.run("postsuper", "-d", "ALL").stderr)
         self.server.start()
         self.assertEqual(self.wait_queue("deferred")[0], item)
 
@@ -325,10 +326,30 @@ class Commands(QueueCase):
         self.assertEqual([r["address"] for r in new["recipients"]], ["b@far.example"])
         self.assertEqual(len(self.queue()), 1)
 
+    def test_without_a_queue_mailq_says_what_to_do(self):
+        with Postrider(start=False) as other:
+            done = other.run("postqueue", "-p")
+            self.assertEqual(done.returncode, 69)
+            self.assertIn("mail system is down", done.stderr)
+            self.assertIn("postfix start", done.stderr)
+
     def test_only_fast_flush_sites_are_flushed_by_name(self):
         done = self.server.run("postqueue", "-s", "far.example")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn('Flush service is not configured for destination "far.example"', done.stderr)
+
+
+class Flush(QueueCase):
+    main = "fast_flush_domains = far.example\n"
+
+    def test_a_site_is_flushed_by_its_name(self):
+        self.send("b@far.example")
+        self.send("c@other.example")
+        self.wait_queue("deferred", 2)
+        self.hop.up()
+        self.assertEqual(self.server.run("postqueue", "-s", "far.example").returncode, 0)
+        left = self.wait_queue("deferred")
+        self.assertEqual(left[0]["recipients"][0]["address"], "c@other.example")
 
 
 class Sendmail(QueueCase):
