@@ -116,6 +116,9 @@ static int take_config(struct process *p, const struct message *m, struct buf *w
 		return err;
 	}
 	set_log_tag(p);
+	/* A log file comes as a descriptor; that there is none any more only the configuration tells. */
+	if (!view_get(config_main_view(c), STR("maillog_file")).len)
+		open_log(-1);
 	return 0;
 }
 

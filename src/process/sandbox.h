@@ -17,3 +17,5 @@ void sandbox_raise_file_limit(void);
  * `spool` is the folder that WRITE_SPOOL opens.
  */
 [[nodiscard]] int sandbox_enter(const struct rights *rights, const char *spool, struct buf *why);
+/* Does this build filter system calls? */
+bool sandbox_has_filter(void);

@@ -187,6 +187,21 @@ class Reload(unittest.TestCase):
                 return False
             wait_until(is_refused, "the port to be closed")
 
+    def test_the_log_moves_to_another_file(self):
+        with Postrider() as server:
+            server.append("main.cf", f"maillog_file = {server.folder}/other\n")
+            self.assertEqual(server.run("postfix", "reload").returncode, 0)
+            other = server.folder / "other"
+            wait_until(lambda: other.exists() and "reload -- version" in other.read_text(), "the line in the other file")
+            server.send("a@example.org", ["demo@test.example"], HELLO)
+            wait_until(lambda: re.search(r"postfix/qmgr\[\d+\]: \w+: removed", other.read_text()), "the story of a message there")
+
+    def test_the_queue_directory_cannot_move(self):
+        with Postrider() as server:
+            server.append("main.cf", f"queue_directory = {server.folder}/other\n")
+            os.kill(server.master_pid(), signal.SIGHUP)
+            server.wait_log("error: reload refused, .*queue_directory has changed")
+
     def test_the_log_file_is_opened_again(self):
         with Postrider() as server:
             moved = server.log.rename(server.folder / "maillog.1")

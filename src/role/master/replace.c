@@ -183,6 +183,41 @@ void replace_for_tables(struct master *m, uint32_t roles)
 	buf_done(&why);
 }
 
+/* What a running server cannot change: sockets, locks and the spool lie there. */
+static int check_places(const struct master *m, const struct config *c, struct buf *why)
+{
+	static const char *const names[] = {"queue_directory", "data_directory"};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		struct str name = str_of(names[i]);
+
+		if (str_eq(view_get(config_main_view(c), name), view_get(config_main_view(m->config), name)))
+			continue;
+		buf_addf(why, "%s has changed; that needs `postfix stop` and `postfix start`", names[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The new processes write to the new log and listen on the new sockets, before it is sure that they stay. */
+static int try_processes(struct master *m, struct config *c, int snapshot_fd, struct buf *why)
+{
+	struct buf ignored = BUF_INIT(4096);
+	int err = log_sink_open(m, c, why);
+
+	if (!err)
+		err = listeners_open(m, c, why);
+	if (!err) {
+		err = start_and_wait(m, ALL_ROLES, c, snapshot_fd, why);
+		if (err)
+			listeners_abort(m);
+	}
+	if (err && log_sink_open(m, m->config, &ignored))
+		log_warn("%s", buf_cstr(&ignored));
+	buf_done(&ignored);
+	return err;
+}
+
 static int try_config(struct master *m, struct config *c, struct buf *why)
 {
 	int snapshot_fd, err;
@@ -191,15 +226,12 @@ static int try_config(struct master *m, struct config *c, struct buf *why)
 		buf_addf(why, "the new configuration has errors");
 		return -EINVAL;
 	}
-	err = snapshot_make(c, &snapshot_fd, why);
+	err = check_places(m, c, why);
+	if (!err)
+		err = snapshot_make(c, &snapshot_fd, why);
 	if (err)
 		return err;
-	err = listeners_open(m, c, why);
-	if (!err) {
-		err = start_and_wait(m, ALL_ROLES, c, snapshot_fd, why);
-		if (err)
-			listeners_abort(m);
-	}
+	err = try_processes(m, c, snapshot_fd, why);
 	if (err) {
 		close(snapshot_fd);
 		return err;
@@ -222,6 +254,7 @@ void replace_for_reload(struct master *m)
 	} else {
 		m->config = c;
 		config_free(old);
+		instances_send_log(m);
 		update_kept(m, ALL_ROLES);
 		promote_next(m);
 		log_info("reload -- version %s, configuration %.*s", POSTRIDER_VERSION, STR_ARG(m->config_dir));
