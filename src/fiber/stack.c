@@ -11,6 +11,16 @@
 
 #include "fiber/fiber_internal.h"
 
+#ifdef HAS_ASAN
+#include <sanitizer/lsan_interface.h>
+/* What only a waiting fiber's stack points to is no leak. */
+#define stack_is_used(s) __lsan_register_root_region((s).low, (s).size)
+#define stack_is_unused(s) __lsan_unregister_root_region((s).low, (s).size)
+#else
+#define stack_is_used(s) ((void)(s))
+#define stack_is_unused(s) ((void)(s))
+#endif
+
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #endif
@@ -75,13 +85,15 @@ struct stack stack_get(void)
 	if (!unused.count)
 		slab_add();
 
-	char *low = unused.items[--unused.count];
+	struct stack s = {unused.items[--unused.count] + unused.page, STACK_SPAN - unused.page};
 
-	return (struct stack){low + unused.page, STACK_SPAN - unused.page};
+	stack_is_used(s);
+	return s;
 }
 
 void stack_put(struct stack s)
 {
+	stack_is_unused(s);
 	if (unused.count >= WARM_STACKS)
 		madvise(s.low, s.size, MADV_DONTNEED);
 	unused_add(s.low - unused.page);
