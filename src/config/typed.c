@@ -94,14 +94,17 @@ static int store_time(void *field, const struct param *p, struct str text, struc
 	return err;
 }
 
-static int check_choice(const struct param *p, struct str text, struct buf *why)
+/* The word as the table spells it, so that who reads it need not care about its case. */
+static int find_choice(const struct param *p, struct str text, struct str *ret_word, struct buf *why)
 {
 	struct str rest = p->choices, word;
 	const char *between = "write one of ";
 
 	while (str_next(&rest, " ", &word))
-		if (str_eq_nocase(word, text))
+		if (str_eq_nocase(word, text)) {
+			*ret_word = word;
 			return 0;
+		}
 	for (rest = p->choices; str_next(&rest, " ", &word); between = ", ")
 		buf_addf(why, "%s%.*s", between, STR_ARG(word));
 	return -EINVAL;
@@ -116,7 +119,7 @@ static int store_text(void *field, const struct param *p, struct str text, struc
 		return -EINVAL;
 	}
 	if (p->kind == PARAM_ENUM && !str_is_empty(text))
-		err = check_choice(p, text, why);
+		err = find_choice(p, text, &text, why);
 	if (!err)
 		*(struct str *)field = text;
 	return err;
