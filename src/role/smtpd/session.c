@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "clients.h"
 #include "config/params.h"
 #include "content/content.h"
 #include "mail/address.h"
@@ -11,10 +12,6 @@
 #include "smtpd.h"
 #include "table/table.h"
 #include "verbs.h"
-
-struct client_count {
-	int64_t count;
-};
 
 /* Where the client stands before its name is known. */
 static void set_addresses(struct session *s, const struct sockaddr_storage *peer)
@@ -75,35 +72,6 @@ static bool is_listed(struct match_list *l, struct str address)
 	return found > 0;
 }
 
-/* True when this client has as many connections as it may. */
-static bool count_client(struct session *s)
-{
-	int64_t limit = s->port->view->params->smtpd_client_connection_count_limit;
-	struct client_count *c = map_find(&smtpd.clients, s->facts.client_address);
-
-	if (limit <= 0 || s->is_limit_exempt)
-		return false;
-	if (!c) {
-		c = mem_alloc(sizeof(*c));
-		(void)map_set(&smtpd.clients, s->facts.client_address, c);
-	}
-	c->count++;
-	s->counted_as = s->facts.client_address;
-	if (c->count <= limit)
-		return false;
-	session_warn(s, "Connection concurrency limit exceeded: %lld from %.*s for service %.*s", (long long)c->count, STR_ARG(s->name),
-	             STR_ARG(s->port->view->service->name));
-	return true;
-}
-
-static void uncount_client(struct session *s)
-{
-	struct client_count *c = s->counted_as.len > 0 ? map_find(&smtpd.clients, s->counted_as) : NULL;
-
-	if (c && --c->count == 0)
-		free(map_remove(&smtpd.clients, s->counted_as));
-}
-
 static void set_keywords(struct session *s)
 {
 	struct buf why = BUF_INIT(500);
@@ -141,7 +109,7 @@ static void greet(struct session *s)
 /* What comes before the greeting. */
 static void admit(struct session *s)
 {
-	if (count_client(s)) {
+	if (clients_enter(s)) {
 		session_say(s, "421 4.7.0 %.*s Error: too many connections from %.*s", STR_ARG(s->port->view->params->myhostname),
 		            STR_ARG(s->facts.client_address));
 		s->end = END_QUIET;
@@ -383,7 +351,7 @@ void session_run(struct port *port, int fd, const struct sockaddr_storage *peer)
 		log_bad_end(s);
 	session_reset(s);
 	finish(s);
-	uncount_client(s);
+	clients_leave(s);
 	list_remove(&s->link);
 	stream_free(s->stream);
 	arena_done(&s->tx.arena);

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "clients.h"
 #include "config/params.h"
 #include "sasl/server.h"
 #include "verbs.h"
@@ -80,6 +81,8 @@ void verb_auth(struct session *s, struct str argument)
 
 	if (s->facts.helo.len == 0) {
 		session_say(s, "503 5.5.1 Error: send HELO/EHLO first");
+	} else if (clients_exceed(s, CLIENT_AUTHENTICATES)) {
+		session_say(s, "450 4.7.1 Error: too many AUTH commands from %.*s", STR_ARG(s->facts.client_address));
 	} else if (!p->smtpd_sasl_auth_enable || (s->discarded_keywords & EHLO_AUTH)) {
 		session_say(s, "503 5.5.1 Error: authentication not enabled");
 	} else if (s->tx.has_mail) {

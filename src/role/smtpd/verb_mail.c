@@ -2,6 +2,7 @@
 /* MAIL and RCPT: the envelope. */
 #include <sys/statvfs.h>
 
+#include "clients.h"
 #include "config/params.h"
 #include "mail/address.h"
 #include "net/tls.h"
@@ -106,6 +107,10 @@ void verb_mail(struct session *s, struct str argument)
 	}
 	if (s->tx.is_bdat) {
 		session_say(s, "503 5.5.1 Error: MAIL after BDAT");
+		return;
+	}
+	if (clients_exceed(s, CLIENT_SENDS_MAIL)) {
+		session_say(s, "450 4.7.1 Error: too much mail from %.*s", STR_ARG(s->facts.client_address));
 		return;
 	}
 	r = mail_command_parse(arena_str(&s->tx.arena, argument), command_flags(s), &s->tx.arena, &mail);
@@ -227,6 +232,10 @@ void verb_rcpt(struct session *s, struct str argument)
 	}
 	if (tx->is_bdat) {
 		session_say(s, "503 5.5.1 Error: RCPT after BDAT");
+		return;
+	}
+	if (clients_exceed(s, CLIENT_NAMES_RECIPIENT)) {
+		session_say(s, "450 4.7.1 Error: too many recipients from %.*s", STR_ARG(s->facts.client_address));
 		return;
 	}
 	r = rcpt_command_parse(arena_str(&tx->arena, argument), command_flags(s), &tx->arena, &rcpt);

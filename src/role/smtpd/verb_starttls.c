@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* STARTTLS, and TLS from the first byte. */
+#include "clients.h"
 #include "config/params.h"
 #include "net/tls.h"
 #include "verbs.h"
@@ -75,6 +76,8 @@ void verb_starttls(struct session *s, struct str argument)
 		session_say(s, "502 5.5.1 Error: command not implemented");
 	} else if (!s->port->tls) {
 		session_say(s, "454 4.7.0 TLS not available due to local problem");
+	} else if (clients_exceed(s, CLIENT_STARTS_TLS)) {
+		session_say(s, "454 4.7.0 Error: too many new TLS sessions from %.*s", STR_ARG(s->facts.client_address));
 	} else {
 		/* Nothing that came in clear behind STARTTLS is ever read. */
 		(void)stream_discard_input(s->stream);
