@@ -105,6 +105,10 @@ static int open_lists(struct port *port, struct buf *why)
 	if (!err)
 		err = match_list_open(p->smtpd_client_event_limit_exceptions, MATCH_ADDRESS, 0, port->view, &port->limit_exempt, why);
 	if (!err)
+		err = match_list_open(p->smtpd_forbidden_commands, MATCH_STRING, 0, port->view, &port->forbidden_commands, why);
+	if (!err)
+		err = match_list_open(p->smtpd_noop_commands, MATCH_STRING, 0, port->view, &port->noop_commands, why);
+	if (!err)
 		err = match_list_open(p->smtpd_authorized_xclient_hosts, MATCH_ADDRESS, 0, port->view, &port->xclient_hosts, why);
 	if (!err)
 		err = match_list_open(p->smtpd_authorized_xforward_hosts, MATCH_ADDRESS, 0, port->view, &port->xforward_hosts, why);
@@ -179,6 +183,8 @@ void port_free(struct port *port)
 	maps_close(port->footer_maps);
 	match_list_close(port->bare_newline_exempt);
 	match_list_close(port->limit_exempt);
+	match_list_close(port->forbidden_commands);
+	match_list_close(port->noop_commands);
 	match_list_close(port->xclient_hosts);
 	match_list_close(port->xforward_hosts);
 	match_list_close(port->rewrite_networks);

@@ -47,6 +47,7 @@ struct port {
 	struct maps *keyword_maps, *footer_maps;
 	struct match_list *bare_newline_exempt;
 	struct match_list *limit_exempt;
+	struct match_list *forbidden_commands, *noop_commands;
 	struct match_list *xclient_hosts, *xforward_hosts;
 	/* local_header_rewrite_clients */
 	bool rewrites_own, rewrites_authenticated;

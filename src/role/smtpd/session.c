@@ -63,10 +63,10 @@ static void name_client(struct session *s)
 	                       has_port ? (int)f->client_port.len : 0, f->client_port.ptr ? f->client_port.ptr : "");
 }
 
-static bool is_listed(struct match_list *l, struct str address)
+static bool is_listed(struct match_list *l, struct str name)
 {
 	struct buf why = BUF_INIT(500);
-	int found = l ? match_list_check(l, address, &why) : 0;
+	int found = l ? match_list_check(l, name, &why) : 0;
 
 	buf_done(&why);
 	return found > 0;
@@ -153,28 +153,19 @@ bool session_spoke_early(struct session *s, const char *stage)
 	return true;
 }
 
-/* The words of a list parameter, without case. */
-static bool list_has(struct str list, struct str word)
+/* A copy with a NUL behind it, as regexp tables like it. */
+static bool is_listed_verb(struct match_list *l, struct str verb)
 {
-	struct str one;
+	char *copy = str_cstr(verb);
+	bool is_found = is_listed(l, str_of(copy));
 
-	while (str_next_braced(&list, ", \t\r\n", &one))
-		if (str_eq_nocase(one, word))
-			return true;
-	return false;
-}
-
-/* smtpd_forbidden_commands: what a web browser or a worm would say. Its regexp for junk: a verb without a capital or small letter. */
-static bool is_forbidden(const struct session *s, struct str verb)
-{
-	struct str list = s->port->view->params->smtpd_forbidden_commands;
-
-	return list_has(list, verb) || (str_find_str(list, STR("regexp:")) < list.len && verb.len > 0 && !ascii_is_alpha(verb.ptr[0]));
+	free(copy);
+	return is_found;
 }
 
 static void run_unknown(struct session *s, struct str verb, struct str line)
 {
-	if (!is_forbidden(s, verb)) {
+	if (!is_listed_verb(s->port->forbidden_commands, verb)) {
 		session_say(s, "500 5.5.2 Error: command not recognized");
 		return;
 	}
@@ -197,7 +188,7 @@ static void run_verb(struct session *s, struct str line)
 		session_say(s, "500 5.5.2 Error: bad syntax");
 		return;
 	}
-	if (p->smtpd_noop_commands.len > 0 && list_has(p->smtpd_noop_commands, c.verb)) {
+	if (p->smtpd_noop_commands.len > 0 && is_listed_verb(s->port->noop_commands, c.verb)) {
 		s->junk++;
 		session_say(s, "250 2.0.0 Ok");
 		return;

@@ -30,6 +30,20 @@ static void forget_clear_session(struct session *s)
 	f->helo_deferral = (struct policy_deferral){0};
 }
 
+/* smtpd_tls_req_ccert: who shows no certificate that we trust has to leave. */
+static bool has_needed_certificate(struct session *s, const struct tls_info *info)
+{
+	const struct params *p = s->port->view->params;
+	const char *lack = !info->has_peer_certificate ? "No client certificate presented" : "Client certificate not trusted";
+
+	if (!p->smtpd_tls_req_ccert || s->port->tls_level != TLS_LEVEL_ENCRYPT || info->is_peer_trusted)
+		return true;
+	session_log(s, "NOQUEUE: abort: TLS from %.*s: %s", STR_ARG(s->name), lack);
+	session_say(s, "421 4.7.1 %.*s Error: %s", STR_ARG(p->myhostname), lack);
+	s->end = END_QUIET;
+	return false;
+}
+
 bool starttls_handshake(struct session *s)
 {
 	const struct params *p = s->port->view->params;
@@ -63,7 +77,7 @@ bool starttls_handshake(struct session *s)
 	f->is_ccert_trusted = info->has_peer_certificate && info->is_peer_trusted;
 	f->ccert_subject = info->peer_cn;
 	f->ccert_issuer = info->peer_issuer_cn;
-	return true;
+	return has_needed_certificate(s, info);
 }
 
 void verb_starttls(struct session *s, struct str argument)
