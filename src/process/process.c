@@ -46,12 +46,12 @@ void process_end(struct process *p)
 	loop_stop();
 }
 
-void process_table_changed(struct process *p, struct str path)
+void process_table_changed(struct process *p, struct str whose)
 {
-	struct message m = {.type = MESSAGE_TABLE_CHANGED, .table_changed = {.path = path}};
+	struct message m = {.type = MESSAGE_TABLE_CHANGED, .table_changed = {.path = whose}};
 
 	if (channel_send(p->master, &m))
-		log_warn("table %.*s changed, but master cannot be told", STR_ARG(path));
+		log_warn("a table of %.*s changed, but master cannot be told", STR_ARG(whose));
 }
 
 /* The host name as syslog shows it: up to the first dot. */

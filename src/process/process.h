@@ -70,5 +70,5 @@ struct role {
 int process_main(const struct role *role, int argc, char **argv);
 /* Ends the process when the present round of the loop is over. */
 void process_end(struct process *p);
-/* A lookup table file was replaced: master starts a new generation of this role. */
-void process_table_changed(struct process *p, struct str path);
+/* A lookup table file was replaced: master starts a new generation of this role. `whose` names its user for the log. */
+void process_table_changed(struct process *p, struct str whose);

@@ -8,7 +8,7 @@ import threading
 import unittest
 
 from name_server import NameServer, reverse
-from postrider import BUILD, Postrider
+from postrider import BUILD, Postrider, wait_until
 
 ZONE = {
     "good.example": [("MX", 10, "mx.good.example")],
@@ -124,6 +124,24 @@ class Asking(unittest.TestCase):
 def explain(server: Postrider, *args: str, port: str = "smtp") -> subprocess.CompletedProcess:
     return subprocess.run([str(BUILD / "bin" / "postrider"), "explain", "-c", str(server.etc), "--port", str(server.ports[port]), *args],
                           capture_output=True, text=True, timeout=60)
+
+
+class Tables(unittest.TestCase):
+    def test_a_changed_access_table_counts_from_the_next_session_on(self):
+        with Postrider(main="smtpd_sender_restrictions = check_sender_access texthash:{folder}/etc/senders\n",
+                       files={"senders": "other@elsewhere.example REJECT\n"}) as server:
+            def answer():
+                with server.smtp() as session:
+                    session.mail("a@elsewhere.example")
+                    return session.rcpt(RCPT)[0]
+            kept = server.smtp()
+            kept.mail("a@elsewhere.example")
+            self.assertEqual(answer(), 250)
+            server.write("senders", "a@elsewhere.example REJECT no more\n")
+            wait_until(lambda: answer() == 554, "the new table")
+            server.wait_log("has changed -- restarting smtpd")
+            with kept:
+                self.assertEqual(kept.rcpt(RCPT)[0], 250)
 
 
 class PolicyServer(socketserver.ThreadingTCPServer):

@@ -200,7 +200,7 @@ static void handle(struct instance *i, const struct message *msg)
 		break;
 	case MESSAGE_TABLE_CHANGED:
 		if (i->state == INSTANCE_READY) {
-			log_info("table %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.path), i->rights->program);
+			log_info("a table of %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.path), i->rights->program);
 			i->master->replace_roles |= ROLE_BIT(i->role);
 			wait_list_wake_all(&i->master->changed);
 		}

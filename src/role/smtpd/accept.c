@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "net/connect.h"
+#include "port.h"
 #include "session.h"
 #include "smtpd.h"
 
@@ -32,6 +33,22 @@ static void serve_client(void *arg)
 	smtpd_end_work();
 }
 
+/* Tables that were written anew are opened by a new generation of this role; sessions under way keep the old ones. */
+static void look_for_changes(const struct port *port)
+{
+	static struct instant next;
+	static bool has_told;
+	struct instant now = clock_now();
+
+	if (has_told || instant_is_before(now, next))
+		return;
+	next = instant_after(now, duration_s(1));
+	if (port_has_changed(port)) {
+		has_told = true;
+		process_table_changed(smtpd.process, port->view->service->name);
+	}
+}
+
 static void accept_clients(void *arg)
 {
 	struct acceptor *at = arg;
@@ -50,6 +67,7 @@ static void accept_clients(void *arg)
 		}
 		a = mem_alloc(sizeof(*a));
 		*a = (struct arrival){.port = at->port, .fd = fd, .peer = peer};
+		look_for_changes(at->port);
 		smtpd_begin_work();
 		fiber_start("session", serve_client, a);
 	}

@@ -170,6 +170,13 @@ int port_new(const struct view *v, bool is_smtp, struct port **ret_port, struct 
 	return 0;
 }
 
+bool port_has_changed(const struct port *port)
+{
+	if (router_has_changed(port->router) || content_has_changed(port->content))
+		return true;
+	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) || maps_have_changed(port->footer_maps));
+}
+
 void port_free(struct port *port)
 {
 	if (!port)

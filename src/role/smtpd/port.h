@@ -64,5 +64,7 @@ struct port {
  */
 [[nodiscard]] int port_new(const struct view *v, bool is_smtp, struct port **ret_port, struct buf *why);
 void port_free(struct port *port);
+/* Was a table that the service has open replaced? A few stat() calls. */
+bool port_has_changed(const struct port *port);
 /* Bits of the words in smtpd_discard_ehlo_keywords and its maps. */
 unsigned port_parse_keywords(struct str text);
