@@ -352,6 +352,55 @@ class Flush(QueueCase):
         self.assertEqual(left[0]["recipients"][0]["address"], "c@other.example")
 
 
+class Reload(QueueCase):
+    def test_a_new_relayhost_holds_for_waiting_and_new_mail(self):
+        self.send("b@far.example")
+        self.wait_queue("deferred")
+        other = NextHop().up()
+        self.addCleanup(other.close)
+        self.server.append("main.cf", f"relayhost = [127.0.0.1]:{other.port}\n")
+        self.assertEqual(self.server.reload().returncode, 0)
+        self.send("c@far.example")
+        wait_until(lambda: len(other.mail) == 1, "new mail at the new next hop")
+        self.server.run("postqueue", "-f")
+        self.wait_empty()
+        self.assertEqual(sorted(mail[1][0] for mail in other.mail), ["b@far.example", "c@far.example"])
+
+
+class ManyRecipients(QueueCase):
+    main = "smtp_destination_recipient_limit = 20\nsmtpd_recipient_limit = 1000\n"
+
+    def test_each_gets_one_copy_in_groups(self):
+        self.hop.up()
+        names = [f"r{i}@far.example" for i in range(300)]
+        self.send(*names)
+        self.wait_empty()
+        self.assertEqual(sorted(name for mail in self.hop.mail for name in mail[1]), sorted(names))
+        self.assertEqual({len(mail[1]) for mail in self.hop.mail}, {20})
+        self.assertEqual(len(re.findall("status=sent", self.server.log_text())), 300)
+
+
+class Filter(QueueCase):
+    main = "content_filter = smtp:[127.0.0.1]:{filter}\n"
+
+    def setUp(self):
+        self.filter = NextHop().up()
+        self.addCleanup(self.filter.close)
+        self.main = Filter.main.replace("{filter}", str(self.filter.port))
+        super().setUp()
+
+    def test_all_mail_goes_to_the_filter(self):
+        self.send("b@far.example", "demo@test.example")
+        wait_until(lambda: self.filter.mail, "mail at the filter")
+        self.assertEqual(sorted(self.filter.mail[0][1]), ["b@far.example", "demo@test.example"])
+        self.wait_empty()
+
+    def test_bounces_go_past_the_filter(self):
+        self.send("never-b@far.example")
+        self.server.wait_mail("demo")
+        self.assertEqual(self.filter.mail, [])
+
+
 class Sendmail(QueueCase):
     def test_a_message_from_the_command_line_arrives(self):
         done = self.sendmail("-F", "Joe User", "-f", "joe@test.example", "demo@test.example", text="Subject: x\n\nline\n.\nlost\n")
