@@ -137,7 +137,7 @@ static void read_service(struct config *c, struct service *s, const struct str f
 	read_arguments(c, s, rest);
 }
 
-/* The place for a service: that of one with its name and type, which it replaces, or a new one. */
+/* The place for a service: that of one with its name and type, which it replaces, or a new one. Tools show both. */
 static size_t place_for(struct config *c, struct str name, struct str type, struct origin origin)
 {
 	for (size_t i = 0; i < c->service_count; i++) {
@@ -145,7 +145,7 @@ static size_t place_for(struct config *c, struct str name, struct str type, stru
 
 		if (str_eq(s->name, name) && str_eq(s->type, type)) {
 			config_warn(c, origin, "service \"%.*s %.*s\" replaces the one in line %u", STR_ARG(name), STR_ARG(type), s->origin.line);
-			return i;
+			return c->is_for_showing ? c->service_count++ : i;
 		}
 	}
 	return c->service_count++;
