@@ -74,6 +74,13 @@ static int try_forward_file(struct expansion *x, struct str path, const struct m
 	}
 }
 
+/* "$home/.forward+$extension" says nothing of an address without one. */
+static bool needs_extension(struct str path)
+{
+	return str_find_str(path, STR("$extension")) < path.len || str_find_str(path, STR("${extension}")) < path.len ||
+	       str_find_str(path, STR("$(extension)")) < path.len;
+}
+
 static bool try_forward(struct expansion *x, const struct mail_name *n, const struct user *u, const struct level *lv)
 {
 	const struct params *p = x->j->transport->params;
@@ -83,6 +90,8 @@ static bool try_forward(struct expansion *x, const struct mail_name *n, const st
 	while (!result && str_next_braced(&rest, ", \t\r\n", &item)) {
 		struct buf why = BUF_INIT(1024);
 
+		if (n->extension.len == 0 && needs_extension(item))
+			continue;
 		if (template_expand(x, item, u, n, p->forward_expansion_filter, &path, &why) != 0)
 			log_warn("forward_path: %s", buf_cstr(&why));
 		else if (path.len > 0 && path.ptr[0] == '/' && !expansion_was_here(x, "forward", path))
