@@ -210,6 +210,24 @@ class PolicyService(unittest.TestCase):
             # Two smtpd processes at most, and each keeps its connection.
             self.assertLessEqual(policy.connections, 2 * len(server.pids("smtpd")))
 
+    def test_all_recipients_of_a_message_have_one_instance(self):
+        with PolicyServer(lambda request: "REJECT" if request["recipient"].startswith("no") else "DUNNO") as policy, Postrider(
+                main=f"smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:{policy.port}, permit\n"
+                     f"smtpd_data_restrictions = check_policy_service inet:127.0.0.1:{policy.port}\n") as server:
+            with server.smtp() as session:
+                session.mail("a@elsewhere.example")
+                for recipient in ("no@test.example", RCPT, "no@test.example"):
+                    session.rcpt(recipient)
+                session.data("Subject: x\n\nx\n")
+                session.mail("a@elsewhere.example")
+                session.rcpt(RCPT)
+            first, second = {r["instance"] for r in policy.requests[:4]}, policy.requests[4]["instance"]
+            self.assertEqual(len(first), 1)
+            self.assertNotIn(second, first | {""})
+            self.assertEqual([r["protocol_state"] for r in policy.requests], ["RCPT", "RCPT", "RCPT", "DATA", "RCPT"])
+            self.assertEqual([r["recipient"] for r in policy.requests[2:4]], ["no@test.example", RCPT])
+            self.assertEqual(policy.requests[3]["recipient_count"], "1")
+
     def test_a_connection_that_was_closed_is_made_anew(self):
         with PolicyServer(lambda request: "DUNNO" if len(policy.requests) % 2 else None) as policy, Postrider(
                 main="smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:" + str(policy.port) +

@@ -95,7 +95,10 @@ static void begin_content(struct session *s, bool is_stuffed)
 /* At DATA and later the policy sees a recipient only when there is just one. */
 static void show_single_recipient(struct session *s, bool is_on)
 {
-	s->facts.recipient = is_on && s->tx.envelope.recipient_count == 1 ? s->tx.envelope.recipients[0].address : STR("");
+	bool is_shown = is_on && s->tx.envelope.recipient_count == 1;
+
+	/* The latest RCPT may have been another, and refused. */
+	s->facts.recipient = s->facts.recipient_raw = is_shown ? s->tx.envelope.recipients[0].address : STR("");
 }
 
 /* The checks of the DATA stage. True when the content may come. */

@@ -76,9 +76,13 @@ static struct reply check_mail(struct session *s, const struct mail_command *mai
 	const struct params *p = s->port->view->params;
 	struct policy_session *f = &s->facts;
 	struct arena *a = &s->tx.arena;
+	struct wall_time now = clock_wall();
 	struct reply r;
 
 	f->arena = a;
+	/* One for all recipients of the message, refused ones too: by it policy servers know them as one. */
+	f->instance = arena_printf(a, "%x.%llx.%x.0", (unsigned)smtpd.ids.tail, (unsigned long long)now.us / 1000000,
+	                           (unsigned)(now.us % 1000000));
 	f->sender_raw = mail->address;
 	f->sender = mail->address.len > 0 ? router_rewrite(s->port->router, mail->address, p->myorigin, a) : STR("");
 	f->has_sender = true;
@@ -141,8 +145,6 @@ static void begin_message(struct session *s)
 	e->arrival = clock_wall();
 	queue_id_make(&smtpd.ids, e->arrival, e->queue_id);
 	s->facts.queue_id = str_of(e->queue_id);
-	s->facts.instance = arena_printf(&s->tx.arena, "%x.%llx.%x.0", (unsigned)smtpd.ids.tail, (unsigned long long)e->arrival.us / 1000000,
-	                                 (unsigned)(e->arrival.us % 1000000));
 	if (s->has_forwarded) {
 		e->client_name = s->forwarded.client_name;
 		e->client_address = s->forwarded.client_address;
