@@ -61,6 +61,7 @@ void appender_large_refuse(struct appender *ap, uint64_t token, int error);
 
 /* The bound of appender_reserve(); 64 MiB when never set. */
 void appender_set_memory(struct appender *ap, size_t bytes);
-/* Memory for bodies in flight, one bound a process: waits until `size` bytes are free. More than the bound fails with -EMSGSIZE. */
+/* Memory for bodies in flight, one bound a process: waits until `size` bytes are free. More than the bound fails with -EMSGSIZE.
+ */
 [[nodiscard]] int appender_reserve(struct appender *ap, size_t size, struct instant deadline) WAITS;
 void appender_release(struct appender *ap, size_t size);

@@ -19,9 +19,9 @@ struct appender {
 	struct fiber *committer;
 	struct open_segment current;
 	struct open_segment next;
-	uint64_t at;           /* where the next record of `current` goes */
-	struct list waiting;   /* struct append_record */
-	struct iovec *pieces;  /* of the group under way */
+	uint64_t at;          /* where the next record of `current` goes */
+	struct list waiting;  /* struct append_record */
+	struct iovec *pieces; /* of the group under way */
 	struct wait_list has_work;
 	struct wait_list answer; /* to want_segment() */
 	bool is_asked;

@@ -58,8 +58,8 @@ static void defer_arrived(void)
 	while (bench.f.count) {
 		struct spool_message *m = bench.f.messages[--bench.f.count];
 
-		m->recipients[0].reason = (struct spool_reason){.dsn = STR("4.4.1"),
-			.text = STR("connect to mx.example.org[192.0.2.1]:25: Connection timed out")};
+		m->recipients[0].reason = (struct spool_reason){
+			.dsn = STR("4.4.1"), .text = STR("connect to mx.example.org[192.0.2.1]:25: Connection timed out")};
 		m->next_attempt.us = clock_wall().us + (3600 + random_below(3600)) * INT64_C(1000000);
 		spool_defer(bench.f.sp, m);
 	}

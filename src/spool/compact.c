@@ -203,7 +203,8 @@ static int move_some(struct spool *sp, struct segment_file *from)
 		moves_free(&j, false);
 	if (j.is_damaged) {
 		from->has_damage = true;
-		spool_trouble(sp, "%s/segments/%08x: a deferred message cannot be read; the file is kept", sp->path, from->number);
+		spool_trouble(
+			sp, "%s/segments/%08x: a deferred message cannot be read; the file is kept", sp->path, from->number);
 	}
 	if (j.is_full)
 		seal_own(sp);
@@ -212,7 +213,8 @@ static int move_some(struct spool *sp, struct segment_file *from)
 
 static bool is_sparse(const struct segment_file *seg)
 {
-	return seg->state == SEGMENT_SETTLED && seg->rows && !seg->users && !seg->has_damage && seg->row_bytes < seg->size / SPARSE_PART;
+	return seg->state == SEGMENT_SETTLED && seg->rows && !seg->users && !seg->has_damage &&
+	       seg->row_bytes < seg->size / SPARSE_PART;
 }
 
 static struct segment_file *find_sparse(struct spool *sp)

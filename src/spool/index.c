@@ -238,8 +238,12 @@ int index_get_segment(struct index_txn *txn, uint32_t segment, struct index_segm
 		return err;
 
 	struct cursor c = {.rest = str_of_val(value)};
-	struct index_segment s = {.epoch = cursor_u32(&c), .is_settled = cursor_u8(&c), .count = cursor_u64(&c), .bytes = cursor_u64(&c)};
+	struct index_segment s = {0};
 
+	s.epoch = cursor_u32(&c);
+	s.is_settled = cursor_u8(&c);
+	s.count = cursor_u64(&c);
+	s.bytes = cursor_u64(&c);
 	if (c.is_bad)
 		return -EIO;
 	*ret_segment = s;
@@ -513,8 +517,8 @@ int index_due_next(struct index_txn *txn, struct index_due *due)
 		return err;
 	if (key.mv_size < 8 || key.mv_size - 8 >= QUEUE_ID_SIZE || value.mv_size != 8)
 		return -EIO;
-	*due = (struct index_due){.at = {(int64_t)read_number(key.mv_data, 8)},
-		.deferred_at = {(int64_t)read_number(value.mv_data, 8)}};
+	*due = (struct index_due){
+		.at = {(int64_t)read_number(key.mv_data, 8)}, .deferred_at = {(int64_t)read_number(value.mv_data, 8)}};
 	memcpy(due->id, (char *)key.mv_data + 8, key.mv_size - 8);
 	return 0;
 }

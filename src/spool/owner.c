@@ -185,9 +185,15 @@ static struct spool *spool_new(const struct spool_options *o, const struct spool
 {
 	struct spool *sp = mem_alloc(sizeof *sp);
 
-	*sp = (struct spool){.events = *events, .path = mem_strdup(o->path), .reserve = o->reserve, .is_hungry = true,
+	*sp = (struct spool){.events = *events,
+		.path = mem_strdup(o->path),
+		.reserve = o->reserve,
+		.is_hungry = true,
 		.segment_size = o->segment_size ? o->segment_size : SEGMENT_SIZE_DEFAULT,
-		.folder_fd = -1, .segments_fd = -1, .large_fd = -1, .lock_fd = -1};
+		.folder_fd = -1,
+		.segments_fd = -1,
+		.large_fd = -1,
+		.lock_fd = -1};
 	list_init(&sp->segments);
 	list_init(&sp->large);
 	list_init(&sp->lost_large);
@@ -294,8 +300,13 @@ void spool_defer(struct spool *sp, struct spool_message *m)
 	m->attempts++;
 	m->deferred_at = clock_wall();
 	m->flags &= ~(uint32_t)SPOOL_FLUSHED;
-	o->head = (struct row_head){.ref = m->ref, .large = m->large, .content_at = m->content_at, .next_attempt = m->next_attempt,
-		.deferred_at = m->deferred_at, .attempts = m->attempts, .flags = m->flags};
+	o->head = (struct row_head){.ref = m->ref,
+		.large = m->large,
+		.content_at = m->content_at,
+		.next_attempt = m->next_attempt,
+		.deferred_at = m->deferred_at,
+		.attempts = m->attempts,
+		.flags = m->flags};
 	/* What was given already is not looked at again before the next start. */
 	if (o->head.next_attempt.us <= sp->due.at.us)
 		o->head.next_attempt.us = sp->due.at.us + 1;
@@ -309,8 +320,8 @@ void spool_defer(struct spool *sp, struct spool_message *m)
 
 void spool_count(struct spool *sp, struct spool_counts *ret_counts)
 {
-	struct spool_counts c = {.active = sp->active, .indexed = sp->indexed, .held = sp->held,
-		.committing = sp->ops_added - sp->ops_finished};
+	struct spool_counts c = {
+		.active = sp->active, .indexed = sp->indexed, .held = sp->held, .committing = sp->ops_added - sp->ops_finished};
 
 	LIST_EACH(&sp->segments, it) {
 		struct segment_file *seg = LIST_ENTRY(it, struct segment_file, link);

@@ -84,9 +84,10 @@ struct spool_events {
  * can be granted at once, and recovered messages arrive through `incoming`. Fails with
  * -EBUSY when another process owns it, -ENOSPC, -EACCES ...; `why` then has a sentence.
  */
-[[nodiscard]] int spool_open(const struct spool_options *o, const struct spool_events *events, struct buf *why,
-	struct spool **ret_spool) WAITS;
-/* Makes durable what is under way and closes. Messages being worked on are found again at the next open; they stay the caller's. */
+[[nodiscard]] int spool_open(
+	const struct spool_options *o, const struct spool_events *events, struct buf *why, struct spool **ret_spool) WAITS;
+/* Makes durable what is under way and closes. Messages being worked on are found again at the next open; they stay the caller's.
+ */
 void spool_close(struct spool *sp) WAITS;
 void spool_set_reserve(struct spool *sp, uint64_t bytes);
 /* Nothing comes through `incoming` while `is_on` is false: mail waits in its segments. True at first. */
@@ -105,7 +106,8 @@ struct spool_grant {
 
 /* Answers SEGMENT_WANTED. -ENOSPC, -EIO, -EMFILE ...: SEGMENT_REFUSED with that number. */
 [[nodiscard]] int spool_grant(struct spool *sp, struct spool_grant *ret_grant) WAITS;
-/* QUEUED and SEGMENT_SEALED. News of a segment that is no more is ignored. -EINVAL: no receiver can mean that; ignore the message and distrust the sender. */
+/* QUEUED and SEGMENT_SEALED. News of a segment that is no more is ignored. -EINVAL: no receiver can mean that; ignore the message
+ * and distrust the sender. */
 [[nodiscard]] int spool_queued(struct spool *sp, uint32_t segment, uint32_t epoch, uint64_t end, bool is_sealed);
 /* A receiver's channel ended: what it appended and did not announce is looked for. */
 void spool_writer_gone(struct spool *sp);
@@ -139,9 +141,10 @@ void spool_defer(struct spool *sp, struct spool_message *m);
  * how many. Each is the callee's as with `incoming`; it is not given again before spool_defer().
  */
 typedef void spool_take_fn(void *arg, struct spool_message *m);
-[[nodiscard]] int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_take_fn *take, void *arg,
-	uint32_t *ret_count) WAITS;
-/* When to call spool_take_due() again: the earliest time in the index that was not given yet; 0 during a flush, INT64_MAX for never. */
+[[nodiscard]] int spool_take_due(
+	struct spool *sp, struct wall_time now, uint32_t max, spool_take_fn *take, void *arg, uint32_t *ret_count) WAITS;
+/* When to call spool_take_due() again: the earliest time in the index that was not given yet; 0 during a flush, INT64_MAX for
+ * never. */
 struct wall_time spool_next_due(struct spool *sp);
 /* One message by its queue id, due or not, held or not. -ENOENT: not in the index; -EBUSY: being worked on. */
 [[nodiscard]] int spool_take(struct spool *sp, struct str queue_id, struct spool_message **ret_message) WAITS;
@@ -163,12 +166,12 @@ struct spool_list;
 void spool_list_close(struct spool_list *l);
 
 struct spool_counts {
-	uint64_t active;       /* handed out and not back yet */
-	uint64_t indexed;      /* in the index, those being worked on among them */
-	uint64_t held;         /* of these */
-	uint64_t committing;   /* on their way into the index */
-	uint64_t waiting;      /* bytes announced and not yet handed to `incoming` */
-	uint64_t segments;     /* files */
-	uint64_t disk;         /* bytes of all files */
+	uint64_t active;     /* handed out and not back yet */
+	uint64_t indexed;    /* in the index, those being worked on among them */
+	uint64_t held;       /* of these */
+	uint64_t committing; /* on their way into the index */
+	uint64_t waiting;    /* bytes announced and not yet handed to `incoming` */
+	uint64_t segments;   /* files */
+	uint64_t disk;       /* bytes of all files */
 };
 void spool_count(struct spool *sp, struct spool_counts *ret_counts);

@@ -188,8 +188,13 @@ int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_t
 	int err;
 
 	index_lock(sp);
-	*j = (struct take_job){.ix = sp->ix, .now = now, .max = max < TAKE_MAX ? max : TAKE_MAX, .due = sp->due,
-		.is_flushing = sp->is_flushing, .flush_at = sp->flush_at, .flush_due = sp->flush_due};
+	*j = (struct take_job){.ix = sp->ix,
+		.now = now,
+		.max = max < TAKE_MAX ? max : TAKE_MAX,
+		.due = sp->due,
+		.is_flushing = sp->is_flushing,
+		.flush_at = sp->flush_at,
+		.flush_due = sp->flush_due};
 	err = fiber_work(take_run, j);
 	if (j->err)
 		err = j->err;
@@ -346,7 +351,8 @@ static int change_one(struct change_job *j, struct index_txn *txn, struct str id
 	if (j->what == SPOOL_DELETE) {
 		err = index_delete(txn, id, &head);
 		if (!err)
-			j->deleted[j->deleted_count++] = (struct deleted){.ref = head.ref, .size = head.size, .large = head.large};
+			j->deleted[j->deleted_count++] =
+				(struct deleted){.ref = head.ref, .size = head.size, .large = head.large};
 	} else {
 		err = index_get(txn, id, &row);
 		if (!err)

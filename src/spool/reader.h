@@ -14,7 +14,7 @@ struct content {
 	int fd;         /* of a segment or a large file; stays the caller's */
 	uint64_t start; /* where it begins in the file */
 	uint64_t size;
-	uint64_t at;    /* what content_read() gives next, from the start of the content */
+	uint64_t at; /* what content_read() gives next, from the start of the content */
 };
 
 /*

@@ -25,9 +25,14 @@ int row_head_decode(struct str row, struct row_head *ret_head)
 {
 	struct cursor c = {.rest = row};
 	uint8_t version = cursor_u8(&c);
-	struct row_head head = {.ref = {.segment = cursor_u32(&c), .epoch = cursor_u32(&c), .at = cursor_u64(&c)},
-		.size = cursor_u64(&c), .large = cursor_u64(&c), .content_at = cursor_u64(&c)};
+	struct row_head head = {0};
 
+	head.ref.segment = cursor_u32(&c);
+	head.ref.epoch = cursor_u32(&c);
+	head.ref.at = cursor_u64(&c);
+	head.size = cursor_u64(&c);
+	head.large = cursor_u64(&c);
+	head.content_at = cursor_u64(&c);
 	head.next_attempt.us = (int64_t)cursor_u64(&c);
 	head.deferred_at.us = (int64_t)cursor_u64(&c);
 	head.attempts = cursor_u32(&c);
@@ -50,7 +55,9 @@ void row_encode(struct buf *to, struct row_head *head, const struct spool_messag
 
 	envelope_encode(&envelope, &m->envelope);
 	head->size = record_size(&(struct record_head){.envelope_size = (uint32_t)envelope.len,
-		.recipient_count = m->envelope.recipient_count, .content_size = m->envelope.content_size, .large = m->large});
+		.recipient_count = m->envelope.recipient_count,
+		.content_size = m->envelope.content_size,
+		.large = m->large});
 	row_head_encode(to, head);
 	buf_add_lstr(to, buf_str(&envelope));
 	buf_done(&envelope);

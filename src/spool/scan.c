@@ -41,7 +41,7 @@ static int scan_need(struct scan *s, uint64_t at, size_t len, char **ret_bytes)
 		s->window_len = 0;
 		s->window_at = at;
 		err = s->may_block ? disk_read(s->fd, s->window, want, at, &s->window_len)
-				   : disk_read_cached(s->fd, s->window, want, at, &s->window_len);
+		                   : disk_read_cached(s->fd, s->window, want, at, &s->window_len);
 		if (err)
 			return err;
 		if (s->window_len < len)
@@ -106,7 +106,10 @@ int scan_next(struct scan *s, struct scan_record *ret_record)
 
 	if (record_check(str_n(bytes, RECORD_HEAD_SIZE), &head, envelope))
 		return -EBADMSG;
-	*ret_record = (struct scan_record){.head = head, .at = s->at, .size = record_size(&head), .envelope = envelope,
+	*ret_record = (struct scan_record){.head = head,
+		.at = s->at,
+		.size = record_size(&head),
+		.envelope = envelope,
 		.states = str_n(bytes + RECORD_HEAD_SIZE, head.recipient_count)};
 	s->at += ret_record->size;
 	return 0;

@@ -13,10 +13,10 @@ struct scan {
 	uint64_t at; /* of the next record */
 	uint64_t to; /* records end before it */
 	bool checks_content;
-	bool may_block;      /* else -EAGAIN when the disk would have to be asked */
-	char *window;        /* bytes of the segment from window_at on */
-	size_t window_size;  /* allocated */
-	size_t window_len;   /* read */
+	bool may_block;     /* else -EAGAIN when the disk would have to be asked */
+	char *window;       /* bytes of the segment from window_at on */
+	size_t window_size; /* allocated */
+	size_t window_len;  /* read */
 	uint64_t window_at;
 };
 

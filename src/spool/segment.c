@@ -42,9 +42,13 @@ int segment_head_decode(struct str bytes, struct segment_head *ret_head)
 {
 	struct cursor c = {.rest = bytes};
 	struct str magic = cursor_bytes(&c, sizeof segment_magic);
-	struct segment_head head = {.segment = cursor_u32(&c), .epoch = cursor_u32(&c), .size = cursor_u64(&c)};
-	uint32_t crc = cursor_u32(&c);
+	struct segment_head head = {0};
+	uint32_t crc;
 
+	head.segment = cursor_u32(&c);
+	head.epoch = cursor_u32(&c);
+	head.size = cursor_u64(&c);
+	crc = cursor_u32(&c);
 	if (c.is_bad || !str_eq(magic, str_n(segment_magic, sizeof segment_magic)) || crc != crc32c(0, bytes.ptr, SEGMENT_CRC_AT))
 		return -EBADMSG;
 	if (head.size < SEGMENT_HEAD_SIZE)
@@ -80,10 +84,16 @@ int record_head_decode(struct str bytes, uint32_t epoch, struct record_head *ret
 {
 	struct cursor c = {.rest = bytes};
 	uint32_t magic = cursor_u32(&c);
-	struct record_head head = {.epoch = cursor_u32(&c), .envelope_size = cursor_u32(&c), .recipient_count = cursor_u32(&c),
-		.content_size = cursor_u64(&c), .large = cursor_u64(&c), .content_crc = cursor_u32(&c), .crc = cursor_u32(&c),
-		.state = cursor_u8(&c)};
+	struct record_head head = {0};
 
+	head.epoch = cursor_u32(&c);
+	head.envelope_size = cursor_u32(&c);
+	head.recipient_count = cursor_u32(&c);
+	head.content_size = cursor_u64(&c);
+	head.large = cursor_u64(&c);
+	head.content_crc = cursor_u32(&c);
+	head.crc = cursor_u32(&c);
+	head.state = cursor_u8(&c);
 	if (c.is_bad || magic != RECORD_MAGIC || head.epoch != epoch)
 		return -EBADMSG;
 	if (head.envelope_size > RECORD_ENVELOPE_MAX || head.recipient_count > RECORD_RECIPIENTS_MAX)

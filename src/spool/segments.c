@@ -53,7 +53,11 @@ static struct segment_file *segment_new(uint32_t number, int fd, enum segment_st
 {
 	struct segment_file *seg = mem_alloc(sizeof *seg);
 
-	*seg = (struct segment_file){.number = number, .fd = fd, .read_fd = -1, .state = state, .end = SEGMENT_HEAD_SIZE,
+	*seg = (struct segment_file){.number = number,
+		.fd = fd,
+		.read_fd = -1,
+		.state = state,
+		.end = SEGMENT_HEAD_SIZE,
 		.handed_at = SEGMENT_HEAD_SIZE};
 	list_init(&seg->link);
 	return seg;
@@ -106,8 +110,8 @@ static void load_headless(struct spool *sp, const char *name, struct str head, u
 	snprintf(aside, sizeof aside, "%.8s.damaged", name);
 	if (renameat(sp->segments_fd, name, sp->segments_fd, aside))
 		spool_trouble(sp, "cannot rename %s/segments/%s: %s", sp->path, name, strerror(errno));
-	spool_trouble(sp, "%s/segments/%s has a damaged head; kept as %s, %llu deferred messages are in it", sp->path, name, aside,
-		(unsigned long long)rows);
+	spool_trouble(sp, "%s/segments/%s has a damaged head; kept as %s, %llu deferred messages are in it", sp->path, name,
+		aside, (unsigned long long)rows);
 }
 
 static void ask_index(struct spool *sp, uint32_t number, struct index_segment *ret_known)
@@ -524,7 +528,11 @@ static void segment_remove(struct spool *sp, struct segment_file *seg)
 
 static void segment_use_again(struct spool *sp, struct segment_file *seg)
 {
-	struct make_job j = {.sp = sp, .number = seg->number, .epoch = fresh_epoch(seg->epoch), .size = seg->size, .fd = seg->fd,
+	struct make_job j = {.sp = sp,
+		.number = seg->number,
+		.epoch = fresh_epoch(seg->epoch),
+		.size = seg->size,
+		.fd = seg->fd,
 		.has_marks = seg->has_marks};
 
 	(void)fiber_work(make_run, &j);

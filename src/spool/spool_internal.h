@@ -71,7 +71,7 @@ struct spool {
 	struct map by_number;  /* of 4 bytes -> struct segment_file */
 	uint32_t last_segment; /* greatest number in use */
 	uint64_t last_large;
-	struct list large;     /* struct large_file: young or open */
+	struct list large; /* struct large_file: young or open */
 
 	/* Messages come from here. */
 	struct fiber *scanner;
@@ -91,8 +91,8 @@ struct spool {
 	bool is_index_busy;
 	struct wait_list index_free;
 
-	struct map taken; /* queue ids of indexed messages in memory or in ops */
-	struct index_due due;       /* everything before it was given */
+	struct map taken;     /* queue ids of indexed messages in memory or in ops */
+	struct index_due due; /* everything before it was given */
 	bool is_flushing;
 	struct wall_time flush_at;
 	struct index_due flush_due; /* how far the flush came */
@@ -102,13 +102,13 @@ struct spool {
 	uint64_t held;
 
 	struct fiber *keeper;
-	struct wait_list keep; /* wakes the keeper early */
-	bool is_poked;         /* there is something for it */
-	struct list lost_large; /* struct large_file to be removed */
-	struct instant sweep_at; /* when to look for abandoned large files */
+	struct wait_list keep;    /* wakes the keeper early */
+	bool is_poked;            /* there is something for it */
+	struct list lost_large;   /* struct large_file to be removed */
+	struct instant sweep_at;  /* when to look for abandoned large files */
 	struct segment_file *own; /* where compaction writes */
 	uint64_t own_at;          /* its next record */
-	bool is_making; /* a segment is being made */
+	bool is_making;           /* a segment is being made */
 	struct wait_list made;
 };
 
@@ -184,7 +184,8 @@ struct op_group {
 };
 /* For a helper thread, while the index is locked. */
 void op_group_run(void *arg);
-/* After a group that did not fail, still under the lock: marks and counts what changed, frees its ops but those that must wait. */
+/* After a group that did not fail, still under the lock: marks and counts what changed, frees its ops but those that must wait.
+ */
 void op_group_is_done(struct spool *sp, struct op_group *g);
 /* Waits until every op asked for so far is durable; -EIO and the like when that fails now. */
 [[nodiscard]] int ops_settle(struct spool *sp) WAITS;

@@ -68,7 +68,8 @@ static unsigned number_of(const struct spool_message *m)
 
 static int append_large(struct script *s, unsigned number, struct str content)
 {
-	struct recipient to[3] = {{.address = STR("a@example.org")}, {.address = STR("b@example.org")}, {.address = STR("c@example.org")}};
+	struct recipient to[3] = {
+		{.address = STR("a@example.org")}, {.address = STR("b@example.org")}, {.address = STR("c@example.org")}};
 	struct envelope e = {.recipients = to, .recipient_count = recipients_of(number)};
 	struct append_large *l;
 	char sender[16];
@@ -228,7 +229,8 @@ static void read_promises(struct look *l)
 static void complain(struct look *l, unsigned number, const char *what)
 {
 	if (l->failures++ < 10)
-		check_failed(__FILE__, __LINE__, "cut %zu luck %llu: message %u %s", l->cut, (unsigned long long)l->seed, number, what);
+		check_failed(__FILE__, __LINE__, "cut %zu luck %llu: message %u %s", l->cut, (unsigned long long)l->seed, number,
+			what);
 }
 
 static void look_at(struct look *l, struct spool_message *m)
@@ -268,7 +270,8 @@ static void check_reclaimed(struct look *l)
 	if (counts.indexed || counts.segments > LEFT_MAX || counts.active) {
 		l->failures++;
 		check_failed(__FILE__, __LINE__, "cut %zu: %llu segments, %llu indexed, %llu active stay", l->cut,
-			(unsigned long long)counts.segments, (unsigned long long)counts.indexed, (unsigned long long)counts.active);
+			(unsigned long long)counts.segments, (unsigned long long)counts.indexed,
+			(unsigned long long)counts.active);
 	}
 }
 

@@ -22,7 +22,7 @@ struct change {
 	char *to;   /* RENAME */
 	char *data;
 	size_t len;
-	uint64_t at; /* or the size, or the kind of a note */
+	uint64_t at;     /* or the size, or the kind of a note */
 	bool is_durable; /* O_DSYNC */
 };
 
