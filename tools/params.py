@@ -4,6 +4,7 @@
 
     params.py header OUT FILE...   config/params.h: struct params, one typed field a parameter
     params.py table OUT FILE...    params_table.c: the table that config and postconf work with
+    params.py manual OUT FILE...   parameters.md: a section for each area, a paragraph for each parameter
 
 A parameter file holds blocks, separated by blank lines, of `key value` lines:
 
@@ -207,6 +208,35 @@ def table(params):
     ]
 
 
+KIND_WORDS = {"int": "number", "bool": "yes or no", "maps": "list of tables", "map": "table", "match": "list of patterns",
+              "raw": "text, filled in when used", "enum": "choice"}
+
+
+def manual_facts(param):
+    """What a reader looks up: kind, default, range, unit, version, support."""
+    kind = KIND_WORDS.get(param["type"], param["type"])
+    facts = [f"{kind}: {', '.join(param['choices'].split())}" if param["choices"] else kind]
+    default = f"`{param['value']}`" if param["value"] else "found out at start" if "computed" in param.keys else "empty"
+    facts.append("default " + default)
+    if ".." in param["range"] and param["type"] in ("int", "time"):
+        facts.append("range " + param["range"].strip())
+    if param["unit"]:
+        facts.append(f"a bare number means {param['unit']}")
+    facts.append(f"since {param['since']}")
+    facts.append({"done": "supported", "built-in": "accepted, without effect", "planned": "not supported yet"}[param["support"]])
+    return "; ".join(facts)
+
+
+def manual(params):
+    lines = ["# Parameters", "", "Generated from `src/config/params/`. Names, types and defaults are those of Postfix, but for the area postrider."]
+    for area in sorted({param.area for param in params}):
+        lines += ["", f"## {area}"]
+        for param in params:
+            if param.area == area:
+                lines += ["", f"**{param.name}** ({manual_facts(param)})  ", " ".join([param["brief"], *param.text])]
+    return lines
+
+
 def write(path, text):
     """Leaves an unchanged file alone, so that nothing is built again for it."""
     if os.path.exists(path) and open(path, encoding="utf-8").read() == text:
@@ -221,7 +251,7 @@ def main(args):
         params = read_all(paths)
     except Mistake as mistake:
         sys.exit(str(mistake))
-    lines = {"header": header, "table": table}[what](params)
+    lines = {"header": header, "table": table, "manual": manual}[what](params)
     write(out, "\n".join(lines) + "\n")
 
 

@@ -112,7 +112,10 @@ static int read_classes(struct postconf *pc, const char *text)
 		struct str name;
 		unsigned bits;
 	} classes[] = {
-		{STR("builtin"), CLASS_BUILTIN}, {STR("service"), CLASS_SERVICE}, {STR("user"), CLASS_USER}, {STR("all"), CLASS_ALL},
+		{STR("builtin"), CLASS_BUILTIN},
+		{STR("service"), CLASS_SERVICE},
+		{STR("user"), CLASS_USER},
+		{STR("all"), CLASS_ALL},
 	};
 	struct str rest = str_of(text), word;
 
@@ -136,7 +139,10 @@ static int set_object(struct postconf *pc, char letter, char *given)
 		return postconf_fatal("specify one of -%c -%c", *given, letter);
 	pc->has_unset = *given == 'P';
 	*given = letter;
-	pc->object = letter == 'M' ? OBJECT_SERVICE : letter == 'F' ? OBJECT_FIELD : letter == 'P' ? OBJECT_SERVICE_PARAM : OBJECT_MAIN;
+	pc->object = letter == 'M'   ? OBJECT_SERVICE
+	             : letter == 'F' ? OBJECT_FIELD
+	             : letter == 'P' ? OBJECT_SERVICE_PARAM
+	                             : OBJECT_MAIN;
 	return 0;
 }
 
@@ -156,8 +162,14 @@ static bool set_switch(struct postconf *pc, int letter)
 		char letter;
 		bool *to;
 	} switches[] = {
-		{'d', &pc->is_default},    {'n', &pc->is_set_only}, {'x', &pc->is_expanded}, {'f', &pc->is_folded},
-		{'h', &pc->is_value_only}, {'H', &pc->is_name_only}, {'j', &pc->is_json},    {'q', &pc->is_quiet},
+		{'d', &pc->is_default},
+		{'n', &pc->is_set_only},
+		{'x', &pc->is_expanded},
+		{'f', &pc->is_folded},
+		{'h', &pc->is_value_only},
+		{'H', &pc->is_name_only},
+		{'j', &pc->is_json},
+		{'q', &pc->is_quiet},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(switches); i++)

@@ -18,17 +18,17 @@ enum { OVERRIDE_MAX = 1000 };
 struct postconf {
 	enum postconf_object object;
 	enum postconf_action action;
-	unsigned classes;    /* -C */
-	bool is_default;     /* -d */
-	bool is_set_only;    /* -n */
-	bool is_expanded;    /* -x */
-	bool is_folded;      /* -f */
-	bool is_value_only;  /* -h */
-	bool is_name_only;   /* -H */
-	bool is_json;        /* -j */
-	bool is_quiet;       /* -q */
-	bool is_dir_given;   /* -c or $MAIL_CONFIG */
-	bool has_unset;      /* -PP */
+	unsigned classes;   /* -C */
+	bool is_default;    /* -d */
+	bool is_set_only;   /* -n */
+	bool is_expanded;   /* -x */
+	bool is_folded;     /* -f */
+	bool is_value_only; /* -h */
+	bool is_name_only;  /* -H */
+	bool is_json;       /* -j */
+	bool is_quiet;      /* -q */
+	bool is_dir_given;  /* -c or $MAIL_CONFIG */
+	bool has_unset;     /* -PP */
 	struct str dir;
 	struct str overrides[OVERRIDE_MAX]; /* -o */
 	size_t override_count;

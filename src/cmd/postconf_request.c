@@ -5,7 +5,14 @@
 #include <errno.h>
 
 const struct str request_fields[REQUEST_FIELD_COUNT] = {
-	STR("service"), STR("type"), STR("private"), STR("unprivileged"), STR("chroot"), STR("wakeup"), STR("process_limit"), STR("command"),
+	STR("service"),
+	STR("type"),
+	STR("private"),
+	STR("unprivileged"),
+	STR("chroot"),
+	STR("wakeup"),
+	STR("process_limit"),
+	STR("command"),
 };
 
 bool request_part_matches(struct str part, struct str word)
@@ -36,7 +43,7 @@ static const char *usage_of(const struct postconf *pc)
 		return is_show ? "-F option requires service_name[/type[/field]]" : "-Fe requires service_name/type/field=value";
 	case OBJECT_SERVICE_PARAM:
 		return is_show ? "-P option requires service_name[/type[/parameter]]"
-			       : "-Pe or -PX requires service_name/type/parameter";
+		               : "-Pe or -PX requires service_name/type/parameter";
 	default:
 		return is_show ? "-M option requires service_name[/type]" : "-Me, -MX or -M# requires service_name/type";
 	}
@@ -61,7 +68,7 @@ int request_parse(const struct postconf *pc, struct str text, struct request *re
 	}
 	split(str_trim(path), ret);
 	bool is_short = str_is_empty(ret->name) || (pc->action != ACTION_SHOW && str_is_empty(ret->type)) ||
-			(pc->action != ACTION_SHOW && pc->object != OBJECT_SERVICE && str_is_empty(ret->detail));
+	                (pc->action != ACTION_SHOW && pc->object != OBJECT_SERVICE && str_is_empty(ret->detail));
 	bool is_long = pc->object == OBJECT_SERVICE && !str_is_empty(ret->detail);
 	bool lacks_value = pc->action == ACTION_EDIT && !ret->has_value;
 	if (is_short || is_long || lacks_value) {

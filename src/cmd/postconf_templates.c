@@ -19,14 +19,15 @@
 
 enum { TEXT_MAX = 1 << 20, TEMPLATE_COUNT = 4 };
 
-struct template {
+struct template
+{
 	struct str name; /* "failure" */
 	struct str text; /* header, empty line, text; each line with its newline */
 };
 
 #define BEGIN "This is the mail system at host $myhostname.\n\n"
-#define END                                                              \
-	"\nFor help, write to postmaster and include this report.\n\n" \
+#define END                                                                                                                      \
+	"\nFor help, write to postmaster and include this report.\n\n"                                                           \
 	"                   The mail system\n"
 #define FROM "Charset: us-ascii\nFrom: Mail Delivery System <MAILER-DAEMON>\n"
 
@@ -43,7 +44,8 @@ static const struct template built_in[TEMPLATE_COUNT] = {
 	{STR("success"), STR(FROM "Subject: Successful Mail Delivery Report\n\n" BEGIN
 				  "Your message was delivered to the recipients below. Where it was passed on to\n"
 				  "another mail system, that one may still report a failure.\n" END)},
-	{STR("verify"), STR(FROM "Subject: Mail Delivery Status Report\n\n" BEGIN "This is the delivery report that you asked for.\n" END)},
+	{STR("verify"), STR(FROM "Subject: Mail Delivery Status Report\n\n" BEGIN
+				 "This is the delivery report that you asked for.\n" END)},
 };
 
 /* delay_warning_time_hours and its like; false for other names. */
@@ -52,7 +54,8 @@ static bool get_time(const struct view *v, struct str name, struct arena *a, str
 	static const struct {
 		struct str word;
 		int64_t seconds;
-	} units[] = {{STR("_seconds"), 1}, {STR("_minutes"), 60}, {STR("_hours"), 3600}, {STR("_days"), 86400}, {STR("_weeks"), 604800}};
+	} units[] = {{STR("_seconds"), 1}, {STR("_minutes"), 60}, {STR("_hours"), 3600}, {STR("_days"), 86400},
+		{STR("_weeks"), 604800}};
 
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
 		if (!str_ends(name, units[i].word))
@@ -123,8 +126,9 @@ static int set_template(struct template *templates, struct str name, struct str 
 			templates[i].text = text;
 			return 0;
 		}
-	return postconf_fatal("unknown template \"%.*s\"; the names are failure_template, delay_template, success_template, verify_template",
-			      STR_ARG(name));
+	return postconf_fatal(
+		"unknown template \"%.*s\"; the names are failure_template, delay_template, success_template, verify_template",
+		STR_ARG(name));
 }
 
 static int parse(struct str bytes, struct template *templates)
@@ -137,7 +141,8 @@ static int parse(struct str bytes, struct template *templates)
 		if (str_is_empty(line) || line.ptr[0] == '#')
 			continue;
 		if (!str_split(line, '=', &name, &end) || !str_starts(str_trim(end), STR("<<")))
-			return postconf_fatal("bad line in a template file: \"%.*s\"; write name_template = <<EOF", STR_ARG(line));
+			return postconf_fatal(
+				"bad line in a template file: \"%.*s\"; write name_template = <<EOF", STR_ARG(line));
 		end = str_trim(str_from(str_trim(end), 2));
 		const char *start = bytes.ptr;
 		struct str text = {0};

@@ -47,7 +47,7 @@ struct service {
 	struct str *args;       /* all arguments, braces taken off */
 	size_t arg_count;
 	struct origin origin;
-	size_t index;           /* its place in config_service() */
+	size_t index; /* its place in config_service() */
 };
 
 /* What a service sees: main.cf and its own -o overrides, expanded, typed, range-checked. */
@@ -64,8 +64,8 @@ struct view {
 [[nodiscard]] struct config *config_load(struct str dir, const struct str *overrides, size_t override_count);
 /* The same for tools that show or edit a configuration. */
 enum config_load_flag {
-	CONFIG_WITHOUT_MAIN = 1,    /* as if main.cf were empty: the defaults */
-	CONFIG_WITHOUT_ADVICE = 2,  /* no problems but those that make values unclear; myorigin = /file stays so */
+	CONFIG_WITHOUT_MAIN = 1,   /* as if main.cf were empty: the defaults */
+	CONFIG_WITHOUT_ADVICE = 2, /* no problems but those that make values unclear; myorigin = /file stays so */
 };
 [[nodiscard]] struct config *config_load_with(struct str dir, const struct str *overrides, size_t override_count, unsigned flags);
 /* From a snapshot that config_snapshot() wrote: how roles get the very same configuration as master. */

@@ -47,15 +47,15 @@ struct config {
 	struct arena arena;
 	struct str dir;
 	struct machine machine;
-	struct str origin_file; /* "myorigin = /etc/mailname": the file whose first line is the domain, */
-	struct str origin_name; /* and that line */
-	bool is_default;     /* main.cf was left out on purpose */
-	bool is_for_showing; /* values stay as written */
-	bool may_ask_system; /* for the addresses of names: only where the configuration is read from files */
-	struct entry_list entries;  /* main.cf and -o of the command line, the last of two names only */
-	struct map by_name;         /* name -> 1 + its place in entries */
-	struct map used_names;      /* that stand behind a $ or are restriction classes */
-	struct map used_tables;     /* whose settings may stand in main.cf */
+	struct str origin_file;    /* "myorigin = /etc/mailname": the file whose first line is the domain, */
+	struct str origin_name;    /* and that line */
+	bool is_default;           /* main.cf was left out on purpose */
+	bool is_for_showing;       /* values stay as written */
+	bool may_ask_system;       /* for the addresses of names: only where the configuration is read from files */
+	struct entry_list entries; /* main.cf and -o of the command line, the last of two names only */
+	struct map by_name;        /* name -> 1 + its place in entries */
+	struct map used_names;     /* that stand behind a $ or are restriction classes */
+	struct map used_tables;    /* whose settings may stand in main.cf */
 	struct service *services;
 	size_t service_count;
 	struct entry_list *overrides; /* a list for each service */

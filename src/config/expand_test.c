@@ -11,7 +11,8 @@ static int get(struct expand *e, struct str name, bool is_test, struct str *ret_
 {
 	static const struct {
 		struct str name, value;
-	} known[] = {{STR("one"), STR("1")}, {STR("empty"), STR("")}, {STR("word"), STR("hello world")}, {STR("level"), STR("3.6")}};
+	} known[] = {
+		{STR("one"), STR("1")}, {STR("empty"), STR("")}, {STR("word"), STR("hello world")}, {STR("level"), STR("3.6")}};
 
 	if (str_eq(name, STR("loop"))) {
 		e->why = "the value refers to itself";
@@ -90,9 +91,28 @@ TEST(names_conditions_and_comparisons_expand)
 TEST(wrong_expressions_are_refused_with_a_reason)
 {
 	static const char *const cases[] = {
-		"a $ b", "foo$", "foo$-bar", "${one", "$(one", "${}", "$()", "${one?{a}x}", "${one?{a}:{b}c}", "${-}", "${one!x}", "${one-x}",
-		"${{x} ~ {y} ? {t} : {f}}", "${{x} == y ? {t} : {f}}", "${{x} <level {3} ? {t} : {f}}", "${{3.x} <level {3}}",
-		"${{3.1.2.3} <level {3}}", "${{a} == {a} ? {t} {f}}", "${nofunction{a}}", "$loop", "${{$loop} == {1}}", "${one?{a}",
+		"a $ b",
+		"foo$",
+		"foo$-bar",
+		"${one",
+		"$(one",
+		"${}",
+		"$()",
+		"${one?{a}x}",
+		"${one?{a}:{b}c}",
+		"${-}",
+		"${one!x}",
+		"${one-x}",
+		"${{x} ~ {y} ? {t} : {f}}",
+		"${{x} == y ? {t} : {f}}",
+		"${{x} <level {3} ? {t} : {f}}",
+		"${{3.x} <level {3}}",
+		"${{3.1.2.3} <level {3}}",
+		"${{a} == {a} ? {t} {f}}",
+		"${nofunction{a}}",
+		"$loop",
+		"${{$loop} == {1}}",
+		"${one?{a}",
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -80,7 +80,7 @@ static void add_network(struct buf *to, struct machine_address net, struct str s
 	else if (str_eq(style, STR("class")) && !net.is_v6)
 		prefix = class_prefix(net.bytes[0]);
 	for (unsigned bit = prefix; bit < size; bit++)
-		net.bytes[bit / 8] &= (uint8_t)~(0x80U >> bit % 8);
+		net.bytes[bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
 	inet_ntop(net.is_v6 ? AF_INET6 : AF_INET, net.bytes, text, sizeof(text));
 	buf_addf(to, net.is_v6 ? "[%s]/%u" : "%s/%u", text, prefix);
 }

@@ -31,9 +31,9 @@ enum param_kind {
 };
 
 enum param_flag {
-	PARAM_LEGACY = 1,    /* an older name, no parameter any more: no field, shown only when set */
-	PARAM_FAMILY = 2,    /* exists once a transport, as "transport_..." says; no field */
-	PARAM_COMPUTED = 4,  /* the default is found out when the configuration is loaded */
+	PARAM_LEGACY = 1,   /* an older name, no parameter any more: no field, shown only when set */
+	PARAM_FAMILY = 2,   /* exists once a transport, as "transport_..." says; no field */
+	PARAM_COMPUTED = 4, /* the default is found out when the configuration is loaded */
 	PARAM_NON_EMPTY = 8,
 };
 
