@@ -255,6 +255,9 @@ static void describe_session(struct explanation *e)
 	explain_fact(e->page, "TLS", "%s%s", s->has_tls ? "yes" : "no",
 	             p->smtpd_tls_wrappermode ? ", this port speaks TLS from the first byte" : "");
 	describe_login(e);
+	explain_fact(e->page, "checks", "%s",
+	             p->smtpd_delay_reject ? "all lists run at RCPT TO (smtpd_delay_reject = yes)"
+	                                   : "each list runs at its own stage (smtpd_delay_reject = no)");
 }
 
 /* --- what happens ------------------------------------------------------------------------------- */
@@ -339,6 +342,11 @@ static bool begin_session(struct explanation *e)
 	struct policy_session *s = &e->session;
 	struct str command;
 
+	if (e->view->params->smtpd_tls_wrappermode && !s->has_tls) {
+		explain_fact(e->page, "then", "it gets no answer: it should begin with TLS (explain that with --tls)");
+		e->status = 1;
+		return false;
+	}
 	if (!stage(e, "connect", policy_check_connect(e->policy, s, &e->action)))
 		return false;
 	if (e->q->helo) {

@@ -231,7 +231,7 @@ static enum verdict run_implicit(struct run *r, struct str name, struct str para
 	struct rule rule = {.type = rule_type_find(name), .origin = view_origin(r->p->view, parameter)};
 	struct rule_list list = {.rules = &rule, .count = 1};
 
-	rule.text = r->p->record ? arena_printf(r->s->arena, "%.*s (by %.*s = yes)", STR_ARG(name), STR_ARG(parameter)) : name;
+	rule.text = r->p->record ? arena_printf(r->s->arena, "%.*s (implied)", STR_ARG(name)) : name;
 	return run_list(r, &list);
 }
 

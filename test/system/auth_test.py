@@ -23,6 +23,12 @@ def crypt_hash(password: str, method: str) -> str:
     return subprocess.run(["openssl", "passwd", method, password], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def crypt_with(password: str, setting: str) -> str:
+    """crypt(3) itself; perl is on every Debian."""
+    return subprocess.run(["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, setting], capture_output=True, text=True,
+                          check=True).stdout
+
+
 class BuiltIn(unittest.TestCase):
     def test_plain_and_login_open_the_relay(self):
         with Postrider(main=MAIN_AUTH) as server:
@@ -46,10 +52,12 @@ class BuiltIn(unittest.TestCase):
             self.assertNotIn("wrong", server.log_text())
 
     def test_all_usual_hashes_are_known(self):
-        hashes = {"sha512": crypt_hash("s1", "-6"), "sha256": crypt_hash("s2", "-5"), "md5": crypt_hash("s3", "-1")}
+        hashes = {"sha512": crypt_hash("s1", "-6"), "sha256": crypt_hash("s2", "-5"), "md5": crypt_hash("s3", "-1"),
+                  "yescrypt": crypt_with("s5", "$y$j9T$saltsaltsalt$"), "bcrypt": crypt_with("s6", "$2b$05$abcdefghijklmnopqrstuu")}
         table = "".join(f"{name} {value}\n" for name, value in hashes.items()) + "prefixed {SHA512-CRYPT}" + crypt_hash("s4", "-6") + "\n"
         with Postrider(main=MAIN_AUTH, files={"passwords": table}) as server, server.smtp() as session:
-            for user, password in (("sha512", "s1"), ("sha256", "s2"), ("md5", "s3"), ("prefixed", "s4")):
+            for user, password in (("sha512", "s1"), ("sha256", "s2"), ("md5", "s3"), ("prefixed", "s4"), ("yescrypt", "s5"),
+                                   ("bcrypt", "s6")):
                 with server.smtp() as session:
                     self.assertEqual(session.docmd("AUTH", "PLAIN " + plain(user, password))[0], 235, user)
 
