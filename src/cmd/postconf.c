@@ -52,7 +52,8 @@ bool postconf_problems(const struct postconf *pc, const struct config *c)
 		const struct config_problem *p = config_problem(c, i);
 		struct buf text = BUF_INIT(8192);
 
-		is_broken |= p->is_syntax;
+		/* Parameters can be shown without services. */
+		is_broken |= p->is_syntax && (pc->object != OBJECT_MAIN || !str_ends(p->origin.file, STR("/master.cf")));
 		config_problem_format(&text, p);
 		if (!pc->is_quiet || p->is_error)
 			fprintf(stderr, "postconf: %s\n", buf_cstr(&text));

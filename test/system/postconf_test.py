@@ -269,6 +269,15 @@ class PostconfOfOurOwn(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("main.cf:2: error:", done.stderr)
 
+    def test_parameters_are_shown_without_a_master_cf(self):
+        (self.folder / "master.cf").unlink()
+        for options in (["-d", "mydomain"], ["-h", "myhostname"], ["-n"]):
+            with self.subTest(options=options):
+                one, two = peer(self.folder, *options), ours(self.folder, *options)
+                self.assertEqual((one.returncode, one.stdout), (two.returncode, two.stdout))
+                self.assertIn("master.cf", two.stderr)
+        self.assertEqual(ours(self.folder, "-M").returncode, 1)
+
     def test_quiet_leaves_warnings_out(self):
         self.main.write_text("smtpd_banne = x\n")
         self.assertIn("did you mean smtpd_banner?", ours(self.folder, "-n").stderr)
