@@ -112,6 +112,20 @@ class Tls(unittest.TestCase):
         self.assertEqual([is_encrypted for is_encrypted, _ in host.messages], [False])
 
 
+class Login(unittest.TestCase):
+    def test_mail_goes_through_a_submission_port_with_a_password(self):
+        with Postrider() as next_hop:
+            port = next_hop.ports["submission"]
+            main = (f"relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = encrypt\nsmtp_sasl_auth_enable = yes\n"
+                    f"smtp_sasl_password_maps = inline:{{ {{[127.0.0.1]:{port} = demo:secret}} }}\n"
+                    "smtp_sasl_security_options = noanonymous\nvirtual_mailbox_domains =\n")
+            with Postrider(main=main) as ours:
+                ours.send("demo@test.example", ["a@test.example"], TEXT)
+                ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
+            next_hop.wait_mail("a")
+            next_hop.wait_log(r"submission/smtpd\[\d+\]: \w+: client=.*, sasl_method=PLAIN, sasl_username=demo")
+
+
 class Content(unittest.TestCase):
     def test_a_large_message_arrives_byte_for_byte(self):
         body = "".join(f"{'.' * (n % 3)}{n} {'x' * (n % 900)}\r\n" for n in range(12000))

@@ -9,6 +9,7 @@
 #include "net/connect.h"
 #include "net/ip.h"
 #include "net/tls.h"
+#include "role/smtp/smtp_auth.h"
 
 enum {
 	REPLY_LINE_MAX = 2048,
@@ -25,6 +26,7 @@ void connection_free(struct connection *c)
 	free(c->peer);
 	free(c->relay);
 	free(c->key);
+	free(c->auth);
 	free(c);
 }
 
@@ -156,6 +158,10 @@ static int say_hello(struct connection *c, const char *verb, const char *phase, 
 	c->ehlo = (struct ehlo){.name = STR("")};
 	if (!err && c->reply.code / 100 == 2)
 		ehlo_parse(&c->reply, c->settings->discard_keywords, &c->ehlo);
+	if (c->ehlo.auth.len && c->settings->sasl_passwords) {
+		free(c->auth);
+		c->auth = str_cstr(c->ehlo.auth);
+	}
 	return err;
 }
 
@@ -356,6 +362,8 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 		err = hello(c, wish->nexthop, c->settings->tls != CLIENT_TLS_ENCRYPT, a, v);
 	if (!err)
 		err = secure(c, wish, a, v);
+	if (!err)
+		err = smtp_auth(c, wish, a, v);
 	if (!err)
 		*ret_connection = c;
 	else if (c->stream && err != -ECANCELED)

@@ -22,6 +22,7 @@ struct connection {
 	const struct smtp_settings *settings;
 	struct server_reply reply; /* the last one read */
 	struct ehlo ehlo;
+	char *auth;                /* mechanisms offered, where we may log in */
 	char *host;                /* "mx.example.org" */
 	char *peer;                /* "mx.example.org[192.0.2.1]" */
 	char *relay;               /* "mx.example.org[192.0.2.1]:25" */
@@ -41,7 +42,8 @@ struct connection_wish {
 	const struct smtp_settings *settings;
 	const struct target *target; /* or NULL: */
 	struct str path;             /* a local socket */
-	struct str nexthop;          /* as in the job, for messages */
+	struct str nexthop;          /* as in the job, for messages and credentials */
+	struct str sender;           /* for credentials of its own */
 	bool avoids_tls;             /* a handshake failed, and policy allows clear text */
 };
 

@@ -106,6 +106,9 @@ static void add_keyword(struct ehlo *e, struct str line, struct str discard)
 		e->keywords |= keywords[i].bit;
 		if (keywords[i].bit == EHLO_SIZE && !str_parse_u64(str_trim(line), &limit))
 			e->size_limit = limit;
+		if (keywords[i].bit == EHLO_AUTH)
+			/* "AUTH=PLAIN" is how some of the first servers had it. */
+			e->auth = str_trim(str_from(line, str_starts(line, STR("="))));
 	}
 }
 

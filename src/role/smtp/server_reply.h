@@ -43,6 +43,7 @@ struct ehlo {
 	unsigned keywords;   /* enum ehlo_keyword */
 	uint64_t size_limit; /* 0: none told */
 	struct str name;     /* what the server calls itself; in the reply */
+	struct str auth;     /* the mechanisms; in the reply */
 };
 
 /* Reads the lines of a reply to EHLO; keywords in the list `discard` do not count. */

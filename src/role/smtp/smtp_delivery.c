@@ -138,7 +138,10 @@ static int converse(struct delivery *d, struct connection *c, struct verdict *v)
 
 static struct str cache_key(struct delivery *d)
 {
-	return arena_printf(&d->arena, "%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(d->nexthop));
+	/* Who logs in under names of their own do not share connections. */
+	struct str sender = d->settings && d->settings->sasl_passwords && d->settings->sasl_by_sender ? d->envelope.sender : STR("");
+
+	return arena_printf(&d->arena, "%.*s\n%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(d->nexthop), STR_ARG(sender));
 }
 
 static void let_go(struct delivery *d, struct connection *c)
@@ -173,7 +176,7 @@ static int try_kept(struct delivery *d)
 /* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
 static bool may_go_in_clear(const struct delivery *d, const struct verdict *v)
 {
-	return v->is_tls_handshake && d->settings->tls == CLIENT_TLS_MAY && !d->settings->tls_wrapper &&
+	return v->is_tls_handshake && d->settings->tls == CLIENT_TLS_MAY && !d->settings->sasl_passwords && !d->settings->tls_wrapper &&
 	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) && d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
 
@@ -223,7 +226,7 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 
 static int try_targets(struct delivery *d, const struct target_list *list, bool is_last_nexthop)
 {
-	struct connection_wish wish = {.settings = d->settings, .nexthop = d->nexthop};
+	struct connection_wish wish = {.settings = d->settings, .nexthop = d->nexthop, .sender = d->envelope.sender};
 	int64_t sessions = 0, limit = d->settings->session_limit;
 	int err = 0;
 
@@ -241,7 +244,7 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 
 static int try_local_socket(struct delivery *d, struct str path)
 {
-	struct connection_wish wish = {.settings = d->settings, .path = path, .nexthop = d->nexthop};
+	struct connection_wish wish = {.settings = d->settings, .path = path, .nexthop = d->nexthop, .sender = d->envelope.sender};
 	bool has_session;
 
 	d->is_last_target = true;

@@ -482,6 +482,54 @@ TEST(tls_that_is_required_and_not_offered_puts_mail_off)
 	expect("0 deferred 4.7.4 TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]|site 2", "EHLO client.example|QUIT|");
 }
 
+#define AUTH_CF                                                                              \
+	"inet_protocols = ipv4\nmyhostname = client.example\nsmtp_tls_security_level = none\n" \
+	"smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:secret} }\n"
+
+TEST(credentials_for_the_nexthop_are_used)
+{
+	RULES({"EHLO", "250-fake.example\r\n250-PIPELINING\r\n250 AUTH LOGIN PLAIN\r\n"}, {"AUTH", "235 2.7.0 welcome\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\n");
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
+	       "EHLO client.example|AUTH PLAIN AGpvZQBzZWNyZXQ=|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|DATA|Subject: "
+	       "x||..dot|.|QUIT|");
+}
+
+TEST(login_and_cram_md5_answer_challenges)
+{
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN\r\n"}, {"AUTH", "334 VXNlcm5hbWU6\r\n"}, {"am9l", "334 UGFzc3dvcmQ6\r\n"},
+	      {"c2VjcmV0", "235 2.7.0 welcome\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\n");
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
+	/* The example of RFC 2195, with our own name and password. */
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH PLAIN CRAM-MD5\r\n"},
+	      {"AUTH", "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"},
+	      {"am9lIDczM2JhODdlNjRlZDdlNDQxZjA2MmM0YWM2ZGIwMTAz", "235 2.7.0 welcome\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF);
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
+}
+
+TEST(a_password_is_not_shown_where_that_is_forbidden)
+{
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN PLAIN\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF);
+	expect("0 deferred 4.7.0 SASL authentication failed; server 127.0.0.1[127.0.0.1] offered no compatible authentication mechanisms for "
+	       "this type of connection security|site 2",
+	       "EHLO client.example|QUIT|");
+}
+
+TEST(a_refused_password_puts_mail_off)
+{
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH PLAIN\r\n"}, {"AUTH", "535 5.7.8 wrong\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\n");
+	expect("0 deferred 4.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong|site 2", NULL);
+}
+
 TEST(a_probe_ends_before_the_content)
 {
 	RULES({"RCPT TO:<c@", "550 5.1.1 no\r\n"});

@@ -9,6 +9,7 @@
 #include "config/params.h"
 #include "net/ip.h"
 #include "net/tls.h"
+#include "table/table.h"
 
 static struct map all; /* transport name: struct smtp_settings */
 
@@ -142,6 +143,21 @@ static struct str log_tag_of(const struct params *p, bool is_lmtp)
 	return str_of(text);
 }
 
+static int read_sasl(struct smtp_settings *s, const struct view *v, struct buf *why)
+{
+	const struct params *p = v->params;
+
+	if (!PICK(sasl_auth_enable))
+		return 0;
+	s->sasl_delimiter = PICK(sasl_password_result_delimiter);
+	s->sasl_options = PICK(sasl_security_options);
+	s->sasl_tls_options = PICK(sasl_tls_security_options);
+	s->sasl_filter = PICK(sasl_mechanism_filter);
+	s->sasl_by_sender = PICK(sender_dependent_authentication);
+	s->sasl_soft_bounce = PICK(sasl_auth_soft_bounce);
+	return maps_open(PICK(sasl_password_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, v, &s->sasl_passwords, why);
+}
+
 static int settings_add(const struct config *c, const struct service *service, struct buf *why)
 {
 	const struct view *v = config_service_view(c, service);
@@ -156,7 +172,7 @@ static int settings_add(const struct config *c, const struct service *service, s
 	read_tls(s, v);
 	(void)map_set(&all, service->name, s);
 	err = read_network(s, v->params, why);
-	return err;
+	return err ? err : read_sasl(s, v, why);
 }
 
 int smtp_settings_load(const struct config *c, struct buf *why)
@@ -186,6 +202,7 @@ void smtp_settings_free(void)
 	while (map_next(&all, &at, &key, &value)) {
 		struct smtp_settings *s = value;
 
+		maps_close(s->sasl_passwords);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);
 		free(s->tls_why);

@@ -13,6 +13,7 @@
 struct config;
 struct params;
 struct service;
+struct maps;
 struct tls_context;
 
 enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_MAY, CLIENT_TLS_ENCRYPT, CLIENT_TLS_UNSUPPORTED };
@@ -56,6 +57,13 @@ struct smtp_settings {
 	bool never_sends_ehlo;
 	bool skips_5xx_greeting;
 	bool skips_quit_reply;
+	struct maps *sasl_passwords; /* NULL when the client logs in nowhere */
+	struct str sasl_delimiter;
+	struct str sasl_options;
+	struct str sasl_tls_options;
+	struct str sasl_filter;
+	bool sasl_by_sender;
+	bool sasl_soft_bounce;
 	enum client_tls tls;
 	struct str tls_level; /* as written, for messages */
 	bool tls_wrapper;
