@@ -7,7 +7,7 @@
 #include "base/base.h"
 #include "base/str.h"
 
-#define COMMAND(name, brief) int cmd_##name(int argc, char **argv);
+#define COMMAND(name, brief, usage) int cmd_##name(int argc, char **argv);
 #include "cmd/commands.def"
 #undef COMMAND
 

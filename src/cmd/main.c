@@ -10,9 +10,10 @@
 static const struct command {
 	const char *name;
 	const char *brief;
+	const char *usage;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-#define COMMAND(name, brief) {#name, brief, cmd_##name},
+#define COMMAND(name, brief, usage) {#name, brief, usage, cmd_##name},
 #include "cmd/commands.def"
 #undef COMMAND
 };
@@ -59,6 +60,10 @@ int main(int argc, char **argv)
 	}
 	if (!command)
 		return help(stderr);
+	if (argc > 1 && *command->usage && strcmp(argv[1], "--help") == 0) {
+		printf("usage: %s\n\n%s: %s\n", command->usage, command->name, command->brief);
+		return 0;
+	}
 	log_set_tag(str_of(command->name));
 	log_open(LOG_SINK_NONE, -1, STR(""));
 	log_to_stderr(true);

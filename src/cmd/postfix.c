@@ -361,13 +361,13 @@ static const struct verb {
 	{"upgrade-configuration", run_nothing, NULL},
 };
 
-static int help(FILE *to)
+static int usage(void)
 {
-	fprintf(to, "usage: postfix [-c config_dir] [-Dv] command\n\n");
+	fprintf(stderr, "usage: postfix [-c config_dir] [-Dv] command\n\n");
 	for (size_t i = 0; i < COUNT_OF(verbs); i++)
 		if (verbs[i].brief)
-			fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].brief);
-	return to == stderr;
+			fprintf(stderr, "  %-10s %s\n", verbs[i].name, verbs[i].brief);
+	return 1;
 }
 
 static int run_verb(struct str dir, const char *name)
@@ -395,16 +395,14 @@ int cmd_postfix(int argc, char **argv)
 	const char *dir = NULL;
 	int option;
 
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return help(stdout);
 	while ((option = getopt(argc, argv, "c:Dv")) != -1) {
 		if (option == 'c')
 			dir = optarg;
 		else if (option == '?')
-			return help(stderr);
+			return usage();
 	}
 	if (optind >= argc)
-		return help(stderr);
+		return usage();
 	log_set_tag(STR("postfix/postfix-script"));
 	return run_verb(command_config_dir(dir), argv[optind]);
 }

@@ -52,10 +52,10 @@ static void log_arguments(enum log_level level, char **words)
 	buf_done(&text);
 }
 
-static int help(FILE *to)
+static int usage(void)
 {
-	fprintf(to, "usage: postlog [-iv] [-c config_dir] [-p priority] [-t tag] [text...]\n");
-	return to == stderr;
+	fprintf(stderr, "usage: postlog [-iv] [-c config_dir] [-p priority] [-t tag] [text...]\n");
+	return 1;
 }
 
 static void set_tag(const struct view *v, const char *tag)
@@ -77,15 +77,13 @@ int cmd_postlog(int argc, char **argv)
 	struct config *c;
 	int option;
 
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return help(stdout);
 	while ((option = getopt(argc, argv, "c:ip:t:v")) != -1) {
 		if (option == 'c')
 			dir = optarg;
 		else if (option == 't')
 			tag = optarg;
 		else if ((option == 'p' && find_priority(optarg, &level)) || option == '?')
-			return help(stderr);
+			return usage();
 	}
 	c = config_load(command_config_dir(dir), NULL, 0);
 	set_tag(config_main_view(c), tag);

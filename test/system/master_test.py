@@ -278,7 +278,7 @@ class Commands(unittest.TestCase):
             self.assertEqual(re.findall(r"postfix/postlog\[\d+\]: (\w+)", server.log_text()), ["one", "two"])
 
     def test_commands_tell_their_usage(self):
-        for name in ("postfix", "postlog"):
+        for name in ("postfix", "postlog", "postconf", "postmap", "postqueue", "sendmail"):
             done = subprocess.run([BUILD / "bin" / name, "--help"], capture_output=True, text=True, check=True)
             self.assertTrue(done.stdout.startswith(f"usage: {name} "), name)
 
