@@ -211,7 +211,7 @@ static struct connection *take_idle(struct policy_service *ps)
 
 		list_remove(&c->link);
 		ps->idle_count--;
-		if (!is_worn(ps, c))
+		if (!is_worn(ps, c) && stream_is_quiet(c->stream))
 			return c;
 		connection_free(c);
 	}
@@ -371,11 +371,13 @@ static int read_answer(struct run *r, struct stream *stream, struct str *ret_act
 	return -EPROTO;
 }
 
-static int ask_once(struct run *r, struct policy_service *ps, struct str request, struct str *ret_action)
+/* *ret_is_stale: the connection was an old one, which says nothing about the server. */
+static int ask_once(struct run *r, struct policy_service *ps, struct str request, struct str *ret_action, bool *ret_is_stale)
 {
 	struct connection *c = take_idle(ps);
 	int err = 0;
 
+	*ret_is_stale = c != NULL;
 	if (!c)
 		err = connect_server(r, ps, &c);
 	if (err) {
@@ -402,10 +404,15 @@ enum verdict rule_check_policy_service(struct run *r, const struct rule *rule)
 	int err = -EAGAIN;
 
 	make_request(&request, r, ps);
-	for (int64_t tries = 0; err && err != -ECANCELED && tries < ps->try_limit; tries++) {
+	for (int64_t tries = 0; err && err != -ECANCELED && tries < ps->try_limit;) {
+		bool is_stale;
+
 		if (tries && fiber_sleep(ps->retry_delay))
 			break;
-		err = ask_once(r, ps, buf_str(&request), &action);
+		do
+			err = ask_once(r, ps, buf_str(&request), &action, &is_stale);
+		while (is_stale && err && err != -ETIMEDOUT && err != -ECANCELED);
+		tries++;
 	}
 	buf_done(&request);
 	if (err) {

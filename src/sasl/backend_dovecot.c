@@ -210,15 +210,20 @@ static void put_idle(struct dovecot *d, struct dovecot_connection *c)
 
 static int take_connection(struct dovecot *d, struct dovecot_connection **ret_connection)
 {
-	struct list *first = list_first(&d->idle);
+	struct list *first;
 
-	if (!first)
-		return connection_new(d, ret_connection);
-	list_remove(first);
-	d->idle_count--;
-	*ret_connection = LIST_ENTRY(first, struct dovecot_connection, link);
-	(*ret_connection)->was_idle = true;
-	return 0;
+	while ((first = list_first(&d->idle))) {
+		struct dovecot_connection *c = LIST_ENTRY(first, struct dovecot_connection, link);
+
+		list_remove(first);
+		d->idle_count--;
+		c->was_idle = true;
+		*ret_connection = c;
+		if (stream_is_quiet(c->stream))
+			return 0;
+		connection_free(d, c);
+	}
+	return connection_new(d, ret_connection);
 }
 
 static const struct mechanism_list *dovecot_mechanisms(struct sasl_server *s, const char **ret_why)
