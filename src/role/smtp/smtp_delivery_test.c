@@ -535,8 +535,8 @@ TEST(a_probe_ends_before_the_content)
 	RULES({"RCPT TO:<c@", "550 5.1.1 no\r\n"});
 	order = (struct order){.recipients = "b@example.com c@example.com", .flags = ENVELOPE_VERIFY_ONLY};
 	run();
-	expect("1 undeliverable 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no (in reply to RCPT TO command)|"
-	       "0 deliverable 2.1.5 550 5.1.1 no|site 0",
+	expect("0 deliverable 2.1.5 250 2.1.5 Ok|"
+	       "1 undeliverable 5.1.1 host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no (in reply to RCPT TO command)|site 0",
 	       "EHLO client.example|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|QUIT|");
 }
 

@@ -155,6 +155,15 @@ static bool is_too_many(const struct transaction *t)
 	return t->accepted_count && (t->c->reply.code == 452 || t->c->reply.code == 552);
 }
 
+/* The server would take this recipient: all that a probe asks. */
+static void settle_probe(struct transaction *t, uint32_t at)
+{
+	struct verdict v = {.dsn = STR("2.1.5"), .relay = str_of(t->c->relay), .mta = str_of(t->c->host)};
+
+	v.text = server_reply_text(&t->c->reply, &t->d->arena);
+	delivery_settle(t->d, at, DELIVERY_DELIVERABLE, &v, t->c);
+}
+
 static void judge_rcpt(struct transaction *t, uint32_t at)
 {
 	struct pending *p = &t->d->recipients[at];
@@ -164,6 +173,8 @@ static void judge_rcpt(struct transaction *t, uint32_t at)
 	if (t->c->reply.code / 100 == 2) {
 		p->is_accepted = true;
 		t->accepted_count++;
+		if (d->envelope.flags & ENVELOPE_VERIFY_ONLY)
+			settle_probe(t, at);
 		return;
 	}
 	connection_said(t->c, "RCPT TO", &d->arena, &v);
@@ -371,18 +382,6 @@ static int send_message(struct transaction *t)
 	return err ? err : read_outcome(t);
 }
 
-/* A probe ends here: the recipients that were accepted are deliverable. */
-static void settle_probe(struct transaction *t)
-{
-	struct verdict v = {.dsn = STR("2.1.5"), .relay = str_of(t->c->relay), .mta = str_of(t->c->host)};
-
-	v.text = server_reply_text(&t->c->reply, &t->d->arena);
-	for (uint32_t i = 0; i < t->d->envelope.recipient_count; i++)
-		if (!t->d->recipients[i].is_done && t->d->recipients[i].is_accepted)
-			delivery_settle(t->d, i, DELIVERY_DELIVERABLE, &v, t->c);
-	t->c->is_spent = true;
-}
-
 int transaction_run(struct delivery *d, struct connection *c, struct verdict *ret_verdict)
 {
 	struct transaction t = {.d = d, .c = c, .is_pipelined = c->ehlo.keywords & EHLO_PIPELINING};
@@ -398,7 +397,7 @@ int transaction_run(struct delivery *d, struct connection *c, struct verdict *re
 	if (!err && (is_refused || !t.accepted_count))
 		err = give_up_data(&t);
 	else if (!err && d->envelope.flags & ENVELOPE_VERIFY_ONLY)
-		settle_probe(&t);
+		c->is_spent = true;
 	else if (!err)
 		err = send_message(&t);
 	if (err == -EHOSTUNREACH)
