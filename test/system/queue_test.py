@@ -433,6 +433,18 @@ class Sendmail(QueueCase):
         self.assertRegex(done.stdout, r"(?s)^220 mx\.test\.example ESMTP Postfix.*250 2\.0\.0 Ok: queued as \w+.*221 2\.0\.0 Bye")
         self.assertIn(b"\n.x", self.server.wait_mail("demo")[0])
 
+    def test_verification_reports_and_delivers_nothing(self):
+        self.hop.up()
+        done = self.sendmail("-bv", "-f", "demo@test.example", "b@far.example", "never-c@far.example", "ann@test.example",
+                             "nosuch@test.example")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        status = self.server.wait_mail("demo")[0].decode()
+        for who, action in (("b@far", "deliverable"), ("never-c@far", "undeliverable"), ("ann@test", "deliverable"),
+                            ("nosuch@test", "undeliverable")):
+            self.assertRegex(status, rf"Final-Recipient: rfc822; {who}\.example\r?\nAction: {action}\r?\n")
+        self.assertEqual(self.hop.mail + self.server.maildir("ann"), [])
+        self.wait_empty()
+
     def test_mistakes_of_the_caller_are_usage_errors(self):
         for args in ([], ["-t"], ["-bz", "x"], ["-N", "often", "x"]):
             done = self.sendmail(*args, text="Subject: x\n\n")

@@ -115,6 +115,31 @@ static bool settle_here(struct qmgr *q, struct message_work *w, uint32_t at, con
 	return true;
 }
 
+/* sendmail -bv: whether a recipient of this host exists is known without a delivery. True when it has its outcome. */
+static bool probe_here(struct qmgr *q, struct router *router, struct message_work *w, const struct stop *stop,
+                       const struct route *route)
+{
+	struct outcome *o = &w->outcomes[stop->at];
+	struct buf why = BUF_INIT(1000);
+	const char *table;
+	int exists;
+
+	if (!(w->m->envelope.flags & ENVELOPE_VERIFY_ONLY) || stop->info->role != ROLE_LOCAL || stop->info->is_error)
+		return false;
+	exists = router_recipient_exists(router, route, &w->m->arena, &table, &why);
+	o->status = exists > 0 ? OUTCOME_DELIVERABLE : OUTCOME_UNDELIVERABLE;
+	if (exists > 0)
+		o->reason = (struct spool_reason){.dsn = STR("2.0.0"), .text = STR("delivers on this host")};
+	else if (exists == 0)
+		o->reason = (struct spool_reason){.dsn = STR("5.1.1"),
+		                                  .text = arena_printf(&w->m->arena, "unknown user: \"%.*s\"", STR_ARG(route->recipient))};
+	else
+		o->reason = (struct spool_reason){.dsn = STR("4.3.0"), .text = arena_str(&w->m->arena, buf_str(&why))};
+	buf_done(&why);
+	log_recipient(q, w, stop->at, route->recipient, exists > 0 ? "deliverable" : "undeliverable");
+	return true;
+}
+
 /* False when the recipient already has its outcome. */
 static bool route_recipient(struct qmgr *q, struct router *router, struct message_work *w, uint32_t at, struct stop *stop)
 {
@@ -133,7 +158,7 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 	buf_done(&why);
 	if (settle_here(q, w, at, &route))
 		return false;
-	if (e->filter.len && !is_double_bounce_address(q, e->sender))
+	if (e->filter.len && !is_double_bounce_address(q, e->sender) && !(e->flags & ENVELOPE_VERIFY_ONLY))
 		apply_filter(q, e->filter, &route);
 	*stop = (struct stop){.at = at, .transport = route.transport, .nexthop = route.nexthop, .address = route.recipient};
 	stop->info = settings_transport(q->settings, route.transport);
@@ -146,6 +171,8 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 		job_defer_recipient(q, w, at, route.recipient, STR("4.3.0"), STR("mail transport unavailable"));
 		return false;
 	}
+	if (probe_here(q, router, w, stop, &route))
+		return false;
 	stop->key = stop->info->recipient_limit == 1 && !stop->info->is_error ? user_key(q, route.recipient, route.nexthop, a)
 									       : arena_lower(a, route.nexthop);
 	return true;
