@@ -13,7 +13,7 @@ static struct str take_physical(struct cfline_reader *r)
 
 	r->rest = str_from(r->rest, end + 1);
 	r->number++;
-	return line;
+	return str_ends(line, STR("\r")) ? str_cut(line, 0, line.len - 1) : line;
 }
 
 static bool is_skipped(struct str line)

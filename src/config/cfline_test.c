@@ -42,6 +42,7 @@ TEST(the_last_line_needs_no_newline)
 
 TEST(carriage_returns_and_blanks_at_the_end_are_dropped)
 {
+	check_lines("a = b,\r\n  c\r\n", (struct want[]){{"a = b,  c", 1}}, 1);
 	check_lines("a = b  \r\nc = d\t\r\n", (struct want[]){{"a = b", 1}, {"c = d", 2}}, 2);
 }
 
