@@ -122,6 +122,27 @@ class Aliases(unittest.TestCase):
             server.wait_log(rf"dsn=5\.4\.6, status=bounced \(mail forwarding loop for {USER}@local\.example\)")
 
 
+    def test_a_replaced_table_is_used_without_reload(self):
+        with Local("x: y\n") as server:
+            self.assertIn("unknown user: \"team\"", server.deliver("team"))
+            server.write("aliases", f"team: {USER}\n")
+            self.assertEqual(server.run("postalias", f"hash:{server.etc}/aliases").returncode, 0)
+
+            def look():
+                server.send("a@far.example", ["team@local.example"], MESSAGE)
+                return server.box(USER)
+            wait_until(look, "mail by the new table")
+
+    def test_a_probe_says_what_would_happen_and_does_nothing(self):
+        with Local(f"prog: \"|touch {{out}}/ran\"\nteam: {USER}, prog\n") as server:
+            done = server.run("sendmail", "-bv", "team@local.example")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            server.wait_log(r"relay=local, .*status=deliverable \(delivers to mailbox\)")
+            server.wait_log(r"relay=local, .*status=deliverable \(delivers to command: touch ")
+            self.assertEqual(server.box(USER), "")
+            self.assertFalse((server.out / "ran").exists())
+
+
 class Mailboxes(unittest.TestCase):
     def test_mailbox_command_and_its_expansion(self):
         main = "mailbox_command = /bin/sh -c \"cat > {folder}/out/$user-$extension\"\n"

@@ -127,6 +127,21 @@ static struct job *make_job(struct channel *qmgr, const struct message_deliver *
 	return j;
 }
 
+/* Tables that were written anew are opened by the next generation of this role; what is under way keeps the old ones. */
+static void look_for_changes(void)
+{
+	static struct instant next;
+	static bool has_told;
+
+	if (has_told || instant_is_before(clock_now(), next))
+		return;
+	next = clock_deadline(duration_s(1));
+	if (transports_have_changed()) {
+		has_told = true;
+		process_table_changed(local.process, STR("local delivery"));
+	}
+}
+
 static void take_job(struct channel *qmgr, const struct message_deliver *d)
 {
 	struct job *j = make_job(qmgr, d);
@@ -136,6 +151,7 @@ static void take_job(struct channel *qmgr, const struct message_deliver *d)
 		return;
 	}
 	local.running++;
+	look_for_changes();
 	j->transport = transport_find(local.process->config, d->transport);
 	j->file = find_file(d);
 	if (j->file)

@@ -102,6 +102,26 @@ const struct transport *transport_find(const struct config *c, struct str name)
 	return t;
 }
 
+bool transports_have_changed(void)
+{
+	size_t at = 0;
+	struct str key;
+	void *value;
+
+	while (map_next(&transports, &at, &key, &value)) {
+		const struct transport *t = value;
+		const struct maps *const all[] = {t->aliases, t->mailbox_commands, t->mailbox_transports, t->fallback_transports,
+		                                  t->mailboxes, t->uids, t->gids};
+
+		for (size_t i = 0; i < COUNT_OF(all); i++)
+			if (all[i] && maps_have_changed(all[i]))
+				return true;
+		if (t->router && router_has_changed(t->router))
+			return true;
+	}
+	return false;
+}
+
 void transports_done(void)
 {
 	size_t at = 0;

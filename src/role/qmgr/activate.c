@@ -295,6 +295,28 @@ static void expire_all(struct message_work *w)
 	}
 }
 
+/* Tables that were written anew are opened again; while they cannot be, the old ones serve. */
+static void refresh_tables(struct qmgr *q)
+{
+	static struct instant next;
+	struct routing *r = q->routing;
+	struct buf why = BUF_INIT(1 << 16);
+	struct router *fresh;
+
+	if (instant_is_before(clock_now(), next) || r->users)
+		return;
+	next = clock_deadline(duration_s(1));
+	if (!router_has_changed(r->router))
+		return;
+	if (router_new(config_main_view(r->config), &fresh, &why)) {
+		log_warn("a table was replaced, but cannot be opened: %s", buf_cstr(&why));
+	} else {
+		router_free(r->router);
+		r->router = fresh;
+	}
+	buf_done(&why);
+}
+
 /* The work may be gone on return. */
 static void activate(struct qmgr *q, struct message_work *w)
 {
@@ -302,6 +324,7 @@ static void activate(struct qmgr *q, struct message_work *w)
 	uint32_t count = w->m->envelope.recipient_count, stop_count = 0;
 	struct stop *stops = NULL;
 
+	refresh_tables(q);
 	w->active_at = clock_wall();
 	w->jobs_left = 1;
 	for (uint32_t i = 0; i < count; i++)
