@@ -8,7 +8,7 @@
 #include "mail/address.h"
 #include "mail/header.h"
 
-enum { LINE_SHOWN_MAX = 200, BODY_LINE_MAX = 2048 };
+enum { LINE_SHOWN_MAX = 200 };
 
 /* "QID: WORD: header TEXT from CLIENT; from=<> to=<> proto=ESMTP helo=<h>: REASON" */
 static void note_action(struct draft *d, const char *word, const char *what, struct str text, struct str reason)
@@ -184,64 +184,4 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 	if (act->outcome == CHECK_REPLACE)
 		r.replace = argument;
 	return r;
-}
-
-/* A changed body is built anew behind the old one's beginning. */
-static void change_body(struct draft *d, struct str body, size_t copied, struct buf *out)
-{
-	size_t tail = body.len - copied, at = d->end - body.len;
-
-	if (out->len + tail > body.len + (d->size - d->end)) {
-		size_t more = out->len + tail - body.len;
-
-		if (appender_reserve(d->appender, more, clock_now())) {
-			draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
-			return;
-		}
-		d->size += more;
-		d->base = mem_resize(d->base, d->size);
-	}
-	memmove(d->base + at + out->len, d->base + at + copied, tail);
-	memcpy(d->base + at, out->ptr ? out->ptr : "", out->len);
-	d->end = at + out->len + tail;
-}
-
-/* Without its end, and no longer than a line may be. */
-static struct str line_text(struct str line)
-{
-	if (str_ends(line, STR("\r\n")))
-		line.len -= 2;
-	return str_cut(line, 0, BODY_LINE_MAX);
-}
-
-void check_body(struct draft *d)
-{
-	const struct content *c = d->content;
-	size_t limit = (size_t)c->view->params->body_checks_size_limit, at = 0, copied = 0;
-	struct buf out = BUF_INIT(64 << 20);
-	struct str body;
-
-	if (maps_is_empty(c->body_checks) || (d->facts.overrides & CONTENT_NO_HEADER_BODY_CHECKS) || d->failure.code || d->is_discarded)
-		return;
-	body = str_n(d->base + d->body_at, d->end - d->body_at);
-	while (at < size_min(body.len, limit) && !d->failure.code && !d->is_discarded) {
-		size_t end = at + str_find(str_from(body, at), '\n') + 1;
-		struct str line = str_cut(body, at, end - at), text = str_trim(line);
-		struct check_result r = {.outcome = CHECK_KEEP};
-
-		if (text.len > 0)
-			r = check_line(d, c->body_checks, "body", line_text(line));
-		if (r.prepend.len > 0 || r.outcome == CHECK_DROP || r.outcome == CHECK_REPLACE) {
-			buf_add(&out, str_cut(body, copied, at - copied));
-			copied = r.prepend.len > 0 ? at : at + line.len;
-			if (r.prepend.len > 0 || r.outcome == CHECK_REPLACE)
-				buf_addf(&out, "%.*s\r\n", STR_ARG(r.prepend.len > 0 ? r.prepend : r.replace));
-		}
-		at += line.len;
-		if (r.outcome == CHECK_PASS)
-			break;
-	}
-	if (out.len > 0 || copied > 0)
-		change_body(d, body, copied, &out);
-	buf_done(&out);
 }

@@ -84,6 +84,10 @@ static int open_tables(struct content *c, struct buf *why)
 	int err = maps_open(p->header_checks, 0, c->view, &c->header_checks, why);
 
 	if (!err)
+		err = maps_open(p->mime_header_checks, 0, c->view, &c->mime_header_checks, why);
+	if (!err)
+		err = maps_open(p->nested_header_checks, 0, c->view, &c->nested_header_checks, why);
+	if (!err)
 		err = maps_open(p->body_checks, 0, c->view, &c->body_checks, why);
 	if (!err)
 		err = maps_open(p->sender_bcc_maps, TABLE_FOLD, c->view, &c->sender_bcc, why);
@@ -119,6 +123,8 @@ void content_free(struct content *c)
 	if (!c)
 		return;
 	maps_close(c->header_checks);
+	maps_close(c->mime_header_checks);
+	maps_close(c->nested_header_checks);
 	maps_close(c->body_checks);
 	maps_close(c->sender_bcc);
 	maps_close(c->recipient_bcc);
@@ -129,6 +135,7 @@ void content_free(struct content *c)
 
 bool content_has_changed(const struct content *c)
 {
-	return maps_have_changed(c->header_checks) || maps_have_changed(c->body_checks) || maps_have_changed(c->sender_bcc) ||
+	return maps_have_changed(c->header_checks) || maps_have_changed(c->mime_header_checks) ||
+	       maps_have_changed(c->nested_header_checks) || maps_have_changed(c->body_checks) || maps_have_changed(c->sender_bcc) ||
 	       maps_have_changed(c->recipient_bcc);
 }

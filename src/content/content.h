@@ -61,7 +61,7 @@ struct draft_facts {
 	bool is_submitted;                 /* from a local user or made by us */
 };
 
-[[nodiscard]] struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts);
+[[nodiscard]] struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts) WAITS;
 void draft_free(struct draft *d);
 
 /*
@@ -75,7 +75,7 @@ void draft_file(struct draft *d, int fd) WAITS;
 bool draft_has_bare_lf(const struct draft *d);
 /* Is it clear already that the message will not be taken? */
 bool draft_has_failed(const struct draft *d);
-/* Bytes of content so far. */
+/* Bytes of content so far, without the headers we added at the top. */
 uint64_t draft_size(const struct draft *d);
 
 /*

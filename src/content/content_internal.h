@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "content/content.h"
 #include "content/intake.h"
+#include "content/mime.h"
 #include "spool/append.h"
 #include "table/table.h"
 
@@ -19,7 +20,7 @@ enum header_kind {
 struct content {
 	const struct view *view;
 	struct router *router;
-	struct maps *header_checks, *body_checks;
+	struct maps *header_checks, *mime_header_checks, *nested_header_checks, *body_checks;
 	struct maps *sender_bcc, *recipient_bcc;
 	struct match_list *masquerade_exceptions;
 	struct str *masquerade_domains;
@@ -42,14 +43,19 @@ struct draft {
 	char *base;
 	size_t start, end, size;
 	size_t body_at;           /* in base: where the body began; only while nothing was spilled */
+	size_t front_size;        /* headers that we put before those of the client */
+	struct mime *mime;        /* only where checks look at the body */
 	uint64_t spilled;         /* bytes in the large file */
 	struct append_large *large;
 	bool is_header_done;
 	bool is_discarded;
+	bool is_unchecked;        /* PASS: no more checks */
 	struct reply failure;     /* code 0: none */
 	struct content_note *notes, *last_note;
 };
 
+/* Appends what goes before the client's headers: prepended ones and Received. */
+void header_front(struct draft *d);
 /* The header section of `d` is whole: makes the finished headers in front of the body. */
 void header_pass(struct draft *d);
 /* Envelope addresses: canonical, masquerade, bcc, aliases, duplicates. */
@@ -68,7 +74,7 @@ struct check_result {
 };
 /* `what` is "header" or "body"; `text` the logical line. */
 struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text);
-/* body_checks over [from, end) of the buffer. */
+/* All checks of the body, over [body_at, end) of the buffer. */
 void check_body(struct draft *d);
 
 void draft_note(struct draft *d, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -78,3 +84,5 @@ void draft_fail(struct draft *d, int code, struct dsn_code dsn, const char *text
 void draft_fail_lookup(struct draft *d, const char *what, struct str address);
 /* Makes room in front: `len` bytes before `start`. */
 void draft_make_headroom(struct draft *d, size_t len);
+/* Appends bytes as they are. */
+void draft_add(struct draft *d, struct str bytes);

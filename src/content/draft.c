@@ -12,13 +12,19 @@
 #include "content/content_internal.h"
 
 enum {
-	HEADROOM = 1024,
+	HEADROOM = 512,
 	SIZE_FIRST = 4096,
 	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead */
 	FILE_PIECE = 64 << 10,
 	MEMORY_WAIT_S = 60,
 	NOTE_USUAL = 200, /* formatted once when no longer */
 };
+
+static bool has_checks(const struct content *c)
+{
+	return !maps_is_empty(c->header_checks) || !maps_is_empty(c->mime_header_checks) || !maps_is_empty(c->nested_header_checks) ||
+	       !maps_is_empty(c->body_checks);
+}
 
 struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts)
 {
@@ -29,6 +35,11 @@ struct draft *draft_new(struct content *c, struct appender *ap, const struct dra
 	d->facts = *facts;
 	d->intake = (struct intake){.is_stuffed = facts->is_stuffed, .is_strict = facts->is_strict, .is_lf = facts->is_submitted,
 	                            .keeps_cr = !c->view->params->cleanup_replace_stray_cr_lf};
+	if (has_checks(c) && !(facts->overrides & CONTENT_NO_HEADER_BODY_CHECKS))
+		d->mime = mem_alloc(sizeof(*d->mime));
+	else
+		d->is_unchecked = true;
+	header_front(d);
 	return d;
 }
 
@@ -48,6 +59,7 @@ void draft_free(struct draft *d)
 	give_memory_back(d);
 	if (d->large)
 		append_large_abort(d->large);
+	free(d->mime);
 	free(d);
 }
 
@@ -110,13 +122,15 @@ bool draft_has_bare_lf(const struct draft *d)
 
 uint64_t draft_size(const struct draft *d)
 {
-	return d->spilled + (d->end - d->start);
+	uint64_t whole = d->spilled + (d->end - d->start);
+
+	return whole > d->front_size ? whole - d->front_size : 0;
 }
 
 /* True when the section is whole: an empty line, or a line that is no header, has come. */
 static bool has_header_section(const struct draft *d)
 {
-	struct str text = str_n(d->base + d->start, d->end - d->start);
+	struct str text = str_from(str_n(d->base + d->start, d->end - d->start), d->front_size);
 
 	return str_starts(text, STR("\r\n")) || str_find_str(text, STR("\r\n\r\n")) < text.len;
 }
@@ -186,6 +200,15 @@ static void make_room(struct draft *d, size_t len)
 			fail_storage(d, err == -EMSGSIZE ? -ENOSPC : err);
 		give_memory_back(d);
 	}
+}
+
+void draft_add(struct draft *d, struct str bytes)
+{
+	make_room(d, bytes.len + 1);
+	if (d->failure.code)
+		return;
+	memcpy(d->base + d->end, bytes.ptr, bytes.len);
+	d->end += bytes.len;
 }
 
 static void check_size(struct draft *d)
@@ -298,7 +321,7 @@ struct reply draft_finish(struct draft *d, struct content_note **ret_notes)
 	}
 	if (!d->failure.code && !d->is_discarded)
 		expand_envelope(d);
-	d->facts.envelope->content_size = draft_size(d);
+	d->facts.envelope->content_size = d->spilled + (d->end - d->start);
 	*ret_notes = d->notes;
 	return d->failure;
 }

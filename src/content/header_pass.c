@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The header section of a message, in one walk: checked, counted, rewritten and
- * completed. Headers that stay as they are are not copied until one has changed; the
- * usual message only gets lines in front.
+ * completed. Our own headers stand in front of the client's from the beginning; headers
+ * are not copied until one has changed, so the usual message stays as it came.
  */
 #include <errno.h>
 
@@ -59,7 +59,6 @@ struct pass {
 	size_t copied;          /* of them, already in `out` */
 	struct buf out;         /* the new headers from the first change on */
 	bool has[HEADER_KIND_COUNT];
-	bool is_unchecked;      /* PASS: no more checks */
 	int64_t hops;
 };
 
@@ -126,19 +125,21 @@ static bool check_header(struct pass *p, const struct header *h, size_t at)
 {
 	struct draft *d = p->d;
 	struct check_result r;
+	struct maps *maps;
 	struct str whole;
 
-	if (p->is_unchecked || maps_is_empty(d->content->header_checks) || (d->facts.overrides & CONTENT_NO_HEADER_BODY_CHECKS))
+	maps = mime_is_own_header(h->name) ? d->content->mime_header_checks : d->content->header_checks;
+	if (d->is_unchecked || maps_is_empty(maps))
 		return true;
 	whole = str_n(h->whole.ptr, (size_t)(h->value.ptr + h->value.len - h->whole.ptr));
-	r = check_line(d, d->content->header_checks, "header", whole);
+	r = check_line(d, maps, "header", whole);
 	if (r.prepend.len > 0) {
 		copy_to(p, at);
 		add_line(&p->out, r.prepend);
 	}
 	switch (r.outcome) {
 	case CHECK_PASS:
-		p->is_unchecked = true;
+		d->is_unchecked = true;
 		return true;
 	case CHECK_KEEP:
 		return true;
@@ -174,6 +175,8 @@ static void one_header(struct pass *p, const struct header *h)
 	if (!check_header(p, h, at))
 		return;
 	p->has[kind] = true;
+	if (p->d->mime)
+		mime_header(p->d->mime, h->name, h->value);
 	if (kind == HEADER_RECEIVED)
 		count_hop(p);
 	else if (kind == HEADER_MESSAGE_ID)
@@ -255,62 +258,64 @@ static void add_missing(struct pass *p)
 		add_line(&p->out, params->undisclosed_recipients_header);
 }
 
-/* Prepended headers and our Received, in front of all others. */
-static void format_front(const struct draft *d, struct buf *to)
+void header_front(struct draft *d)
 {
 	const struct draft_facts *f = &d->facts;
+	struct buf front = BUF_INIT(ADDED_MAX);
 	struct received r;
 
 	for (size_t i = 0; f->action && i < f->action->prepend_count; i++)
-		add_line(to, f->action->prepends[i]);
-	if (!f->received)
-		return;
-	r = *f->received;
-	r.queue_id = str_of(f->envelope->queue_id);
-	r.when = f->envelope->arrival;
-	received_format(to, &r);
+		add_line(&front, f->action->prepends[i]);
+	if (f->received) {
+		r = *f->received;
+		r.queue_id = str_of(f->envelope->queue_id);
+		r.when = f->envelope->arrival;
+		received_format(&front, &r);
+	}
+	draft_add(d, buf_str(&front));
+	d->front_size = front.len;
+	buf_done(&front);
 }
 
-/* Puts front and headers before the body, which stays where it is if there is room. */
-static void put_headers(struct pass *p, struct str front)
+/* Changed headers go before the body, which stays where it is if there is room. */
+static void put_headers(struct pass *p)
 {
 	struct draft *d = p->d;
-	bool has_changed = p->out.len > 0 || p->copied > 0;
 	struct str headers;
 
-	if (has_changed) {
-		copy_to(p, p->section.len);
-		headers = buf_str(&p->out);
-		d->start += p->section.len;
-	} else {
-		headers = STR("");
-	}
-	draft_make_headroom(d, front.len + headers.len);
+	if (p->out.len == 0 && p->copied == 0)
+		return;
+	copy_to(p, p->section.len);
+	headers = buf_str(&p->out);
+	d->start += p->section.len;
+	draft_make_headroom(d, headers.len);
 	if (d->failure.code)
 		return;
 	d->start -= headers.len;
 	memcpy(d->base + d->start, headers.ptr ? headers.ptr : "", headers.len);
-	d->start -= front.len;
-	memcpy(d->base + d->start, front.ptr ? front.ptr : "", front.len);
 }
 
 void header_pass(struct draft *d)
 {
-	struct pass p = {.d = d, .out = BUF_INIT(64 << 20), .hops = d->facts.received ? 1 : 0};
-	struct str rest = str_n(d->base + d->start, d->end - d->start), all = rest;
-	struct buf front = BUF_INIT(ADDED_MAX);
+	struct pass p = {.d = d, .out = BUF_INIT(64 << 20)};
+	struct str all = str_n(d->base + d->start, d->end - d->start);
+	struct str front = str_cut(all, 0, d->front_size), rest = str_from(all, d->front_size);
 	const struct params *params = d->content->view->params;
 	struct header h;
 
 	d->is_header_done = true;
-	p.section = rest;
+	p.section = all;
 	/* A From header that we add names the sender as he will be known. */
 	(void)rewrite_address(d, d->facts.envelope->sender, USE_ENVELOPE_SENDER, &d->facts.envelope->sender);
+	while (!d->failure.code && !d->is_discarded && header_next(&front, &h))
+		one_header(&p, &h);
 	take_mailbox_lines(&p, &rest);
 	while (!d->failure.code && !d->is_discarded && header_next(&rest, &h))
 		one_header(&p, &h);
 	p.section = str_cut(all, 0, all.len - rest.len);
 	d->body_at = d->start + p.section.len;
+	if (d->mime)
+		mime_end_of_headers(d->mime);
 	if (!d->failure.code && !d->is_discarded) {
 		if (d->facts.is_rewritten || params->always_add_missing_headers)
 			add_missing(&p);
@@ -319,12 +324,10 @@ void header_pass(struct draft *d)
 		/* A body that begins without an empty line gets one, or its first line would be read as a header later. */
 		if (rest.len > 0 && !str_starts(rest, STR("\r\n")))
 			replace(&p, p.section.len, p.section.len, STR("\r\n"));
-		format_front(d, &front);
-		if (buf_check(&front) || buf_check(&p.out))
+		if (buf_check(&p.out))
 			draft_fail(d, 552, DSN(5, 3, 4), "Error: message file too big");
 		else
-			put_headers(&p, buf_str(&front));
+			put_headers(&p);
 	}
-	buf_done(&front);
 	buf_done(&p.out);
 }

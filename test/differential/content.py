@@ -6,6 +6,40 @@ import socket
 import time
 from pathlib import Path
 
+MIME = b"""From: a@b
+MIME-Version: 1.0
+Content-Type: multipart/mixed;
+ boundary="b1"
+Subject: m
+
+preamble
+--b1
+Content-Type: text/plain
+X-Foo: 1
+
+hello
+--b1
+Content-Type: message/rfc822
+
+Subject: inner
+Content-Type: multipart/alternative; boundary=b2
+
+--b2
+Content-Type: text/html;
+ name="evil.exe"
+
+<x>
+--b2--
+inner epilogue
+--b1
+Content-Disposition: attachment; filename=bad.exe
+
+data
+hello
+--b1--
+epilogue
+""".replace(b"\n", b"\r\n")
+
 PARTS = [
     b"Subject: x\r\nFrom: a@b\r\nDate: d\r\nMessage-Id: <q@r>\r\n\r\nhello\r\n",
     b"hello no header\r\n",
@@ -29,6 +63,10 @@ PARTS = [
     b"Subject: 8bit \xc3\xa4\r\n\r\n\xc3\xa4\r\n",
     b" leading blank\r\nSubject: x\r\n\r\nx\r\n",
     b"Subject: x\r\n \r\n\r\nbody\r\n",
+    MIME,
+    b"Subject: t\r\nContent-Type: message/rfc822\r\n\r\nSubject: nested\r\nX-Foo: b\r\n\r\nhello\r\n",
+    b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\nnot a header\r\nX-Foo: b\r\n\r\n--q\r\n\r\nbody\r\n--q--\r\n--q\r\n"
+    b"X-Foo: 1\r\n",
 ]
 
 SETTINGS = {
@@ -46,6 +84,10 @@ SETTINGS = {
     "refusing header checks": "header_checks = regexp:{ {/^Subject: x/ REJECT} {/^Subject: r/ REJECT 4.7.2 later} "
                               "{/^X:/ REJECT 5.6.7 bad x} {/^Subject: y/ DISCARD} {/^Subject: q/ REDIRECT u57@test.example} "
                               "{/^Subject: z/ BCC u58@test.example}}",
+    "checks of parts": "header_checks = regexp:{ {/^Received:/ IGNORE} {/bad.exe/ REPLACE Content-Disposition: gone} {/evil/ IGNORE} "
+                       "{/^Subject: inner/ PREPEND X-Y: z} {/^X-Foo/ IGNORE}}\nbody_checks = regexp:{{/^hello/ PREPEND x}}",
+    "checks of nested headers": "nested_header_checks = regexp:{{/^X-Foo/ IGNORE}}",
+    "refused parts": "mime_header_checks = regexp:{{/name=.*exe/ REJECT no exe}}",
     "body checks": "body_checks = regexp:{{/^hi/ REPLACE ho} {/^x$$/ PREPEND before} {/^body/ IGNORE} {/there/ DISCARD}}",
 }
 
