@@ -87,6 +87,10 @@ void keeper_main(void *arg)
 			wake = clock_deadline(duration_ms(recovery_delay_ms));
 		if (instant_is_before(sync_at, wake))
 			wake = sync_at;
+		bool is_idle = instant_is_before(wake, sync_at) && spool_is_recovered(sp);
+
 		err = sp->is_poked ? fiber_yield() : wait_list_wait(&sp->keep, wake);
+		if (err == -ETIMEDOUT && is_idle)
+			segments_trim(sp);
 	}
 }

@@ -559,3 +559,9 @@ void segments_clear(struct spool *sp)
 			segment_remove(sp, seg);
 	}
 }
+
+void segments_trim(struct spool *sp)
+{
+	if (count_state(sp, SEGMENT_SPARE) > 1)
+		segment_remove(sp, find_state(sp, SEGMENT_SPARE));
+}

@@ -143,6 +143,8 @@ void segment_check(struct spool *sp, struct segment_file *seg);
 void segment_mark(struct spool *sp, struct record_ref ref, uint64_t offset, uint8_t state);
 /* Uses cleared segments anew or removes them. */
 void segments_clear(struct spool *sp) WAITS;
+/* Nothing has happened for a while: gives back one spare, but not the last. */
+void segments_trim(struct spool *sp);
 void segments_sync_marks(struct spool *sp) WAITS;
 /* Looks whether writers have gone; true when some segment became SEALED or has more to scan. */
 void segments_check_writers(struct spool *sp);
