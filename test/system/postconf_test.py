@@ -293,5 +293,16 @@ class PostconfOfOurOwn(unittest.TestCase):
         self.assertIn("Host $myhostname,", ours(self.folder, "-t", str(self.folder / "bounce.cf")).stdout)
 
 
+class Coverage(unittest.TestCase):
+    def test_every_parameter_of_postfix_is_declared_and_counted(self):
+        done = subprocess.run([str(BUILD / "bin/postrider"), "coverage", "planned"], capture_output=True, text=True, timeout=60)
+        counts = {words[0]: int(words[1]) for line in done.stdout.splitlines()[:4] if (words := line.split())}
+        own = sum(param.area == "postrider" for param in params.read_all(
+            sorted(map(str, (TOP / "src/config/params").glob("*.param")))))
+        self.assertEqual(counts["total"], 1063 + own)
+        self.assertEqual(counts["done"] + counts["built-in"] + counts["planned"], counts["total"])
+        self.assertIn("\nplanned:\n", done.stdout)
+
+
 if __name__ == "__main__":
     unittest.main()
