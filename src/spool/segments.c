@@ -216,6 +216,20 @@ static int make_head(struct make_job *j)
 	return err ? err : disk_sync(j->fd);
 }
 
+/*
+ * Blocks that were written once are overwritten with a cheap sync; merely allocated ones make each
+ * first sync change the file's metadata as well (0.1 beside 0.7 ms on the disk where it was measured).
+ */
+static int fill_with_zeros(int fd, uint64_t size)
+{
+	static const char zeros[64 * 1024];
+	int err = 0;
+
+	for (uint64_t at = 0; !err && at < size; at += sizeof zeros)
+		err = disk_write(fd, zeros, (size_t)(size - at < sizeof zeros ? size - at : sizeof zeros), at);
+	return err;
+}
+
 static void make_run(void *arg)
 {
 	struct make_job *j = arg;
@@ -234,6 +248,8 @@ static void make_run(void *arg)
 	j->err = fallocate(j->fd, 0, 0, (off_t)j->size) ? -errno : 0;
 	if (j->err == -EOPNOTSUPP)
 		j->err = ftruncate(j->fd, (off_t)j->size) ? -errno : 0;
+	if (!j->err)
+		j->err = fill_with_zeros(j->fd, j->size);
 	if (!j->err)
 		j->err = make_head(j);
 	if (!j->err)
