@@ -401,6 +401,16 @@ class Filter(QueueCase):
         self.assertEqual(self.filter.mail, [])
 
 
+class Users(QueueCase):
+    main = "authorized_submit_users = no-such-user\n"
+
+    def test_only_users_on_the_list_may_send(self):
+        done = self.sendmail("demo@test.example")
+        self.assertEqual(done.returncode, 69)
+        self.assertIn(f"User id {os.getuid()} is not allowed to submit mail", done.stderr)
+        self.assertEqual(self.queue(), [])
+
+
 class Sendmail(QueueCase):
     def test_a_message_from_the_command_line_arrives(self):
         done = self.sendmail("-F", "Joe User", "-f", "joe@test.example", "demo@test.example", text="Subject: x\n\nline\n.\nlost\n")

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The local socket: what mailq, postqueue and postsuper ask, and who may ask it. */
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include "mail/queue_id.h"
 #include "role/qmgr/control.h"
 #include "table/table.h"
+#include "table/user_list.h"
 
 enum { SESSION_LIMIT = 100, IDLE_TIME = 300, REQUEUE_AHEAD = 100 };
 
@@ -227,24 +227,12 @@ static bool is_admin(uid_t uid)
 	return uid == 0 || uid == geteuid();
 }
 
-/* authorized_mailq_users, authorized_flush_users: names of users. */
+/* authorized_mailq_users, authorized_flush_users. */
 static bool is_authorized(struct qmgr *q, uid_t uid, struct str users)
 {
-	struct match_list *list;
-	struct passwd *pw;
 	struct buf why = BUF_INIT(1000);
-	char number[24];
-	int result;
+	int result = is_admin(uid) ? 1 : user_list_check(users, uid, q->settings->view, &why);
 
-	if (is_admin(uid) || str_eq(users, STR("static:anyone")))
-		return true;
-	pw = getpwuid(uid);
-	snprintf(number, sizeof number, "uid:%u", (unsigned)uid);
-	result = match_list_open(users, MATCH_USER, 0, q->settings->view, &list, &why);
-	if (!result) {
-		result = match_list_check(list, pw ? str_of(pw->pw_name) : str_of(number), &why);
-		match_list_close(list);
-	}
 	if (result < 0)
 		log_warn("a list of authorized users: %s", buf_cstr(&why));
 	buf_done(&why);

@@ -14,6 +14,7 @@
 #include "mail/address.h"
 #include "port.h"
 #include "smtpd.h"
+#include "table/user_list.h"
 
 enum { UNDER_WAY_MAX = 50 };
 
@@ -126,6 +127,26 @@ static void serve_submission(void *arg)
 	smtpd_end_work();
 }
 
+/* authorized_submit_users: true when the user may; else he has his answer. */
+static bool is_authorized(struct submission *sub)
+{
+	const struct view *v = smtpd.pickup->view;
+	struct buf why = BUF_INIT(1000);
+	int result = sub->source->from == SUBMIT_FROM_USER ? user_list_check(v->params->authorized_submit_users, sub->source->uid, v, &why) : 1;
+	struct reply no = {.code = 554, .dsn = DSN(5, 7, 1)}, later = {.code = 451, .dsn = DSN(4, 3, 0)};
+
+	if (result == 0) {
+		no.text = arena_printf(&sub->arena, "User id %u is not allowed to submit mail", (unsigned)sub->source->uid);
+		answer(sub, &no);
+	} else if (result < 0) {
+		log_warn("authorized_submit_users: %s", buf_cstr(&why));
+		later.text = STR("Error: authorized_submit_users lookup failure");
+		answer(sub, &later);
+	}
+	buf_done(&why);
+	return result > 0;
+}
+
 /* A message of a source's own making is hostile until it is decoded. */
 static void take_submission(struct source *src, const struct message *m)
 {
@@ -133,12 +154,18 @@ static void take_submission(struct source *src, const struct message *m)
 	struct reply bad = {.code = 554, .dsn = DSN(5, 3, 0), .text = STR("Error: malformed submission")};
 	struct envelope e;
 	struct stat st;
+	bool is_bad;
 
 	sub->source = src;
 	sub->fd = m->fd;
 	sub->token = m->submit.token;
 	if (envelope_decode(m->submit.envelope, &sub->arena, &e) || fstat(m->fd, &st) || !S_ISREG(st.st_mode)) {
 		answer(sub, &bad);
+		is_bad = true;
+	} else {
+		is_bad = !is_authorized(sub);
+	}
+	if (is_bad) {
 		close(sub->fd);
 		arena_done(&sub->arena);
 		free(sub);
