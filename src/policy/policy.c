@@ -130,6 +130,8 @@ static int open_all(struct policy *p, struct buf *why)
 
 	for (size_t i = 0; i < LIST_COUNT && !err; i++)
 		err = policy_parse_parameter(p, (enum policy_list)i, str_of(list_parameters[i]), &p->lists[i], why);
+	if (!err)
+		err = policy_parse_classes(p, why);
 	return err ? err : refuse_open_relay(p, why);
 }
 

@@ -122,6 +122,8 @@ extern const struct rule_type rule_type_broken;  /* the same with a complaint of
 /* Parses the list parameter `name`. -EINVAL, or what opening a table says; *why gets file:line and words. */
 [[nodiscard]] int policy_parse_parameter(struct policy *p, enum policy_list list, struct str name, struct rule_list *ret_list,
                                          struct buf *why);
+/* Reads all classes for all lists: a table's result may name any of them when it is too late to open tables. */
+[[nodiscard]] int policy_parse_classes(struct policy *p, struct buf *why);
 /* The restriction names of a table's result, without tables; rules lie in `a`. */
 void policy_parse_result(struct policy *p, enum policy_list list, struct str text, struct arena *a, struct rule_list *ret_list);
 /* Is there a rule in it that keeps relaying in check? */

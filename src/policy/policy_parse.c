@@ -23,6 +23,7 @@ struct parser {
 	struct rule_list *into;
 	size_t room;
 	bool has_tables; /* false inside a table's result */
+	bool is_quiet;   /* no warnings: it may never be asked in this list */
 	unsigned depth;
 	struct buf *why;
 };
@@ -32,7 +33,8 @@ static void warn(struct policy *p, struct origin origin, const char *fmt, ...) P
 static void warn(struct policy *p, struct origin origin, const char *fmt, ...)
 {
 	struct buf text = BUF_INIT(2048);
-	struct str *larger = arena_alloc(&p->arena, sizeof(*larger) * (p->warning_count + 1));
+	struct str *larger;
+	bool is_new = true;
 	va_list args;
 
 	if (!str_is_empty(origin.file))
@@ -40,10 +42,16 @@ static void warn(struct policy *p, struct origin origin, const char *fmt, ...)
 	va_start(args, fmt);
 	buf_vaddf(&text, fmt, args);
 	va_end(args);
-	if (p->warning_count)
-		memcpy(larger, p->warnings, sizeof(*larger) * p->warning_count);
-	larger[p->warning_count++] = arena_str(&p->arena, buf_str(&text));
-	p->warnings = larger;
+	/* A class that several lists use is read for each. */
+	for (size_t i = 0; i < p->warning_count; i++)
+		is_new &= !str_eq(p->warnings[i], buf_str(&text));
+	if (is_new) {
+		larger = arena_alloc(&p->arena, sizeof(*larger) * (p->warning_count + 1));
+		if (p->warning_count)
+			memcpy(larger, p->warnings, sizeof(*larger) * p->warning_count);
+		larger[p->warning_count++] = arena_str(&p->arena, buf_str(&text));
+		p->warnings = larger;
+	}
 	buf_done(&text);
 }
 
@@ -74,7 +82,7 @@ static void make_broken(struct parser *ps, struct rule *rule, struct str complai
 {
 	rule->type = &rule_type_broken;
 	rule->complaint = complaint;
-	if (ps->has_tables)
+	if (ps->has_tables && !ps->is_quiet)
 		warn(ps->p, ps->origin, "%.*s: until this is mended, mail gets 451 4.3.5", STR_ARG(complaint));
 }
 
@@ -207,7 +215,7 @@ static int find_class(struct parser *ps, struct str name, struct rule_list **ret
 	class->origin = view_origin(p->view, name);
 	inner = (struct parser){.p = p, .arena = &p->arena, .list = ps->list, .rest = view_get(p->view, name),
 		.origin = class->origin,
-		.into = class, .has_tables = true, .depth = ps->depth + 1, .why = ps->why};
+		.into = class, .has_tables = true, .is_quiet = ps->is_quiet, .depth = ps->depth + 1, .why = ps->why};
 	*ret_class = class;
 	return parse_list(&inner);
 }
@@ -237,7 +245,7 @@ static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 	if (!rule->type) {
 		rule->type = &rule_type_unknown;
 		rule->argument = arena_str(ps->arena, name);
-		if (ps->has_tables)
+		if (ps->has_tables && !ps->is_quiet)
 			warn(ps->p, ps->origin, "unknown smtpd restriction: \"%.*s\": until this is mended, mail gets 451 4.3.5",
 			     STR_ARG(name));
 		return 0;
@@ -312,7 +320,8 @@ static int parse_list(struct parser *ps)
 			return -E2BIG;
 		}
 		if (last && ps->has_tables) {
-			warn(ps->p, ps->origin, "restriction `%.*s' after `%s' is ignored", STR_ARG(name), last->type->name);
+			if (!ps->is_quiet)
+				warn(ps->p, ps->origin, "restriction `%.*s' after `%s' is ignored", STR_ARG(name), last->type->name);
 			return 0;
 		}
 		err = parse_item(ps, name, &rule);
@@ -332,6 +341,23 @@ int policy_parse_parameter(struct policy *p, enum policy_list list, struct str n
 
 	ps.origin = ret_list->origin = view_origin(p->view, name);
 	return parse_list(&ps);
+}
+
+int policy_parse_classes(struct policy *p, struct buf *why)
+{
+	struct str rest = p->params->smtpd_restriction_classes;
+	struct str name;
+	int err = 0;
+
+	while (!err && str_next(&rest, separators, &name))
+		for (int list = 0; list < LIST_COUNT && !err; list++) {
+			struct parser ps = {.p = p, .arena = &p->arena, .list = (enum policy_list)list, .has_tables = true,
+				.is_quiet = list != LIST_RECIPIENT, .why = why};
+			struct rule_list *class;
+
+			err = find_class(&ps, name, &class);
+		}
+	return err;
 }
 
 void policy_parse_result(struct policy *p, enum policy_list list, struct str text, struct arena *a, struct rule_list *ret_list)

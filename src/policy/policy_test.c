@@ -626,6 +626,8 @@ TEST(what_cannot_work_is_refused_at_the_start)
 		{"smtpd_recipient_restrictions =\n  check_sender_access texthash:/nonexistent/file", "/nonexistent/file"},
 		{"smtpd_recipient_restrictions = reject_rbl_client zen.example=127.0.0.300", "filter"},
 		{"smtpd_recipient_restrictions = check_policy_service foo", "inet:host:port"},
+		{"smtpd_restriction_classes = only_in_tables\nonly_in_tables = check_sender_access texthash:/nonexistent/file",
+		 "/nonexistent/file"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -636,6 +638,19 @@ TEST(what_cannot_work_is_refused_at_the_start)
 			check_failed(__FILE__, __LINE__, "%s: %s", cases[i].main_cf, buf_cstr(&b.why));
 		bench_close(&b);
 	}
+}
+
+TEST(what_will_answer_451_is_warned_about_once)
+{
+	struct bench b;
+
+	CHECK_INT(bench_open(&b, "smtpd_restriction_classes = foo\nfoo = nonsense, static:OK\nsmtpd_sender_restrictions = foo\n"
+	                         "smtpd_recipient_restrictions = foo, permit, reject"), 0);
+	CHECK(str_ends(str_of(policy_warning(b.policy, 0)),
+		STR("unknown smtpd restriction: \"nonsense\": until this is mended, mail gets 451 4.3.5")));
+	CHECK(str_ends(str_of(policy_warning(b.policy, 1)), STR("restriction `reject' after `permit' is ignored")));
+	CHECK(policy_warning(b.policy, 2) == NULL);
+	bench_close(&b);
 }
 
 static void remember_step(void *arg, const struct policy_step *step)
