@@ -171,12 +171,6 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 		return;
 	if (!user && strcmp(lv->kind, "forward") == 0 && user_find(lv->name, &x->j->arena, &u) == 0)
 		user = &u;
-	if (job_is_probe(x->j)) {
-		o = outcome_of(x->j, "2.0.0", "delivers to command: %.*s", STR_ARG(command));
-		expansion_note(x, &o, x->r->address);
-		buf_done(&why);
-		return;
-	}
 	c->content_at = x->j->content_at;
 	c->content_size = x->j->content_size;
 	c->command = command;
@@ -305,12 +299,6 @@ static void send_one(struct expansion *x, const struct forwarding *f)
 	struct outcome o;
 	uint32_t code = 451;
 
-	if (job_is_probe(x->j)) {
-		o = outcome_of(x->j, "2.0.0", "forwards to this address");
-		for (size_t i = 0; i < f->count; i++)
-			expansion_note(x, &o, f->addresses[i]);
-		return;
-	}
 	(void)fiber_work(copy, &c);
 	if (c.fd < 0) {
 		o = outcome_of(x->j, "4.3.0", "cannot forward: %s", strerror(-c.fd));

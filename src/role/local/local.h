@@ -75,12 +75,6 @@ const struct transport *transport_find(const struct config *c, struct str name);
 bool transports_have_changed(void);
 void transports_done(void);
 
-/* sendmail -bv: says what would happen and does nothing. */
-static inline bool job_is_probe(const struct job *j)
-{
-	return j->envelope.flags & ENVELOPE_VERIFY_ONLY;
-}
-
 /* The lines in front of the message: Return-Path, X-Original-To, Delivered-To. */
 struct str delivery_head(struct job *j, const struct recipient *r, struct str delivered_to);
 /* "From sender date" of an mbox. */

@@ -54,8 +54,6 @@ struct outcome deliver_mailbox(struct job *j, uid_t uid, gid_t gid, struct messa
 
 	if (!j->file)
 		return outcome_of(j, "4.3.0", "the content of the message is not open here");
-	if (job_is_probe(j))
-		return outcome_of(j, "2.0.0", "delivers to %s", str_ends(m->path, STR("/")) ? "maildir" : "mailbox");
 	m->content_at = j->content_at;
 	m->content_size = j->content_size;
 	m->from_line = delivery_from_line(j);

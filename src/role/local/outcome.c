@@ -30,8 +30,6 @@ struct outcome outcome_from_worker(const struct work_answer *answer)
 
 static struct str status_word(struct job *j, const struct outcome *o)
 {
-	if (job_is_probe(j))
-		return o->status == DELIVERY_SENT || o->status == DELIVERY_DELIVERABLE ? STR("deliverable") : STR("undeliverable");
 	switch (o->status) {
 	case DELIVERY_SENT:
 		return STR("sent");
