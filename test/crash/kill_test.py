@@ -136,6 +136,8 @@ class Load:
 def message(name: str, chance: random.Random) -> bytes:
     """A text that tells its name and the hash of its body."""
     size = chance.choice((100, 3000, 3000, 20000, 200000))
+    if chance.random() < 0.01:
+        size = 6000000  # a file of its own in the spool
     body = b"".join(b"%s line %d\r\n" % (name.encode(), i) for i in range(size // 16))
     return b"Subject: %s %s\r\n\r\n%s" % (name.encode(), hashlib.sha256(body).hexdigest().encode(), body)
 
