@@ -82,7 +82,7 @@ SETTINGS = {
     "changing header checks": "header_checks = regexp:{ {/^Subject: x/ PREPEND X-New: yes} {/^From: joe/ REPLACE From: other@host} "
                               "{/^Cc:/ IGNORE} {/^Received:/ INFO hm}}",
     "refusing header checks": "header_checks = regexp:{ {/^Subject: x/ REJECT} {/^Subject: r/ REJECT 4.7.2 later} "
-                              "{/^X:/ REJECT 5.6.7 bad x} {/^Subject: y/ DISCARD} {/^Subject: q/ REDIRECT u57@test.example} "
+                              "{/^X:/ REJECT 5.6.7 bad x} {/^Subject: y/ DISCARD} {/^Subject: 8bit/ REDIRECT u57@test.example} "
                               "{/^Subject: z/ BCC u58@test.example}}",
     "checks of parts": "header_checks = regexp:{ {/^Received:/ IGNORE} {/bad.exe/ REPLACE Content-Disposition: gone} {/evil/ IGNORE} "
                        "{/^Subject: inner/ PREPEND X-Y: z} {/^X-Foo/ IGNORE}}\nbody_checks = regexp:{{/^hello/ PREPEND x}}",
