@@ -222,6 +222,41 @@ class Reload(unittest.TestCase):
             server.wait_log("connect from localhost")
 
 
+class Tables(unittest.TestCase):
+    def send(self, server: Postrider, recipient: str) -> None:
+        try:
+            server.send("", [recipient], HELLO)
+        except smtplib.SMTPException:
+            pass # the process is being replaced
+
+    def check_second(self, server: Postrider, recipient: str, user: str) -> None:
+        """Mail for the recipient soon reaches another mailbox than before; until then it may reach the old one."""
+        def arrives():
+            self.send(server, recipient)
+            return server.maildir(user)
+        wait_until(arrives, f"mail for {user}")
+
+    def test_a_changed_transport_table_is_used_without_a_reload(self):
+        with Postrider(main="transport_maps = texthash:{folder}/etc/transport\n", files={"transport": ""}) as server:
+            server.send("a@example.org", ["demo@test.example"], HELLO)
+            server.wait_mail("demo")
+            server.write("transport.new", "demo@test.example error:5.1.6 gone\n")
+            (server.etc / "transport.new").rename(server.etc / "transport")
+
+            def is_refused():
+                self.send(server, "demo@test.example")
+                return re.search(r"status=bounced \(gone\)|550 5\.1\.6", server.log_text())
+            wait_until(is_refused, "a bounce")
+
+    def test_a_changed_alias_table_is_used_without_a_reload(self):
+        with Postrider(main="alias_maps = texthash:{folder}/etc/aliases\n", files={"aliases": "joe demo@test.example\n"}) as server:
+            server.send("a@example.org", ["joe@local.example"], HELLO)
+            server.wait_mail("demo")
+            server.write("aliases.new", "joe other@test.example\n")
+            (server.etc / "aliases.new").rename(server.etc / "aliases")
+            self.check_second(server, "joe@local.example", "other")
+
+
 class Replacement(unittest.TestCase):
     def check_killed(self, role: str) -> None:
         with Postrider() as server:
