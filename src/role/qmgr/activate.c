@@ -160,7 +160,9 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 		return false;
 	if (e->filter.len && !is_double_bounce_address(q, e->sender) && !(e->flags & ENVELOPE_VERIFY_ONLY))
 		apply_filter(q, e->filter, &route);
-	*stop = (struct stop){.at = at, .transport = route.transport, .nexthop = route.nexthop, .address = route.recipient};
+	/* Copies: a job may wait longer than the router and its configuration live. */
+	*stop = (struct stop){
+	    .at = at, .transport = arena_str(a, route.transport), .nexthop = arena_str(a, route.nexthop), .address = arena_str(a, route.recipient)};
 	stop->info = settings_transport(q->settings, route.transport);
 	if (stop->info->is_deferred && !(w->m->flags & SPOOL_FLUSHED)) {
 		job_defer_recipient(q, w, at, route.recipient, STR("4.3.2"), STR("deferred transport"));

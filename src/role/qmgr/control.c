@@ -25,13 +25,22 @@ struct answer {
 
 /* --- what is at work ------------------------------------------------------------------------ */
 
+/* Whatever happens to the deliveries under way or to us: it does not come back. */
+static void delete_work(struct qmgr *q, struct message_work *w)
+{
+	w->is_deleted = true;
+	for (uint32_t i = 0; i < w->m->envelope.recipient_count; i++)
+		spool_mark_done(q->spool, w->m, i);
+}
+
 static bool change_work(struct qmgr *q, struct str id, enum queue_change what)
 {
 	struct message_work *w = map_find(&q->works, id);
 
 	if (!w || what == CHANGE_RELEASE || what == CHANGE_RETRY)
 		return false;
-	w->is_deleted |= what == CHANGE_DELETE;
+	if (what == CHANGE_DELETE)
+		delete_work(q, w);
 	w->is_held |= what == CHANGE_HOLD;
 	w->is_requeued |= what == CHANGE_REQUEUE;
 	if (what == CHANGE_EXPIRE || what == CHANGE_EXPIRE_RELEASE)

@@ -672,3 +672,22 @@ TEST(a_probe_is_answered_by_a_report_and_not_repeated)
 {
 	play(MAIN, play_probe);
 }
+
+static void play_reload_waiting(void)
+{
+	struct buf why = BUF_INIT(1000);
+
+	send_mail("a@example.org", "ok@b.example");
+	send_mail("a@example.org", "ok@c.example");
+	WAIT_FOR(!list_is_empty(&world->q.stranded));
+	CHECK_INT(qmgr_reconfigure(&world->q, load(MAIN "relayhost = [127.0.0.1]\n"), &why), 0);
+	add_deliverer(1, false);
+	WAIT_FOR(has(&world->delivered, "ok@b.example ") && has(&world->delivered, "ok@c.example "));
+	WAIT_FOR(map_count(&world->q.works) == 0);
+	buf_done(&why);
+}
+
+TEST(waiting_jobs_outlive_the_configuration_that_made_them)
+{
+	play(MAIN "relayhost = [127.0.0.2]\ndefault_transport = smtp\n", play_reload_waiting);
+}
