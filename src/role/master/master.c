@@ -17,17 +17,15 @@ enum { STOP_BOUND_S = 30 };
 
 /* --- signals ----------------------------------------------------------------------- */
 
-static void begin_stop(struct master *m, int signal_number)
+/* Asked a second time, or in a hurry, it does not wait for anybody's work. */
+static void stop(struct master *m, bool is_orderly)
 {
-	if (m->is_stopping) {
-		instances_kill(m, SIGKILL);
-		return;
-	}
-	log_info("terminating on signal %d", signal_number);
+	if (m->is_stopping)
+		is_orderly = false;
 	m->is_stopping = true;
 	LIST_EACH(&m->instances, it)
 		instance_leave(LIST_ENTRY(it, struct instance, link));
-	if (signal_number != SIGTERM)
+	if (!is_orderly)
 		instances_kill(m, SIGKILL);
 	wait_list_wake_all(&m->changed);
 }
@@ -58,7 +56,8 @@ static void on_signal(struct master *m, int signal_number)
 		reopen_log(m);
 		break;
 	default: /* SIGTERM stops in order, SIGINT at once */
-		begin_stop(m, signal_number);
+		log_info("terminating on signal %d", signal_number);
+		stop(m, signal_number == SIGTERM);
 	}
 }
 
@@ -185,7 +184,7 @@ static void run(void *arg)
 	if (err && !m->is_stopping) {
 		log_fatal("%s", why.len ? buf_cstr(&why) : strerror(-err));
 		m->has_failed = true;
-		begin_stop(m, SIGINT);
+		stop(m, false);
 	}
 	buf_done(&why);
 	if (err)
