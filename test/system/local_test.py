@@ -25,8 +25,8 @@ default_privs = """ + USER + "\n"
 class Local(Postrider):
     """An instance with aliases, and a spool folder that every user may write to."""
 
-    def __init__(self, aliases: str, main: str = ""):
-        super().__init__(main=MAIN + main, start=False)
+    def __init__(self, aliases: str, main: str = "", master: str = ""):
+        super().__init__(main=MAIN + main, master=master, start=False)
         self.boxes = self.folder / "boxes"
         self.out = self.folder / "out"
         for folder in (self.boxes, self.out):
@@ -183,6 +183,26 @@ class Mailboxes(unittest.TestCase):
         with Local("x: y\n") as server:
             want = r"sent \(delivered to mailbox\)" if IS_ROOT else r"deferred \(.*cannot deliver as user id 1: not started by root\)"
             self.assertRegex(server.deliver("daemon"), "status=" + want)
+
+
+class Pipes(unittest.TestCase):
+    MAIN = "transport_maps = inline:{ pipe.example=feed: }\nrelay_domains = pipe.example\n"
+
+    def test_a_program_gets_the_message_and_its_arguments(self):
+        master = f"feed unix - n n - - pipe\n  flags=DRhu user={USER} argv=/bin/sh -c {{out=$$0; cat > $$out; echo \"$$@\" >> $$out}}\n" \
+                 "    {folder}/out/piped ${sender} ${user} ${extension} ${domain} ${recipient}\n"
+        with Local("x: y\n", main=self.MAIN, master=master) as server:
+            server.send("a@far.example", ["Bob+Ext@PIPE.example"], MESSAGE)
+            server.wait_log(r"postfix/pipe\[\d+\]: \w+: to=<Bob\+Ext@PIPE\.example>, relay=feed, .*dsn=2\.0\.0, "
+                            r"status=sent \(delivered via feed service\)$")
+            text = (server.out / "piped").read_text()
+            self.assertTrue(text.startswith("Return-Path: <a@far.example>\nDelivered-To: Bob+Ext@PIPE.example\nReceived: "), text)
+            self.assertTrue(text.endswith("\n\nFrom the start.\na@far.example bob ext pipe.example bob+ext@pipe.example\n"), text)
+
+    def test_its_exit_status_decides(self):
+        with Local("x: y\n", main=self.MAIN, master=f"feed unix - n n - - pipe user={USER} argv=/bin/false\n") as server:
+            server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
+            server.wait_log(r"relay=feed, .*dsn=5\.3\.0, status=bounced \(Command died with status 1: \"/bin/false\"\)$")
 
 
 class Virtual(unittest.TestCase):

@@ -88,6 +88,16 @@ static char **split_environment(char *text, size_t len)
 	return list;
 }
 
+/* The arguments of WORK_ARGV, pointing into `text`. */
+static void split_arguments(char *text, size_t len, char **words)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < len && count < WORDS_MAX - 1; at += strlen(text + at) + 1)
+		words[count++] = text + at;
+	words[count] = NULL;
+}
+
 static int spawn(struct child *c, const struct message_work_command *m, int input, int output)
 {
 	char *command = str_cstr(m->command), *shell = str_cstr(m->shell), *folder = str_cstr(m->folder);
@@ -98,7 +108,9 @@ static int spawn(struct child *c, const struct message_work_command *m, int inpu
 	sigset_t none, ignored;
 	int err;
 
-	if (m->shell.len > 0 || needs_shell(m->command)) {
+	if (m->flags & WORK_ARGV) {
+		split_arguments(command, m->command.len, words);
+	} else if (m->shell.len > 0 || needs_shell(m->command)) {
 		words[0] = m->shell.len > 0 ? shell : (char *)(uintptr_t)"/bin/sh";
 		words[1] = (char *)(uintptr_t)"-c";
 		words[2] = command;
@@ -297,13 +309,13 @@ static void run(struct child *c, const struct message_work_command *m, int messa
 }
 
 /* A descriptor above those of the child, open for reading from the start. */
-static int message_file(struct str head, const struct work_content *c)
+static int message_file(struct str head, const struct work_content *c, unsigned flags)
 {
 	int err, high, fd = memfd_create("mail", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	err = copy_content(fd, head, c, 0);
+	err = copy_content(fd, head, c, flags & WORK_QUOTE_FROM ? COPY_QUOTE_FROM : 0);
 	if (!err && lseek(fd, 0, SEEK_SET) != 0)
 		err = -errno;
 	high = err ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -316,7 +328,7 @@ static int message_file(struct str head, const struct work_content *c)
 void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r)
 {
 	struct child child = {.output = -1, .said = BUF_INIT(OUTPUT_MAX)};
-	int message = message_file(m->head, c);
+	int message = message_file(m->head, c, m->flags);
 
 	child.deadline = clock_deadline(duration_s(m->time_limit > 0 ? m->time_limit : 1000));
 	if (message < 0) {

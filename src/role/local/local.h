@@ -85,5 +85,6 @@ struct outcome deliver_mailbox(struct job *j, uid_t uid, gid_t gid, struct messa
 /* The agents: all recipients of a job, logged and reported. */
 void agent_virtual(struct job *j) WAITS;
 void agent_local(struct job *j) WAITS;
+void agent_pipe(struct job *j) WAITS;
 void agent_error(struct job *j, bool is_permanent);
 void agent_discard(struct job *j);

@@ -100,8 +100,7 @@ static void run_job(void *arg)
 		defer_all(j, &o);
 		break;
 	case AGENT_PIPE:
-		o = outcome_of(j, "4.3.5", "mail transport \"%.*s\": the pipe program is not supported yet", STR_ARG(j->transport->name));
-		defer_all(j, &o);
+		agent_pipe(j);
 		break;
 	}
 	finish_job(j);

@@ -17,6 +17,8 @@ enum work_flag {
 	WORK_LOCK_DOTLOCK = 4,
 	WORK_STRICT_OWNER = 8,  /* strict_mailbox_ownership */
 	WORK_PLAIN_FILE = 16,   /* a /file of an alias: any kind of file, but no program */
+	WORK_ARGV = 64,         /* WORK_COMMAND: a list of arguments */
+	WORK_QUOTE_FROM = 128,  /* WORK_COMMAND: ">" before "From " */
 	WORK_TRUSTED_FILE = 32, /* WORK_READ: another owner than the user is fine (:include:) */
 };
 
