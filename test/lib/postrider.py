@@ -193,9 +193,17 @@ class Postrider:
         return done
 
     def close(self) -> None:
-        if self.is_running and self.master_pid():
+        pid = self.master_pid() if self.is_running else 0
+        if pid:
             self.run("postfix", "stop")
+            self._end(pid)
         self._temp.cleanup()
+
+    def _end(self, pid: int) -> None:
+        """A test may have changed where `postfix stop` looks."""
+        if self.master_pid() == pid:
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of master")
 
     def __enter__(self) -> "Postrider":
         return self
