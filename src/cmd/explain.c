@@ -404,6 +404,8 @@ int cmd_explain(int argc, char **argv)
 	struct question q = {0};
 	struct explanation e = {.q = &q, .status = 2};
 
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return fputs(usage, stdout) < 0 ? 2 : 0;
 	if (parse_options(&q, argc, argv)) {
 		fputs(usage, stderr);
 		return 2;

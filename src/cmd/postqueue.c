@@ -126,10 +126,10 @@ static int order(const struct config *c, const char *what, const char *argument)
 	return EX_UNAVAILABLE;
 }
 
-static int help(FILE *to)
+static int usage(void)
 {
-	fprintf(to, "usage: postqueue [-v] [-c config_dir] -f | -p | -j | -i queue_id | -s site\n");
-	return to == stderr ? EX_USAGE : 0;
+	fprintf(stderr, "usage: postqueue [-v] [-c config_dir] -f | -p | -j | -i queue_id | -s site\n");
+	return EX_USAGE;
 }
 
 static int run(const char *dir, int mode, const char *argument)
@@ -150,30 +150,24 @@ int cmd_postqueue(int argc, char **argv)
 	const char *dir = NULL, *argument = "";
 	int option, mode = 0;
 
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return help(stdout);
 	while ((option = getopt(argc, argv, "c:fi:jps:v")) != -1) {
 		if (option == '?')
-			return help(stderr);
+			return usage();
 		if (option == 'c') {
 			dir = optarg;
 		} else if (option != 'v') {
 			if (mode)
-				return help(stderr);
+				return usage();
 			mode = option;
 			argument = optarg ? optarg : "";
 		}
 	}
 	if (!mode || optind < argc)
-		return help(stderr);
+		return usage();
 	return run(dir, mode, argument);
 }
 
 int cmd_mailq(int argc, char **argv)
 {
-	if (argc > 1 && !strcmp(argv[1], "--help")) {
-		printf("usage: mailq\nThe same as postqueue -p.\n");
-		return 0;
-	}
 	return run(NULL, 'p', "");
 }

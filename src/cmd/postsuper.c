@@ -113,11 +113,11 @@ static int run(const char *dir, struct orders *all)
 	return EX_UNAVAILABLE;
 }
 
-static int help(FILE *to)
+static int usage(void)
 {
-	fprintf(to, "usage: postsuper [-psSv] [-c config_dir] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [queue...]\n"
+	fprintf(stderr, "usage: postsuper [-psSv] [-c config_dir] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [queue...]\n"
 		    "An id of ALL means every message, - means ids from standard input.\n");
-	return to == stderr ? EX_USAGE : 0;
+	return EX_USAGE;
 }
 
 int cmd_postsuper(int argc, char **argv)
@@ -126,13 +126,11 @@ int cmd_postsuper(int argc, char **argv)
 	const char *dir = NULL;
 	int option;
 
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return help(stdout);
 	while ((option = getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1) {
 		const struct action *a = find_action(option);
 
 		if (option == '?')
-			return help(stderr);
+			return usage();
 		if (option == 'c')
 			dir = optarg;
 		if (!a)
