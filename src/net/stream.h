@@ -18,6 +18,7 @@
 struct stream;
 struct tls_context;
 struct tls_info;
+struct tls_wish;
 
 /* Takes the (non-blocking) descriptor over; nobody may hold a duplicate of it. */
 [[nodiscard]] struct stream *stream_new(int fd);
@@ -62,8 +63,9 @@ size_t stream_discard_input(struct stream *s);
 
 /* Handshakes. Waits. -EPROTO with a reason in *why (static or in the stream), else as reads. */
 [[nodiscard]] int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const char **why) WAITS;
-/* `name` is for SNI, empty for none. */
-[[nodiscard]] int stream_start_tls_client(struct stream *s, struct tls_context *ctx, struct str name, const char **why) WAITS;
+/* Goes on whoever the server is: stream_tls() and the tls_peer_ functions tell. -EINVAL for ciphers or versions that cannot be. */
+[[nodiscard]] int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish,
+                                          const char **why) WAITS;
 /* NULL in clear. */
 const struct tls_info *stream_tls(const struct stream *s);
 /* close_notify and FIN; waits at most a second for the peer. For an orderly end. */

@@ -159,7 +159,28 @@ int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const cha
 	return err ? err : handshake(s, true, why);
 }
 
-int stream_start_tls_client(struct stream *s, struct tls_context *ctx, struct str name, const char **why)
+static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
+{
+	char *name = str_cstr(wish->servername), *ciphers = str_cstr(wish->ciphers);
+	int min = wish->min_version < TLS1_VERSION ? 0 : wish->min_version;
+	int err = 0;
+
+	if (wish->servername.len && !SSL_set_tlsext_host_name(ssl, name)) {
+		*why = "bad server name";
+		err = -EINVAL;
+	} else if (wish->ciphers.len && !SSL_set_cipher_list(ssl, ciphers)) {
+		*why = "OpenSSL finds no cipher in the list";
+		err = -EINVAL;
+	} else if (wish->has_versions && (!SSL_set_min_proto_version(ssl, min) || !SSL_set_max_proto_version(ssl, wish->max_version))) {
+		*why = "OpenSSL does not offer these protocols";
+		err = -EINVAL;
+	}
+	free(name);
+	free(ciphers);
+	return err;
+}
+
+int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish, const char **why)
 {
 	int err = stream_flush(s);
 
@@ -167,15 +188,9 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, struct st
 	s->in_at = s->in_end = 0;
 	if (!err)
 		err = tls_begin(s, ctx);
-	if (err)
-		return err;
-	if (name.len) {
-		char *host = str_cstr(name);
-
-		SSL_set_tlsext_host_name(s->tls->ssl, host);
-		free(host);
-	}
-	return handshake(s, false, why);
+	if (!err)
+		err = apply_wish(s->tls->ssl, wish, why);
+	return err ? err : handshake(s, false, why);
 }
 
 const struct tls_info *stream_tls(const struct stream *s)

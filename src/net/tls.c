@@ -92,6 +92,27 @@ static void apply_groups(SSL_CTX *ssl, const struct params *p)
 	buf_done(&groups);
 }
 
+/* A trust anchor need not have signed itself. */
+static int apply_anchors(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+	struct str files = s->anchor_files, file;
+	int err = 0;
+
+	X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+	while (!err && str_next(&files, " \t\r\n,", &file)) {
+		char *path = str_cstr(file);
+
+		if (!X509_STORE_load_file(store, path)) {
+			buf_addf(why, "%strust_anchor_file: cannot read certificates from %s", s->prefix, path);
+			err = -EINVAL;
+		}
+		free(path);
+	}
+	ERR_clear_error();
+	return err;
+}
+
 static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p, struct buf *why)
 {
 	char *file = s->ca_file.len ? str_cstr(s->ca_file) : NULL;
@@ -232,7 +253,7 @@ static int context_new(const struct view *v, const struct tls_settings *s, struc
 	if (!err)
 		err = apply_ciphers(ctx->ssl, s, v, why);
 	if (!err)
-		err = apply_authorities(ctx->ssl, s, v->params, why);
+		err = s->anchor_files.len ? apply_anchors(ctx->ssl, s, why) : apply_authorities(ctx->ssl, s, v->params, why);
 	if (!err)
 		err = apply_keys(ctx->ssl, s, why);
 	ERR_clear_error();

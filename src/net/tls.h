@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 struct tls_context;
+struct stream;
 struct view;
 
 /* What was agreed. Strings live as long as the stream. */
@@ -25,6 +26,7 @@ struct tls_info {
 	bool is_resumed;
 	bool has_peer_certificate;
 	bool is_peer_trusted; /* the chain ends at one of our authorities */
+	struct str distrust;  /* why not */
 	struct str peer_cn;
 	struct str peer_issuer_cn;
 };
@@ -35,6 +37,22 @@ struct tls_info {
  */
 [[nodiscard]] int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why);
 [[nodiscard]] int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context, struct buf *why);
+/* What a client wants on one connection beyond its context. */
+struct tls_wish {
+	struct str servername; /* SNI; empty: none is sent */
+	struct str ciphers;    /* an OpenSSL list; empty: the context's */
+	bool has_versions;     /* these, not the context's; as tls_protocols_parse() tells them */
+	int min_version;
+	int max_version;
+};
+
 void tls_context_free(struct tls_context *ctx);
 /* "TLSv1.3 with cipher X (256/256 bits) key-exchange ...": the tail of the summary log line. */
 void tls_info_summary(struct buf *to, const struct tls_info *info);
+
+/* Does the certificate of the server at the other end hold this name? ".example.org" means all names below. */
+[[nodiscard]] bool tls_peer_has_name(const struct stream *s, struct str name, bool is_wildcard_deep);
+/* Is the digest of its certificate or of its public key this one ("AB:CD:..", in either case)? */
+[[nodiscard]] bool tls_peer_has_fingerprint(const struct stream *s, struct str digest, struct str fingerprint);
+/* -EINVAL for a digest that OpenSSL does not know. */
+[[nodiscard]] int tls_digest_check(struct str name);

@@ -56,6 +56,7 @@ void tls_settings_server(struct tls_settings *to, const struct view *v)
 		.cert_file = {(p)->x##_tls_cert_file, (p)->x##_tls_eccert_file, (p)->x##_tls_dcert_file},         \
 		.key_file = {(p)->x##_tls_key_file, (p)->x##_tls_eckey_file, (p)->x##_tls_dkey_file},             \
 		.ca_file = (p)->x##_tls_CAfile, .ca_path = (p)->x##_tls_CApath,                                   \
+		.anchor_files = (p)->x##_tls_trust_anchor_file,                                                   \
 		.protocols = is_mandatory ? (p)->x##_tls_mandatory_protocols : (p)->x##_tls_protocols,            \
 		.grade = is_mandatory ? (p)->x##_tls_mandatory_ciphers : (p)->x##_tls_ciphers,                    \
 		.exclude = {(p)->x##_tls_exclude_ciphers, is_mandatory ? (p)->x##_tls_mandatory_exclude_ciphers   \
@@ -179,4 +180,20 @@ int tls_ciphers_format(struct buf *to, const struct tls_settings *s, const struc
 			buf_addf(to, ":!%.*s", STR_ARG(item));
 	}
 	return buf_check(to);
+}
+
+int tls_client_ciphers(struct buf *to, const struct tls_cipher_wish *wish, const struct view *v)
+{
+	struct tls_settings s;
+
+	tls_settings_client(&s, v, wish->is_mandatory);
+	if (wish->grade.len)
+		s.grade = wish->grade;
+	if (wish->has_exclude) {
+		s.exclude[0] = wish->exclude;
+		s.exclude[1] = STR("");
+	}
+	if (wish->is_authenticated)
+		s.exclude[2] = STR("aNULL eNULL");
+	return tls_ciphers_format(to, &s, v);
 }

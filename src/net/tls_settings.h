@@ -18,6 +18,7 @@ struct tls_settings {
 	struct str key_file[3];
 	struct str ca_file;
 	struct str ca_path;
+	struct str anchor_files; /* trusted in place of the authorities */
 	struct str protocols;
 	struct str grade; /* of the ciphers */
 	struct str exclude[3];
@@ -38,5 +39,16 @@ void tls_settings_client(struct tls_settings *to, const struct view *v, bool is_
  * limit. Takes ">=TLSv1.2, <=TLSv1.3" and "!SSLv2, !SSLv3" alike. -EINVAL with the reason.
  */
 [[nodiscard]] int tls_protocols_parse(struct str list, int *ret_min, int *ret_max, struct buf *why);
+/* What a policy says about ciphers where it differs from the parameters. */
+struct tls_cipher_wish {
+	bool is_mandatory;
+	bool is_authenticated; /* anonymous ciphers are out */
+	bool has_exclude;      /* in place of what the parameters exclude */
+	struct str exclude;
+	struct str grade; /* empty: as the parameters say */
+};
+
+/* The OpenSSL cipher list of a client. -EINVAL for an unknown grade. */
+[[nodiscard]] int tls_client_ciphers(struct buf *to, const struct tls_cipher_wish *wish, const struct view *v);
 /* The OpenSSL cipher list for a grade without the excluded ones. -EINVAL for an unknown grade. */
 [[nodiscard]] int tls_ciphers_format(struct buf *to, const struct tls_settings *s, const struct view *v);

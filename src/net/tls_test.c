@@ -121,7 +121,7 @@ static void connect_to(void *arg)
 	struct party *p = arg;
 	const char *why = "";
 
-	p->err = stream_start_tls_client(p->s, p->ctx, STR("mail.example.org"), &why);
+	p->err = stream_start_tls_client(p->s, p->ctx, &(struct tls_wish){.servername = STR("mail.example.org")}, &why);
 	finish(p, why);
 }
 

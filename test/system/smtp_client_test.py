@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SMTP client: which host it goes to, and what it makes of TLS."""
 
+import contextlib
 import email
+import hashlib
 import socket
 import ssl
+import subprocess
 import threading
 import unittest
 from pathlib import Path
@@ -17,14 +20,15 @@ TEXT = "Subject: hello\r\n\r\nbody\r\n"
 class Host:
     """A server that takes mail on 127.0.0.2: with STARTTLS when it has a certificate; `breaks_tls` sends junk for a handshake."""
 
-    def __init__(self, folder: Path | None = None, breaks_tls: bool = False):
+    def __init__(self, folder: Path | None = None, breaks_tls: bool = False, certificate: str = ""):
         self.messages = []  # (was it encrypted, content)
         self._breaks_tls = breaks_tls
         self._context = None
         if folder:
-            make_certificate(folder, "mx.far.example")
+            if not certificate:
+                make_certificate(folder, "mx.far.example")
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+            self._context.load_cert_chain(folder / f"{certificate or 'cert'}.pem", folder / "key.pem")
         self._socket = socket.create_server(("127.0.0.2", 0))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -71,11 +75,14 @@ class Host:
                 self.messages.append((is_encrypted, content))
                 say("250 2.0.0 Ok: kept")
             elif verb == b"QUIT":
-                say("221 bye")
+                # Not everyone waits for the answer.
+                with contextlib.suppress(OSError):
+                    say("221 bye")
                 break
             else:
                 say("250 2.1.0 Ok")
-        lines.close()
+        with contextlib.suppress(OSError):
+            lines.close()
         sock.close()
 
 
@@ -110,6 +117,82 @@ class Tls(unittest.TestCase):
             ours.wait_log(r"dsn=4.7.5, status=deferred \(Cannot start TLS: handshake failure\)")
             ours.wait_log(r"status=sent \(250 2.0.0 Ok: kept\)")
         self.assertEqual([is_encrypted for is_encrypted, _ in host.messages], [False])
+
+
+def make_authority(folder: Path) -> None:
+    """An authority in ca.pem; of one key: good.pem, expired.pem, other.pem (another name), wild.pem, self.pem (signed by itself)."""
+    def run(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("req", "-x509", *new_key, "-days", "30", "-subj", "/CN=Test Authority", "-keyout", "ca.key", "-out", "ca.pem")
+    make_certificate(folder, "mx.far.example")
+    (folder / "self.pem").write_bytes((folder / "cert.pem").read_bytes())
+    for name, host, days in (("good", "mx.far.example", "30"), ("expired", "mx.far.example", "-1"), ("other", "mx.other.example", "30"),
+                             ("wild", "*.far.example", "30")):
+        (folder / "names").write_text(f"subjectAltName=DNS:{host}\n")
+        run("req", "-new", "-key", "key.pem", "-subj", f"/CN={host}", "-out", "request")
+        run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "names", "-days", days, "-out", f"{name}.pem")
+
+
+def fingerprint(pem: Path) -> str:
+    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read_text())).hexdigest()
+    return ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+
+
+class Policy(unittest.TestCase):
+    """Levels against certificates: what the policy says, which certificate the server shows, and what the log says then."""
+
+    NOT_TRUSTED = r"dsn=4.7.5, status=deferred \(Server certificate not trusted\)"
+    NOT_VERIFIED = r"dsn=4.7.5, status=deferred \(Server certificate not verified\)"
+    BAD_POLICY = r"dsn=4.7.5, status=deferred \(client TLS configuration problem\)"
+    SENT = r"status=sent \(250 2.0.0 Ok: kept\)"
+    CASES = (
+        ("may", "good", "Trusted", SENT),
+        ("may", "expired", "Untrusted", SENT),
+        ("encrypt", "self", "Untrusted", SENT),
+        ("secure match=mx.far.example", "good", "Verified", SENT),
+        ("secure match=mx.far.example", "expired", "Untrusted", NOT_TRUSTED),
+        ("secure match=mx.far.example", "other", "Trusted", NOT_VERIFIED),
+        ("secure match=mx.far.example", "self", "Untrusted", NOT_TRUSTED),
+        ("secure match=mx.far.example", "wild", "Verified", SENT),
+        ("secure match=far.example", "wild", "Trusted", NOT_VERIFIED),
+        ("secure match=.far.example", "good", "Verified", SENT),
+        ("secure match=nobody.example:mx.other.example", "other", "Verified", SENT),
+        ("secure", "good", "Trusted", NOT_VERIFIED),
+        ("verify", "good", "Trusted", NOT_VERIFIED),
+        ("verify match=mx.far.example servername=mx.far.example ciphers=high protocols=>=TLSv1.2", "good", "Verified", SENT),
+        ("fingerprint match=00:11|{self}", "self", "Verified", SENT),
+        ("fingerprint match={expired}", "expired", "Verified", SENT),
+        ("fingerprint match={self}", "good", "Trusted", NOT_VERIFIED),
+        ("fingerprint", "self", None, BAD_POLICY),
+        ("encrpyt", "good", None, BAD_POLICY),
+        ("secure match=mx.far.example colour=red", "good", None, BAD_POLICY),
+        ("dane-only", "good", None, BAD_POLICY),
+    )
+
+    def test_each_level_takes_the_certificates_it_should_and_no_other(self):
+        with Postrider(start=False) as ours, contextlib.ExitStack() as stack:
+            make_authority(ours.etc)
+            prints = {name: fingerprint(ours.etc / f"{name}.pem") for name in ("self", "expired")}
+            hosts, routes, policies = [], [], []
+            for i, (policy, certificate, _, _) in enumerate(self.CASES):
+                hosts.append(stack.enter_context(Host(ours.etc, certificate=certificate)))
+                nexthop = f"[127.0.0.2]:{hosts[i].port}"
+                routes.append(f"{{ c{i}.example = smtp:{nexthop} }}")
+                policies.append(f"{{ {nexthop} = {policy.format(**prints)} }}")
+            ours.append("main.cf", f"smtp_tls_loglevel = 1\nsmtp_tls_CAfile = {ours.etc}/ca.pem\n"
+                                   f"smtp_tls_policy_maps = inline:{{ {', '.join(policies)} }}\n"
+                                   f"transport_maps = inline:{{ {', '.join(routes)} }}\n")
+            ours.start()
+            for i in range(len(self.CASES)):
+                ours.send("a@source.example", [f"b@c{i}.example"], TEXT)
+            for i, (policy, certificate, word, outcome) in enumerate(self.CASES):
+                with self.subTest(policy=policy, certificate=certificate):
+                    ours.wait_log(rf"to=<b@c{i}.example>, .*{outcome}")
+                    if word:
+                        ours.wait_log(rf"{word} TLS connection established to 127.0.0.2\[127.0.0.2\]:{hosts[i].port}[ :]")
+                    self.assertEqual([is_encrypted for is_encrypted, _ in hosts[i].messages], [True] if outcome == self.SENT else [])
 
 
 class Login(unittest.TestCase):

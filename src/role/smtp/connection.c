@@ -8,8 +8,8 @@
 #include "config/params.h"
 #include "net/connect.h"
 #include "net/ip.h"
-#include "net/tls.h"
 #include "role/smtp/smtp_auth.h"
+#include "role/smtp/smtp_tls.h"
 
 enum {
 	REPLY_LINE_MAX = 2048,
@@ -203,46 +203,6 @@ static int hello(struct connection *c, struct str nexthop, bool may_helo, struct
 	return -EHOSTUNREACH;
 }
 
-static void log_tls(const struct connection *c)
-{
-	const struct tls_info *info = stream_tls(c->stream);
-	struct buf line = BUF_INIT(4096);
-
-	tls_info_summary(&line, info);
-	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s: %s",
-		   !info->has_peer_certificate ? "Anonymous" : info->is_peer_trusted ? "Trusted" : "Untrusted",
-		   info->is_resumed ? "reused" : "established", c->relay, buf_cstr(&line));
-	buf_done(&line);
-}
-
-static int handshake(struct connection *c, struct arena *a, struct verdict *v)
-{
-	bool is_mandatory = c->settings->tls != CLIENT_TLS_MAY || c->settings->tls_wrapper;
-	struct tls_context *ctx = is_mandatory ? c->settings->tls_encrypt : c->settings->tls_may;
-	const char *why;
-	int err;
-
-	*v = (struct verdict){.is_site = true, .is_tls_handshake = true, .dsn = STR("4.7.5")};
-	sign(c, a, v);
-	if (!ctx) {
-		v->text = arena_printf(a, "TLS is required, but our TLS engine is unavailable");
-		return -EHOSTUNREACH;
-	}
-	stream_set_timeout(c->stream, c->settings->starttls_timeout);
-	err = stream_start_tls_client(c->stream, ctx, STR(""), &why);
-	if (err == -ECANCELED)
-		return err;
-	if (err) {
-		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "SSL_connect error to %s: %s", c->relay, why);
-		v->text = arena_printf(a, "Cannot start TLS: handshake failure");
-		c->is_broken = true;
-		return -EHOSTUNREACH;
-	}
-	if (c->settings->logs_tls)
-		log_tls(c);
-	return 0;
-}
-
 static int tls_missing(const struct connection *c, struct str text, struct arena *a, struct verdict *v)
 {
 	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.4"), .text = text};
@@ -253,12 +213,13 @@ static int tls_missing(const struct connection *c, struct str text, struct arena
 /* STARTTLS, where policy wants it and the server has it. */
 static int secure(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
 {
-	bool is_mandatory = c->settings->tls == CLIENT_TLS_ENCRYPT;
+	enum client_tls level = wish->policy->level;
+	bool is_mandatory = level >= CLIENT_TLS_ENCRYPT;
 	int err;
 
-	if (c->ehlo.keywords & EHLO_STARTTLS && c->settings->tls_notes_offer && c->settings->tls == CLIENT_TLS_NONE)
+	if (c->ehlo.keywords & EHLO_STARTTLS && c->settings->tls_notes_offer && level == CLIENT_TLS_NONE)
 		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "Host offered STARTTLS: [%s]", c->host);
-	if (c->settings->tls == CLIENT_TLS_NONE || wish->avoids_tls || stream_tls(c->stream))
+	if (level == CLIENT_TLS_NONE || wish->avoids_tls || stream_tls(c->stream))
 		return 0;
 	if (!(c->ehlo.keywords & EHLO_STARTTLS)) {
 		if (!is_mandatory)
@@ -278,7 +239,7 @@ static int secure(struct connection *c, const struct connection_wish *wish, stru
 						STR_ARG(server_reply_text(&c->reply, a))),
 				   a, v);
 	}
-	err = handshake(c, a, v);
+	err = smtp_tls_start(c, wish, a, v);
 	/* What the server said in clear about itself may have been said by anyone. */
 	return err ? err : hello(c, wish->nexthop, false, a, v);
 }
@@ -355,11 +316,11 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 	c->opened_at = clock_now();
 	err = reach(c, wish, a, v);
 	if (!err && c->settings->tls_wrapper)
-		err = handshake(c, a, v);
+		err = smtp_tls_start(c, wish, a, v);
 	if (!err)
 		err = read_greeting(c, a, v);
 	if (!err)
-		err = hello(c, wish->nexthop, c->settings->tls != CLIENT_TLS_ENCRYPT, a, v);
+		err = hello(c, wish->nexthop, wish->policy->level < CLIENT_TLS_ENCRYPT, a, v);
 	if (!err)
 		err = secure(c, wish, a, v);
 	if (!err)

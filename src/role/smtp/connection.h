@@ -40,6 +40,7 @@ struct connection {
 /* Whom to connect to and how. */
 struct connection_wish {
 	const struct smtp_settings *settings;
+	const struct tls_policy *policy;
 	const struct target *target; /* or NULL: */
 	struct str path;             /* a local socket */
 	struct str nexthop;          /* as in the job, for messages and credentials */

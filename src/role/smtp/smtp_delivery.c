@@ -136,18 +136,20 @@ static int converse(struct delivery *d, struct connection *c, struct verdict *v)
 	return 0;
 }
 
-static struct str cache_key(struct delivery *d)
+static struct str cache_key(struct delivery *d, struct str nexthop)
 {
 	/* Who logs in under names of their own do not share connections. */
 	struct str sender = d->settings && d->settings->sasl_passwords && d->settings->sasl_by_sender ? d->envelope.sender : STR("");
 
-	return arena_printf(&d->arena, "%.*s\n%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(d->nexthop), STR_ARG(sender));
+	/* Nor do those whose servers had to show different credentials. */
+	return arena_printf(&d->arena, "%.*s\n%.*s\n%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(nexthop), STR_ARG(sender),
+			    STR_ARG(d->policy.key));
 }
 
 static void let_go(struct delivery *d, struct connection *c)
 {
-	if (d->has_more)
-		connection_keep(c, cache_key(d));
+	if (d->has_more && !(d->policy.is_never_kept && stream_tls(c->stream)))
+		connection_keep(c, cache_key(d, d->tried));
 	else
 		connection_close(c);
 }
@@ -158,7 +160,7 @@ static int try_kept(struct delivery *d)
 	struct connection *c;
 	struct verdict v;
 
-	while (d->pending_count && (c = connection_take(cache_key(d)))) {
+	while (d->pending_count && (c = connection_take(cache_key(d, d->tried)))) {
 		int err;
 
 		d->connected = d->started;
@@ -176,7 +178,7 @@ static int try_kept(struct delivery *d)
 /* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
 static bool may_go_in_clear(const struct delivery *d, const struct verdict *v)
 {
-	return v->is_tls_handshake && d->settings->tls == CLIENT_TLS_MAY && !d->settings->sasl_passwords && !d->settings->tls_wrapper &&
+	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !d->settings->sasl_passwords &&
 	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) && d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
 
@@ -226,7 +228,8 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 
 static int try_targets(struct delivery *d, const struct target_list *list, bool is_last_nexthop)
 {
-	struct connection_wish wish = {.settings = d->settings, .nexthop = d->nexthop, .sender = d->envelope.sender};
+	struct connection_wish wish = {
+		.settings = d->settings, .policy = &d->policy, .nexthop = d->nexthop, .sender = d->envelope.sender};
 	int64_t sessions = 0, limit = d->settings->session_limit;
 	int err = 0;
 
@@ -244,11 +247,26 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 
 static int try_local_socket(struct delivery *d, struct str path)
 {
-	struct connection_wish wish = {.settings = d->settings, .path = path, .nexthop = d->nexthop, .sender = d->envelope.sender};
+	struct connection_wish wish = {
+		.settings = d->settings, .policy = &d->policy, .path = path, .nexthop = d->nexthop, .sender = d->envelope.sender};
 	bool has_session;
 
 	d->is_last_target = true;
 	return try_target(d, &wish, &has_session);
+}
+
+/* A policy that cannot be known or understood demands more than we could give. */
+static int read_policy(struct delivery *d, struct verdict *v)
+{
+	struct buf why = BUF_INIT(4096);
+	int err = tls_policy_find(d->settings, d->tried, &d->arena, &d->policy, &why);
+
+	if (err) {
+		log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(&why));
+		*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
+	}
+	buf_done(&why);
+	return err;
 }
 
 /* *ret_is_loop: no relay may help. */
@@ -265,6 +283,15 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		delivery_failed(d, &v, false, NULL);
 		return 0;
 	}
+	d->tried = text;
+	if (read_policy(d, &v)) {
+		note_site(d, &v);
+		delivery_failed(d, &v, false, NULL);
+		return 0;
+	}
+	err = try_kept(d);
+	if (err || !d->pending_count)
+		return err;
 	if (nexthop.path.len)
 		return try_local_socket(d, nexthop.path);
 	err = targets_find(&nexthop, d->settings, &d->arena, &list, &v);
@@ -336,10 +363,6 @@ static bool is_ready(struct delivery *d)
 	} else if (!d->file) {
 		v.dsn = STR("4.3.0");
 		v.text = STR("the message is not in the spool");
-	} else if (d->settings->tls == CLIENT_TLS_UNSUPPORTED) {
-		v.dsn = STR("4.7.5");
-		v.text = arena_printf(&d->arena, "client TLS configuration problem: security level \"%.*s\" is not available",
-				      STR_ARG(d->settings->tls_level));
 	} else {
 		return true;
 	}
@@ -355,9 +378,9 @@ void delivery_run(struct delivery *d)
 	d->started = clock_wall();
 	d->pending_count = d->envelope.recipient_count;
 	d->site = SITE_OK;
-	d->has_more |= connection_note_demand(cache_key(d));
+	d->has_more |= connection_note_demand(cache_key(d, d->nexthop));
 	refuse_bad_addresses(d);
-	if (is_ready(d) && !try_kept(d) && d->pending_count)
+	if (is_ready(d) && d->pending_count)
 		(void)!try_nexthops(d);
 	put_off(d);
 	m.job_done = (struct message_job_done){.job = d->job, .site = (uint8_t)d->site, .reason = d->site_reason};

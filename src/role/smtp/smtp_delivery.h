@@ -34,6 +34,8 @@ struct delivery {
 	uint32_t pending_count;
 	struct str transport;
 	struct str nexthop;
+	struct str tried; /* the one of the nexthops that is tried now */
+	struct tls_policy policy; /* for it */
 	struct content_file *file;
 	uint64_t content_at;
 	uint64_t content_size;

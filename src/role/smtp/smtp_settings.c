@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "base/map.h"
 #include "config/config.h"
 #include "config/params.h"
@@ -90,16 +91,6 @@ static int read_network(struct smtp_settings *s, const struct params *p, struct 
 	return err ? err : read_bind_address(PICK(bind_address6), &s->has_bind_v6, &s->bind_v6, why);
 }
 
-static enum client_tls parse_level(struct str level)
-{
-	if (str_eq_nocase(level, STR("none")))
-		return CLIENT_TLS_NONE;
-	/* Without a resolver that validates, "dane" is what it is for a domain without TLSA records. */
-	if (str_eq_nocase(level, STR("may")) || str_eq_nocase(level, STR("dane")))
-		return CLIENT_TLS_MAY;
-	return str_eq_nocase(level, STR("encrypt")) ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_UNSUPPORTED;
-}
-
 /* An empty level falls back to the two switches of old. */
 static struct str tls_level(struct smtp_settings *s, const struct params *p)
 {
@@ -112,25 +103,45 @@ static struct str tls_level(struct smtp_settings *s, const struct params *p)
 	return PICK(use_tls) ? STR("may") : STR("none");
 }
 
-static void read_tls(struct smtp_settings *s, const struct view *v)
+static void read_tls_names(struct smtp_settings *s, const struct params *p)
 {
-	const struct params *p = v->params;
-	struct buf why = BUF_INIT(4096);
-	struct str log_level = PICK(tls_loglevel);
+	s->tls_servername = PICK(tls_servername);
+	s->tls_verify_match = PICK(tls_verify_cert_match);
+	s->tls_secure_match = PICK(tls_secure_cert_match);
+	s->tls_fingerprints = PICK(tls_fingerprint_cert_match);
+	s->tls_digest = PICK(tls_fingerprint_digest);
+}
 
+static void read_tls_contexts(struct smtp_settings *s)
+{
+	struct buf why = BUF_INIT(4096);
+
+	if (str_eq_nocase(s->tls_level, STR("none")) && maps_is_empty(s->tls_policies) && !s->tls_wrapper)
+		return;
+	if (!tls_client_context_new(s->view, false, &s->tls_may, &why))
+		(void)!tls_client_context_new(s->view, true, &s->tls_encrypt, &why);
+	if (why.len)
+		log_warn("%.*s: TLS is not available: %s", STR_ARG(s->tag), buf_cstr(&why));
+	buf_done(&why);
+}
+
+static int read_tls(struct smtp_settings *s, const struct params *p, struct buf *why)
+{
+	struct str log_level = PICK(tls_loglevel);
+	int err = maps_open(PICK(tls_policy_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_policies, why);
+
+	if (err)
+		return err;
 	s->tls_level = tls_level(s, p);
-	s->tls = parse_level(s->tls_level);
 	s->tls_wrapper = PICK(tls_wrappermode);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);
 	s->logs_tls = log_level.len && !str_starts(log_level, STR("0")) && !str_starts(log_level, STR("none"));
 	s->tls_fallback_age = p->minimal_backoff_time;
-	if (s->tls == CLIENT_TLS_NONE && !s->tls_wrapper)
-		return;
-	if (!tls_client_context_new(v, false, &s->tls_may, &why))
-		(void)!tls_client_context_new(v, true, &s->tls_encrypt, &why);
-	if (why.len)
-		s->tls_why = buf_take(&why);
-	buf_done(&why);
+	read_tls_names(s, p);
+	read_tls_contexts(s);
+	if (str_eq_nocase(s->tls_level, STR("dane")))
+		log_warn("%.*s: there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"", STR_ARG(s->tag));
+	return 0;
 }
 
 static struct str log_tag_of(const struct params *p, bool is_lmtp)
@@ -165,13 +176,15 @@ static int settings_add(const struct config *c, const struct service *service, s
 	int err;
 
 	s->params = v->params;
+	s->view = v;
 	s->is_lmtp = str_eq(service->program, STR("lmtp"));
 	s->tag = log_tag_of(v->params, s->is_lmtp);
 	read_limits(s, v->params);
 	read_habits(s, v->params);
-	read_tls(s, v);
 	(void)map_set(&all, service->name, s);
-	err = read_network(s, v->params, why);
+	err = read_tls(s, v->params, why);
+	if (!err)
+		err = read_network(s, v->params, why);
 	return err ? err : read_sasl(s, v, why);
 }
 
@@ -203,9 +216,9 @@ void smtp_settings_free(void)
 		struct smtp_settings *s = value;
 
 		maps_close(s->sasl_passwords);
+		maps_close(s->tls_policies);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);
-		free(s->tls_why);
 		free((char *)s->tag.ptr);
 		free(s);
 	}

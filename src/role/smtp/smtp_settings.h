@@ -9,17 +9,18 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "role/smtp/tls_policy.h"
 
 struct config;
 struct params;
 struct service;
+struct view;
 struct maps;
 struct tls_context;
 
-enum client_tls { CLIENT_TLS_NONE, CLIENT_TLS_MAY, CLIENT_TLS_ENCRYPT, CLIENT_TLS_UNSUPPORTED };
-
 struct smtp_settings {
 	const struct params *params;
+	const struct view *view;
 	bool is_lmtp;
 	struct str tag; /* of log lines: "postfix/smtp" */
 	struct str helo_name;
@@ -64,15 +65,19 @@ struct smtp_settings {
 	struct str sasl_filter;
 	bool sasl_by_sender;
 	bool sasl_soft_bounce;
-	enum client_tls tls;
-	struct str tls_level; /* as written, for messages */
+	struct str tls_level; /* where no table has a policy */
+	struct maps *tls_policies;
+	struct str tls_servername;
+	struct str tls_verify_match;
+	struct str tls_secure_match;
+	struct str tls_fingerprints;
+	struct str tls_digest;
 	bool tls_wrapper;
 	bool tls_notes_offer;
 	bool logs_tls;
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */
-	struct tls_context *tls_may;      /* NULL with a reason in tls_why when there is none */
+	struct tls_context *tls_may;      /* NULL when there is none */
 	struct tls_context *tls_encrypt;
-	char *tls_why;
 };
 
 /*

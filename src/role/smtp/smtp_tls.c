@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The handshake with a server and the look at its certificate. */
+#include "role/smtp/smtp_tls.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "config/params.h"
+#include "net/ip.h"
+#include "net/tls.h"
+#include "net/tls_settings.h"
+
+enum { CIPHERS_MAX = 8192 };
+
+/* One word of a match list as the name to look for. */
+static struct str match_name(const struct connection *c, const struct tls_policy *p, struct str word, struct arena *a)
+{
+	if (str_eq_nocase(word, STR("hostname")))
+		return str_of(c->host);
+	if (str_eq_nocase(word, STR("nexthop")))
+		return p->domain;
+	return str_eq_nocase(word, STR("dot-nexthop")) ? arena_printf(a, ".%.*s", STR_ARG(p->domain)) : word;
+}
+
+static bool has_match(const struct connection *c, const struct tls_policy *p, struct arena *a)
+{
+	const struct smtp_settings *s = c->settings;
+	struct str rest = p->match, item;
+
+	while (tls_match_next(p, &rest, &item)) {
+		bool has = p->level == CLIENT_TLS_FINGERPRINT
+				   ? tls_peer_has_fingerprint(c->stream, s->tls_digest, item)
+				   : tls_peer_has_name(c->stream, match_name(c, p, item, a), s->params->tls_wildcard_matches_multiple_labels);
+
+		if (has)
+			return true;
+	}
+	return false;
+}
+
+/* Is the server who the policy asks for? A fingerprint is enough by itself; a name counts only under a trusted chain. */
+static bool is_verified(const struct connection *c, const struct tls_policy *p, struct arena *a)
+{
+	const struct tls_info *info = stream_tls(c->stream);
+
+	if (!info->has_peer_certificate || (p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted))
+		return false;
+	return has_match(c, p, a);
+}
+
+static void log_summary(const struct connection *c, bool is_ours)
+{
+	const struct tls_info *info = stream_tls(c->stream);
+	const char *word = is_ours ? "Verified" : info->is_peer_trusted ? "Trusted" : info->has_peer_certificate ? "Untrusted" : "Anonymous";
+	struct buf line = BUF_INIT(4096);
+
+	if (info->sni.len)
+		buf_addf(&line, " to %.*s", STR_ARG(info->sni));
+	buf_addf(&line, ": ");
+	tls_info_summary(&line, info);
+	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s%s", word, info->is_resumed ? "reused" : "established",
+		   c->relay, buf_cstr(&line));
+	buf_done(&line);
+}
+
+static int verify(struct connection *c, const struct tls_policy *p, struct arena *a, struct verdict *v)
+{
+	const struct tls_info *info = stream_tls(c->stream);
+	bool is_asked = p->level > CLIENT_TLS_ENCRYPT;
+	bool is_ours = is_asked && is_verified(c, p, a);
+	bool is_chain = p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted;
+
+	if (c->settings->logs_tls)
+		log_summary(c, is_ours);
+	if (!is_asked || is_ours)
+		return 0;
+	if (is_chain && info->distrust.len)
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "certificate verification failed for %s: %.*s", c->relay, STR_ARG(info->distrust));
+	v->is_tls_handshake = false;
+	v->text = is_chain ? STR("Server certificate not trusted") : STR("Server certificate not verified");
+	return -EHOSTUNREACH;
+}
+
+static struct str servername(const struct connection *c, const struct tls_policy *p)
+{
+	struct str name = p->servername;
+	struct sockaddr_storage unused;
+
+	if (str_eq_nocase(name, STR("hostname")))
+		name = str_of(c->host);
+	else if (str_eq_nocase(name, STR("nexthop")))
+		name = p->domain;
+	return ip_parse(name, 0, &unused) ? name : STR("");
+}
+
+/* Where the policy differs from the context. */
+static int wish_make(const struct connection *c, const struct tls_policy *p, struct arena *a, struct tls_wish *ret_wish)
+{
+	struct tls_cipher_wish ciphers = {.is_mandatory = p->level >= CLIENT_TLS_ENCRYPT,
+					  .is_authenticated = p->level > CLIENT_TLS_ENCRYPT,
+					  .has_exclude = p->has_exclude,
+					  .exclude = p->exclude,
+					  .grade = p->ciphers};
+	struct buf text = BUF_INIT(CIPHERS_MAX);
+	int err = 0;
+
+	*ret_wish = (struct tls_wish){.servername = servername(c, p), .has_versions = p->protocols.len > 0};
+	if (p->protocols.len)
+		err = tls_protocols_parse(p->protocols, &ret_wish->min_version, &ret_wish->max_version, &text);
+	buf_reset(&text);
+	if (!err && (ciphers.is_authenticated || p->has_exclude || p->ciphers.len)) {
+		err = tls_client_ciphers(&text, &ciphers, c->settings->view);
+		ret_wish->ciphers = arena_str(a, buf_str(&text));
+	}
+	buf_done(&text);
+	return err;
+}
+
+int smtp_tls_start(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
+{
+	const struct tls_policy *p = wish->policy;
+	struct tls_context *ctx = p->level >= CLIENT_TLS_ENCRYPT ? c->settings->tls_encrypt : c->settings->tls_may;
+	struct tls_wish tls;
+	const char *why;
+	int err;
+
+	*v = (struct verdict){.is_site = true, .is_tls_handshake = true, .dsn = STR("4.7.5")};
+	v->relay = arena_str(a, str_of(c->relay));
+	v->mta = arena_str(a, str_of(c->host));
+	if (!ctx || wish_make(c, p, a, &tls)) {
+		v->text = STR("TLS is required, but our TLS engine is unavailable");
+		return -EHOSTUNREACH;
+	}
+	stream_set_timeout(c->stream, c->settings->starttls_timeout);
+	err = stream_start_tls_client(c->stream, ctx, &tls, &why);
+	if (err == -ECANCELED)
+		return err;
+	if (!err)
+		return verify(c, p, a, v);
+	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "SSL_connect error to %s: %s", c->relay, why);
+	v->text = STR("Cannot start TLS: handshake failure");
+	c->is_broken = true;
+	return -EHOSTUNREACH;
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TLS with a server: STARTTLS, the handshake, and whether the server is who the policy wants. */
+#pragma once
+
+#include "role/smtp/connection.h"
+
+/* The handshake on its own. -EHOSTUNREACH with a verdict when it fails or the server is not to be trusted; -ECANCELED. */
+[[nodiscard]] int smtp_tls_start(struct connection *c, const struct connection_wish *wish, struct arena *a,
+                                 struct verdict *ret_verdict) WAITS;

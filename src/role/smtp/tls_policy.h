@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is demanded of TLS for one nexthop: from smtp_tls_policy_maps, else from the parameters. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+struct smtp_settings;
+
+/* In the order of their strength. */
+enum client_tls {
+	CLIENT_TLS_NONE,
+	CLIENT_TLS_MAY,
+	CLIENT_TLS_ENCRYPT,
+	CLIENT_TLS_FINGERPRINT,
+	CLIENT_TLS_DANE,
+	CLIENT_TLS_DANE_ONLY,
+	CLIENT_TLS_VERIFY,
+	CLIENT_TLS_SECURE
+};
+
+struct tls_policy {
+	enum client_tls level;
+	struct str match;      /* names parted by blanks, commas and colons; at level fingerprint by blanks, commas and bars */
+	struct str ciphers;    /* the grade; empty: as the parameters say */
+	struct str protocols;  /* the list; empty: as the parameters say */
+	struct str exclude;
+	struct str servername; /* for SNI: a name, "hostname", "nexthop", or empty */
+	bool has_exclude;
+	bool is_never_kept; /* a connection serves one message */
+	struct str domain;  /* the nexthop without brackets and port */
+	struct str key;     /* connections with the same key have met the same demands */
+};
+
+/* "may", "dane-only". -EINVAL for others. */
+[[nodiscard]] int tls_level_parse(struct str word, enum client_tls *ret_level);
+/* "level name=value { name = value } ...", as a table has it. -EINVAL with the reason; nothing bad is passed over. */
+[[nodiscard]] int tls_policy_parse(struct str text, struct arena *a, struct tls_policy *ret_policy, struct buf *why);
+/* The policy for this nexthop, as it is written in the job. A reason in `why` for anything but 0. */
+[[nodiscard]] int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy,
+                                  struct buf *why);
+/* Up to the next name or fingerprint of a match list. */
+bool tls_match_next(const struct tls_policy *p, struct str *rest, struct str *ret_item);
