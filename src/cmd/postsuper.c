@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "cmd/commands.h"
 #include "cmd/queue_client.h"
 #include "mail/queue_id.h"
@@ -31,8 +32,12 @@ struct order {
 struct orders {
 	struct order list[ORDER_LIMIT];
 	size_t count;
+	char **queues; /* only messages in these, ends with NULL; none named means everywhere */
+	struct map messages; /* their ids */
 	uint64_t totals[COUNT_OF(actions)];
 };
+
+static const char *const queue_names[] = {"incoming", "active", "deferred", "hold", "maildrop"};
 
 static const struct action *find_action(int option)
 {
@@ -55,6 +60,63 @@ static int ask(struct channel *ch, struct orders *all, const struct action *a, s
 	return err;
 }
 
+/* --- only some queues ----------------------------------------------------------------------- */
+
+static int remember(const struct message *m, void *arg)
+{
+	struct orders *all = arg;
+
+	for (size_t i = 0; m->type == MESSAGE_QUEUE_ITEM && all->queues[i]; i++)
+		if (str_eq(m->queue_item.queue, str_of(all->queues[i])))
+			map_set(&all->messages, m->queue_item.queue_id, all);
+	return 0;
+}
+
+static int find_messages(struct channel *ch, struct orders *all)
+{
+	struct queue_request r = {.what = STR("list"), .item = remember, .arg = all};
+	struct buf why = BUF_INIT(2000);
+	int err = queue_client_ask(ch, &r, &why);
+
+	if (err)
+		log_fatal("queue report: %s", why.len ? buf_cstr(&why) : strerror(-err));
+	buf_done(&why);
+	return err;
+}
+
+static int ask_within(struct channel *ch, struct orders *all, const struct action *a, struct str argument)
+{
+	size_t at = 0;
+	struct str id;
+	void *ignored;
+	int err = 0;
+
+	if (!*all->queues)
+		return ask(ch, all, a, argument);
+	if (!str_eq(argument, STR("ALL")))
+		return map_find(&all->messages, argument) ? ask(ch, all, a, argument) : 0;
+	while (!err && map_next(&all->messages, &at, &id, &ignored))
+		err = ask(ch, all, a, id);
+	return err;
+}
+
+static bool are_queues(char **names)
+{
+	for (; *names; names++) {
+		bool is_known = false;
+
+		for (size_t i = 0; i < COUNT_OF(queue_names); i++)
+			is_known |= !strcmp(*names, queue_names[i]);
+		if (!is_known) {
+			log_fatal("there is no queue %s; write incoming, active, deferred or hold", *names);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
 static int ask_for_input(struct channel *ch, struct orders *all, const struct action *a)
 {
 	char *line = NULL;
@@ -70,7 +132,7 @@ static int ask_for_input(struct channel *ch, struct orders *all, const struct ac
 		if (!queue_id_is_valid(id))
 			log_warn("invalid mail queue id: %.*s", STR_ARG(id));
 		else
-			err = ask(ch, all, a, id);
+			err = ask_within(ch, all, a, id);
 	}
 	free(line);
 	return err;
@@ -79,7 +141,7 @@ static int ask_for_input(struct channel *ch, struct orders *all, const struct ac
 static int talk(struct channel *ch, void *arg)
 {
 	struct orders *all = arg;
-	int err = 0;
+	int err = *all->queues ? find_messages(ch, all) : 0;
 
 	for (size_t i = 0; i < all->count && !err; i++) {
 		const struct order *o = &all->list[i];
@@ -87,7 +149,7 @@ static int talk(struct channel *ch, void *arg)
 		if (!strcmp(o->argument, "-"))
 			err = ask_for_input(ch, all, o->action);
 		else
-			err = ask(ch, all, o->action, str_of(o->argument));
+			err = ask_within(ch, all, o->action, str_of(o->argument));
 	}
 	return err ? EX_UNAVAILABLE : 0;
 }
@@ -106,6 +168,7 @@ static int run(const char *dir, struct orders *all)
 	int status = all->count ? queue_client_run(c, "qmgr", talk, all) : 0;
 
 	config_free(c);
+	map_done(&all->messages);
 	report(all);
 	if (status >= 0)
 		return status;
@@ -145,5 +208,6 @@ int cmd_postsuper(int argc, char **argv)
 		}
 		all.list[all.count++] = (struct order){a, optarg};
 	}
-	return run(dir, &all);
+	all.queues = argv + optind;
+	return are_queues(all.queues) ? run(dir, &all) : EX_USAGE;
 }

@@ -308,6 +308,18 @@ class Commands(QueueCase):
         self.wait_empty()
         self.assertEqual(len(self.hop.mail), 1)
 
+    def test_an_order_for_one_queue_leaves_the_others_alone(self):
+        for name in "bcd":
+            self.send(f"{name}@far.example")
+        held, first, _ = (item["queue_id"] for item in self.wait_queue("deferred", 3))
+        self.postsuper("-h", held)
+        self.assertEqual(self.postsuper("-d", held, "deferred"), "")
+        self.assertEqual(self.postsuper("-d", "-", "hold", text=first + "\n"), "")
+        self.assertEqual(self.postsuper("-d", "ALL", "incoming", "deferred"), "postsuper: Deleted: 2 messages\n")
+        self.assertEqual([item["queue_id"] for item in self.queue()], [held])
+        self.assertEqual(self.server.run("postsuper", "-d", "ALL", "defered").returncode, os.EX_USAGE)
+        self.assertEqual(self.postsuper("-d", "ALL", "hold"), "postsuper: Deleted: 1 message\n")
+
     def test_mail_is_deleted_one_by_one_and_all_at_once(self):
         for name in "bcd":
             self.send(f"{name}@far.example")
