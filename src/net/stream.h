@@ -63,7 +63,7 @@ size_t stream_discard_input(struct stream *s);
 
 /* Handshakes. Waits. -EPROTO with a reason in *why (static or in the stream), else as reads. */
 [[nodiscard]] int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const char **why) WAITS;
-/* Goes on whoever the server is: stream_tls() and the tls_peer_ functions tell. -EINVAL for ciphers or versions that cannot be. */
+/* Goes on whoever the server is: stream_tls() and the tls_peer_ functions tell. -EINVAL for a wish that cannot be. */
 [[nodiscard]] int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish,
                                           const char **why) WAITS;
 /* NULL in clear. */

@@ -159,6 +159,25 @@ int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const cha
 	return err ? err : handshake(s, true, why);
 }
 
+static int apply_anchors(SSL *ssl, struct str files, const char **why)
+{
+	X509_STORE *store = X509_STORE_new();
+	struct str file;
+	int err = store && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) ? 0 : -ENOMEM;
+
+	while (!err && str_next(&files, " \t\r\n,", &file)) {
+		char *path = str_cstr(file);
+
+		*why = "cannot read a file of trust anchors";
+		err = X509_STORE_load_file(store, path) ? 0 : -EINVAL;
+		free(path);
+	}
+	if (!err && !SSL_set1_verify_cert_store(ssl, store))
+		err = -ENOMEM;
+	X509_STORE_free(store);
+	return err;
+}
+
 static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 {
 	char *name = str_cstr(wish->servername), *ciphers = str_cstr(wish->ciphers);
@@ -177,7 +196,7 @@ static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 	}
 	free(name);
 	free(ciphers);
-	return err;
+	return !err && wish->anchor_files.len ? apply_anchors(ssl, wish->anchor_files, why) : err;
 }
 
 int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish, const char **why)

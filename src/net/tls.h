@@ -41,6 +41,7 @@ struct tls_info {
 struct tls_wish {
 	struct str servername; /* SNI; empty: none is sent */
 	struct str ciphers;    /* an OpenSSL list; empty: the context's */
+	struct str anchor_files; /* trusted in place of the context's authorities; parted by blanks */
 	bool has_versions;     /* these, not the context's; as tls_protocols_parse() tells them */
 	int min_version;
 	int max_version;

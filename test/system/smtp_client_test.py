@@ -67,7 +67,10 @@ class Host:
                     sock.sendall(b"this is no handshake\r\n")
                     sock.close()
                     return
-                sock = self._context.wrap_socket(sock, server_side=True)
+                try:
+                    sock = self._context.wrap_socket(sock, server_side=True)
+                except OSError:
+                    return
                 lines, is_encrypted = sock.makefile("rwb"), True
             elif verb == b"DATA":
                 say("354 go on")
@@ -161,6 +164,9 @@ class Policy(unittest.TestCase):
         ("secure match=nobody.example:mx.other.example", "other", "Verified", SENT),
         ("secure", "good", "Trusted", NOT_VERIFIED),
         ("verify", "good", "Trusted", NOT_VERIFIED),
+        ("secure match=mx.far.example tafile={etc}/self.pem", "self", "Verified", SENT),
+        ("secure match=mx.far.example tafile={etc}/self.pem", "good", "Untrusted", NOT_TRUSTED),
+        ("secure match=mx.far.example tafile={etc}/nothing.pem", "good", None, r"dsn=4.7.5, status=deferred"),
         ("verify match=mx.far.example servername=mx.far.example ciphers=high protocols=>=TLSv1.2", "good", "Verified", SENT),
         ("fingerprint match=00:11|{self}", "self", "Verified", SENT),
         ("fingerprint match={expired}", "expired", "Verified", SENT),
@@ -180,7 +186,7 @@ class Policy(unittest.TestCase):
                 hosts.append(stack.enter_context(Host(ours.etc, certificate=certificate)))
                 nexthop = f"[127.0.0.2]:{hosts[i].port}"
                 routes.append(f"{{ c{i}.example = smtp:{nexthop} }}")
-                policies.append(f"{{ {nexthop} = {policy.format(**prints)} }}")
+                policies.append(f"{{ {nexthop} = {policy.format(etc=ours.etc, **prints)} }}")
             ours.append("main.cf", f"smtp_tls_loglevel = 1\nsmtp_tls_CAfile = {ours.etc}/ca.pem\n"
                                    f"smtp_tls_policy_maps = inline:{{ {', '.join(policies)} }}\n"
                                    f"transport_maps = inline:{{ {', '.join(routes)} }}\n")

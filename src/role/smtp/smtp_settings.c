@@ -201,9 +201,33 @@ int smtp_settings_load(const struct config *c, struct buf *why)
 	return 0;
 }
 
+/* The same tables again once their files are others. */
+static void refresh(struct maps **maps, struct str spec, const struct view *v)
+{
+	struct buf why = BUF_INIT(4096);
+	struct maps *fresh;
+
+	if (!*maps || !maps_have_changed(*maps))
+		return;
+	if (maps_open(spec, TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, v, &fresh, &why)) {
+		log_warn("%.*s: the tables of before stay in use: %s", STR_ARG(spec), buf_cstr(&why));
+	} else {
+		maps_close(*maps);
+		*maps = fresh;
+	}
+	buf_done(&why);
+}
+
 const struct smtp_settings *smtp_settings_find(struct str transport)
 {
-	return map_find(&all, transport);
+	struct smtp_settings *s = map_find(&all, transport);
+	const struct params *p = s ? s->params : NULL;
+
+	if (s) {
+		refresh(&s->tls_policies, PICK(tls_policy_maps), s->view);
+		refresh(&s->sasl_passwords, PICK(sasl_password_maps), s->view);
+	}
+	return s;
 }
 
 void smtp_settings_free(void)

@@ -104,7 +104,7 @@ static int wish_make(const struct connection *c, const struct tls_policy *p, str
 	struct buf text = BUF_INIT(CIPHERS_MAX);
 	int err = 0;
 
-	*ret_wish = (struct tls_wish){.servername = servername(c, p), .has_versions = p->protocols.len > 0};
+	*ret_wish = (struct tls_wish){.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
 	if (p->protocols.len)
 		err = tls_protocols_parse(p->protocols, &ret_wish->min_version, &ret_wish->max_version, &text);
 	buf_reset(&text);

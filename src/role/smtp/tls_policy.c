@@ -65,6 +65,16 @@ static int set_match(struct tls_policy *p, struct str value, struct arena *a, st
 	return 0;
 }
 
+static int add_anchor_file(struct tls_policy *p, struct str value, struct arena *a, struct buf *why)
+{
+	if (p->level < CLIENT_TLS_VERIFY) {
+		buf_addf(why, "attribute \"tafile\" does not go with level \"%s\"", level_names[p->level]);
+		return -EINVAL;
+	}
+	p->anchor_files = arena_printf(a, "%.*s %.*s", STR_ARG(p->anchor_files), STR_ARG(value));
+	return 0;
+}
+
 static int set_protocols(struct tls_policy *p, struct str value, struct buf *why)
 {
 	int min, max;
@@ -123,6 +133,8 @@ static int take_attribute(struct tls_policy *p, struct str name, struct str valu
 	}
 	if (str_eq_nocase(name, STR("match")))
 		return set_match(p, value, a, why);
+	if (str_eq_nocase(name, STR("tafile")))
+		return add_anchor_file(p, value, a, why);
 	if (str_eq_nocase(name, STR("ciphers")))
 		return set_ciphers(p, value, why);
 	if (str_eq_nocase(name, STR("protocols")))
@@ -245,9 +257,9 @@ int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct ar
 	ret_policy->domain = domain_of(key);
 	if (!err)
 		err = complete(ret_policy, s, why);
-	ret_policy->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s", level_names[ret_policy->level], STR_ARG(ret_policy->match),
+	ret_policy->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s\n%.*s", level_names[ret_policy->level], STR_ARG(ret_policy->match),
 				       STR_ARG(ret_policy->ciphers), STR_ARG(ret_policy->protocols), ret_policy->has_exclude,
-				       STR_ARG(ret_policy->exclude), STR_ARG(ret_policy->servername));
+				       STR_ARG(ret_policy->exclude), STR_ARG(ret_policy->servername), STR_ARG(ret_policy->anchor_files));
 	return err;
 }
 

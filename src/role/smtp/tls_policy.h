@@ -29,6 +29,7 @@ struct tls_policy {
 	struct str ciphers;    /* the grade; empty: as the parameters say */
 	struct str protocols;  /* the list; empty: as the parameters say */
 	struct str exclude;
+	struct str anchor_files; /* trusted in place of the authorities */
 	struct str servername; /* for SNI: a name, "hostname", "nexthop", or empty */
 	bool has_exclude;
 	bool is_never_kept; /* a connection serves one message */

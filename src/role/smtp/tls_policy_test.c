@@ -38,7 +38,7 @@ TEST(policies_are_read_and_nothing_bad_is_passed_over)
 		{"secure servername=a/b", -EINVAL, 0, "bad servername"},
 		{"secure match=", -EINVAL, 0, "\"match\" has no value"},
 		{"secure match", -EINVAL, 0, "\"match\" is no name=value"},
-		{"secure tafile=/x", -EINVAL, 0, "unknown attribute \"tafile\""},
+		{"encrypt tafile=/x", -EINVAL, 0, "\"tafile\" does not go with level \"encrypt\""},
 		{"secure {match=x", -EINVAL, 0, "unknown attribute"},
 		{"may connection_reuse=maybe", -EINVAL, 0, "is yes or no"},
 		{"may colour=red", -EINVAL, 0, "unknown attribute \"colour\""},
@@ -118,4 +118,27 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 		buf_done(&why);
 	}
 	maps_close(s.tls_policies);
+}
+
+TEST(every_demand_makes_another_key)
+{
+	static const char *const values[] = {"may", "encrypt", "verify", "secure", "secure match=a", "secure match=b", "secure tafile=/a",
+					     "secure ciphers=high", "secure protocols=TLSv1.3", "secure exclude=MD5", "secure servername=a"};
+	struct arena a = ARENA_INIT;
+	struct str keys[COUNT_OF(values)];
+
+	for (size_t i = 0; i < COUNT_OF(values); i++) {
+		struct buf why = BUF_INIT(1000);
+		struct tls_policy p;
+		struct smtp_settings s;
+
+		settings_open(&s, arena_cstr(&a, arena_printf(&a, "inline:{{a.example=%s}}", values[i])));
+		CHECK_INT(tls_policy_find(&s, STR("a.example"), &a, &p, &why), 0);
+		keys[i] = p.key;
+		for (size_t k = 0; k < i; k++)
+			CHECK_CASE(!str_eq(keys[k], keys[i]), values[i]);
+		maps_close(s.tls_policies);
+		buf_done(&why);
+	}
+	arena_done(&a);
 }
