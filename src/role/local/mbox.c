@@ -16,14 +16,34 @@ static const char *kind(const struct message_work_mailbox *m)
 	return m->flags & WORK_PLAIN_FILE ? "append message to file" : "update mailbox";
 }
 
+/*
+ * A link may lead to another file of the same user, and mail appended there would be commands or keys to whoever reads it:
+ * only links of root and of the user himself are followed. -1 with errno set.
+ */
+static int open_followed(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+	struct stat st;
+
+	if (fd >= 0 || errno != ELOOP)
+		return fd;
+	if (lstat(path, &st) != 0)
+		return -1;
+	if (S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid()) {
+		errno = ELOOP;
+		return -1;
+	}
+	return open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+}
+
 static int open_mailbox(const struct message_work_mailbox *m, struct work_result *r, struct stat *ret_st)
 {
 	char *path = str_cstr(m->path);
-	int err = 0, fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	int err = 0, fd = open_followed(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK);
 
 	/* A device or a fifo can perhaps not be read. */
 	if (fd < 0 && (m->flags & WORK_PLAIN_FILE))
-		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+		fd = open_followed(path, O_WRONLY | O_APPEND);
 	if (fd < 0 || fstat(fd, ret_st) != 0)
 		err = errno;
 	if (err)
@@ -37,6 +57,11 @@ static int open_mailbox(const struct message_work_mailbox *m, struct work_result
 /* Is it a file that mail may go to? */
 static bool check_mailbox(const struct message_work_mailbox *m, const struct stat *st, struct work_result *r)
 {
+	/* A second name of a file that was given as the mailbox by somebody else. */
+	if (S_ISREG(st->st_mode) && st->st_nlink > 1) {
+		work_say(r, "4.2.0", "cannot %s %.*s: file has %lu hard links", kind(m), STR_ARG(m->path), (unsigned long)st->st_nlink);
+		return false;
+	}
 	if (m->flags & WORK_PLAIN_FILE) {
 		if (S_ISREG(st->st_mode) && (st->st_mode & 0111)) {
 			work_say(r, "5.7.1", "file %.*s is executable: mail is not delivered to it", STR_ARG(m->path));

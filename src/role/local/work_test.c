@@ -244,6 +244,29 @@ TEST(only_files_that_may_take_mail_do)
 	CHECK_RESULT(deliver("/dev/null", "x\r\n", 0, WORK_PLAIN_FILE), "2.0.0", "delivered to file: /dev/null");
 }
 
+TEST(a_mailbox_that_others_could_have_made_gets_no_mail)
+{
+	char other[500], own[500], text[300];
+	int fd;
+
+	snprintf(other, sizeof(other), "%s", path_of("keys"));
+	fd = open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
+	CHECK_INT(link(other, path_of("second_name")), 0);
+	CHECK_RESULT(deliver(path_of("second_name"), "x\r\n", 0, 0), "4.2.0", NULL);
+	CHECK_RESULT(deliver(path_of("second_name"), "x\r\n", 0, WORK_PLAIN_FILE), "4.2.0", NULL);
+	CHECK_INT(unlink(path_of("second_name")), 0);
+	CHECK_INT(symlink("keys", path_of("own_link")), 0);
+	snprintf(own, sizeof(own), "%s", path_of("own_link"));
+	if (geteuid() == 0) {
+		CHECK_INT(lchown(own, 65534, 65534), 0);
+		CHECK_RESULT(deliver(own, "x\r\n", 0, 0), "4.2.0", NULL);
+		CHECK_STR(read_path(other, text, sizeof(text)), STR(""));
+		CHECK_INT(lchown(own, 0, 0), 0);
+	}
+	CHECK_RESULT(deliver(own, "x\r\n", 0, 0), "2.0.0", NULL);
+}
+
 static struct work_result run(const char *command, unsigned time_limit)
 {
 	static const char environment[] = "A=b\0PATH=/usr/bin:/bin";
