@@ -143,6 +143,8 @@ void verb_xclient(struct session *s, struct str argument)
 	}
 	arena_reset(&s->helo_arena);
 	s->facts.helo = STR("");
+	/* Its words lay in that arena. */
+	s->facts.helo_deferral = (struct policy_deferral){0};
 	if (!take_all(s, "XCLIENT", argument, &s->arena, take_client_attribute))
 		return;
 	session_begin_again(s);
