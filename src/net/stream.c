@@ -310,6 +310,11 @@ size_t stream_gathered(const struct stream *s)
 	return s->out_len;
 }
 
+struct str stream_at_hand(const struct stream *s)
+{
+	return s->in_at < s->in_end ? str_n(s->in + s->in_at, s->in_end - s->in_at) : str_n("", 0);
+}
+
 struct str stream_peek(struct stream *s)
 {
 	enum watch_for what;
@@ -318,7 +323,7 @@ struct str stream_peek(struct stream *s)
 		s->is_drained = false;
 		(void)in_ask(s, &what);
 	}
-	return s->in_at < s->in_end ? str_n(s->in + s->in_at, s->in_end - s->in_at) : str_n("", 0);
+	return stream_at_hand(s);
 }
 
 int stream_fill(struct stream *s, size_t max)

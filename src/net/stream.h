@@ -49,6 +49,8 @@ bool stream_is_quiet(const struct stream *s);
 size_t stream_gathered(const struct stream *s);
 /* What has arrived and is not read yet, without waiting and without consuming; asks the socket once when empty. */
 struct str stream_peek(struct stream *s);
+/* The part of it that came already: the socket is not asked, and views of what was read before stay good. */
+struct str stream_at_hand(const struct stream *s);
 /* Reads more behind what stream_peek() shows, so that the view grows; waits. -ENOBUFS when `max` bytes are there already. */
 [[nodiscard]] int stream_fill(struct stream *s, size_t max) WAITS;
 /* Consumes the first `count` bytes of stream_peek(). */

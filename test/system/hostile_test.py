@@ -6,11 +6,12 @@ import random
 import resource
 import select
 import socket
+import ssl
 import time
 import unittest
 from pathlib import Path
 
-from postrider import Postrider, wait_until
+from postrider import Postrider, any_certificate, wait_until
 
 
 def pss_kb(pids) -> int:
@@ -88,6 +89,28 @@ class Hostile(unittest.TestCase):
             self.assertEqual(code, 552)
             self.assertIn(b"5.3.4", text)
             self.assertEqual(session.noop()[0], 250)
+
+    def test_early_commands_inside_tls_do_not_change_the_one_before(self):
+        with Postrider(main="smtpd_forbid_unauth_pipelining = no\nmynetworks =\n") as server:
+            inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = any_certificate().wrap_bio(inside, outside)
+            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as sock:
+                sock.recv(1000)
+                sock.sendall(b"STARTTLS\r\n")
+                sock.recv(1000)
+                while True:
+                    try:
+                        tls.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        sock.sendall(outside.read())
+                        inside.write(sock.recv(65536))
+                for line in (b"EHLO first.example\r\n", b"MAIL FROM:<a@source.example>\r\nRCPT TO:<b@far.example>\r\nQUIT\r\n"):
+                    tls.write(line)
+                # In one segment, so that the second record is there when the first is served.
+                sock.sendall(outside.read())
+                read_until_closed(sock)
+            server.wait_log(r"NOQUEUE: reject: RCPT .* helo=<first\.example>$")
 
     def test_one_byte_at_a_time_is_served_too(self):
         with self.connect() as sock:

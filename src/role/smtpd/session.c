@@ -130,7 +130,8 @@ bool session_spoke_early(struct session *s, const char *stage)
 
 	if (s->facts.has_bad_pipelining || !stream_has_input(s->stream))
 		return false;
-	text = stream_peek(s->stream);
+	/* No more is read here: the command that will be run lies in the same buffer. */
+	text = stream_at_hand(s->stream);
 	s->facts.has_bad_pipelining = true;
 	struct buf shown = BUF_INIT(400);
 
