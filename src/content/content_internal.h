@@ -58,6 +58,8 @@ struct draft {
 void header_front(struct draft *d);
 /* The header section of `d` is whole: makes the finished headers in front of the body. */
 void header_pass(struct draft *d);
+/* Length of the line "From user date" at the front of `text`, as mailbox files have it before the headers; 0 if there is none. */
+size_t mailbox_line_len(struct str text);
 /* Envelope addresses: canonical, masquerade, bcc, aliases, duplicates. */
 void expand_envelope(struct draft *d);
 /* A header address in standard form, canonical and masquerade applied; `use` is one bit. -EAGAIN. */

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "config/params.h"
 #include "content/content_internal.h"
+#include "mail/header.h"
 
 enum {
 	HEADROOM = 512,
@@ -17,6 +18,7 @@ enum {
 	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead */
 	FILE_PIECE = 64 << 10,
 	MEMORY_WAIT_S = 60,
+	HEADERS_MAX = 512 << 10, /* of all headers together: they stay in memory until they end */
 	NOTE_USUAL = 200, /* formatted once when no longer */
 };
 
@@ -130,9 +132,16 @@ uint64_t draft_size(const struct draft *d)
 /* True when the section is whole: an empty line, or a line that is no header, has come. */
 static bool has_header_section(const struct draft *d)
 {
-	struct str text = str_from(str_n(d->base + d->start, d->end - d->start), d->front_size);
+	struct str rest = str_from(str_n(d->base + d->start, d->end - d->start), d->front_size);
+	struct header h;
 
-	return str_starts(text, STR("\r\n")) || str_find_str(text, STR("\r\n\r\n")) < text.len;
+	if (str_starts(rest, STR("\r\n")) || str_find_str(rest, STR("\r\n\r\n")) < rest.len)
+		return true;
+	for (size_t len; (len = mailbox_line_len(rest)) > 0;)
+		rest = str_from(rest, len);
+	while (header_next(&rest, &h))
+		;
+	return str_has(rest, '\n');
 }
 
 /* Writes what is in memory to a large file. False when the message must stay in memory for now. */
@@ -222,6 +231,15 @@ static void check_size(struct draft *d)
 	give_memory_back(d);
 }
 
+static void check_header_size(struct draft *d)
+{
+	if (d->is_header_done || d->failure.code || d->end - d->start <= HEADERS_MAX || has_header_section(d))
+		return;
+	draft_note(d, LOG_LEVEL_WARN, "%s: message headers are longer than %d bytes", d->facts.envelope->queue_id, HEADERS_MAX);
+	draft_fail(d, 552, DSN(5, 3, 4), "Error: message headers too long");
+	give_memory_back(d);
+}
+
 /* At most this much is taken at once, so that room for it can be made. */
 static struct str piece_of(struct str bytes)
 {
@@ -245,6 +263,7 @@ static bool take(struct draft *d, struct str bytes, size_t *ret_used)
 	has_ended = intake_feed(&d->intake, bytes, d->base + d->end, &len, ret_used);
 	d->end += len;
 	check_size(d);
+	check_header_size(d);
 	return has_ended;
 }
 
@@ -291,7 +310,8 @@ void draft_file(struct draft *d, int fd)
 	/* On a helper thread: whose file that is and how slow, we cannot know. */
 	struct file_read r = {.fd = fd, .bytes = mem_alloc(FILE_PIECE)};
 
-	while (fiber_work(read_piece, &r) == 0 && r.len > 0) {
+	/* A file without end must not be read to its end: once refused, the rest does not matter. */
+	while (fiber_work(read_piece, &r) == 0 && r.len > 0 && !d->failure.code) {
 		draft_chunk(d, str_n(r.bytes, (size_t)r.len));
 		r.at += r.len;
 	}

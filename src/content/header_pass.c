@@ -202,16 +202,23 @@ static void one_header(struct pass *p, const struct header *h)
 	}
 }
 
-/* "From user date" before the headers is what mailbox files have; it goes on as a header, or goes away in mail from inside. */
+size_t mailbox_line_len(struct str text)
+{
+	size_t marks = 0;
+
+	while (marks < text.len && text.ptr[marks] == '>')
+		marks++;
+	return str_starts_nocase(str_from(text, marks), STR("From ")) ? size_min(str_find(text, '\n') + 1, text.len) : 0;
+}
+
+/* It goes on as a header, or goes away in mail from inside. */
 static void take_mailbox_lines(struct pass *p, struct str *rest)
 {
-	for (;;) {
-		size_t at = (size_t)(rest->ptr - p->section.ptr), len = size_min(str_find(*rest, '\n') + 1, rest->len), marks = 0;
+	size_t len;
 
-		while (marks < len && rest->ptr[marks] == '>')
-			marks++;
-		if (!str_starts_nocase(str_from(*rest, marks), STR("From ")))
-			return;
+	while ((len = mailbox_line_len(*rest)) > 0) {
+		size_t at = (size_t)(rest->ptr - p->section.ptr);
+
 		copy_to(p, at);
 		if (p->d->facts.is_submitted)
 			p->copied = at + len;

@@ -90,6 +90,17 @@ class Hostile(unittest.TestCase):
             self.assertIn(b"5.3.4", text)
             self.assertEqual(session.noop()[0], 250)
 
+    def test_headers_without_end_are_refused(self):
+        with Postrider() as server, server.smtp() as session:
+            for start in (b"", b"From \r\n" * 10, b">From x\r\nFrom y\r\n"):
+                session.mail("a@source.example")
+                session.rcpt("demo@test.example")
+                code, text = session.data(start + b"X-Line: and more of it\r\n" * 30000)
+                self.assertEqual((code, text), (552, b"5.3.4 Error: message headers too long"))
+            # No header at all is no header without end.
+            server.send("a@source.example", ["demo@test.example"], "no header\n" + "x\n" * 400000)
+            server.wait_mail("demo")
+
     def test_early_commands_inside_tls_do_not_change_the_one_before(self):
         with Postrider(main="smtpd_forbid_unauth_pipelining = no\nmynetworks =\n") as server:
             inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
