@@ -105,6 +105,23 @@ bool ip_is_same_host(const struct sockaddr *a, const struct sockaddr *b)
 	return a->sa_family == b->sa_family && ip_bytes(a).len && str_eq(ip_bytes(a), ip_bytes(b));
 }
 
+/* Mail's own names, as known_tcp_ports has them: a small system has no /etc/services. */
+static bool find_mail_port(struct str name, uint16_t *ret_port)
+{
+	static const struct {
+		const char *name;
+		uint16_t port;
+	} known[] = {{"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"smtps", 465}, {"lmtp", 24}};
+
+	for (size_t i = 0; i < COUNT_OF(known); i++) {
+		if (str_eq(name, str_of(known[i].name))) {
+			*ret_port = known[i].port;
+			return true;
+		}
+	}
+	return false;
+}
+
 int ip_parse_port(struct str text, uint16_t *ret_port)
 {
 	unsigned long long number;
@@ -115,6 +132,8 @@ int ip_parse_port(struct str text, uint16_t *ret_port)
 		*ret_port = (uint16_t)number;
 		return 0;
 	}
+	if (find_mail_port(text, ret_port))
+		return 0;
 	if (text.len && text.len < sizeof(name)) {
 		memcpy(name, text.ptr, text.len);
 		name[text.len] = '\0';

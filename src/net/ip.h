@@ -26,5 +26,5 @@ socklen_t ip_size(const struct sockaddr *a);
 bool ip_is_same_host(const struct sockaddr *a, const struct sockaddr *b);
 /* IPv4 inside IPv6 becomes IPv4, in place. */
 void ip_unmap(struct sockaddr_storage *a);
-/* A number or a name of /etc/services ("smtp", "submission"). -ENOENT. */
+/* A number, a name of mail's own ("smtp", "submission", "lmtp"), or one of /etc/services. -ENOENT. */
 [[nodiscard]] int ip_parse_port(struct str text, uint16_t *ret_port);

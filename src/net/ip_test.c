@@ -47,6 +47,8 @@ TEST(ports_are_numbers_or_names)
 	CHECK_INT(port, 10025);
 	CHECK_INT(ip_parse_port(STR("smtp"), &port), 0);
 	CHECK_INT(port, 25);
+	CHECK_INT(ip_parse_port(STR("lmtp"), &port), 0); /* not in /etc/services */
+	CHECK_INT(port, 24);
 	CHECK_INT(ip_parse_port(STR("65536"), &port), -ENOENT);
 	CHECK_INT(ip_parse_port(STR(""), &port), -ENOENT);
 	CHECK_INT(ip_parse_port(STR("no-such-service"), &port), -ENOENT);
