@@ -175,6 +175,7 @@ class Policy(unittest.TestCase):
         ("encrpyt", "good", None, BAD_POLICY),
         ("secure match=mx.far.example colour=red", "good", None, BAD_POLICY),
         ("dane-only", "good", None, BAD_POLICY),
+        ("dane", "self", "Untrusted", SENT),
     )
 
     def test_each_level_takes_the_certificates_it_should_and_no_other(self):
@@ -198,6 +199,8 @@ class Policy(unittest.TestCase):
                     ours.wait_log(rf"to=<b@c{i}.example>, .*{outcome}")
                     if word:
                         ours.wait_log(rf"{word} TLS connection established to 127.0.0.2\[127.0.0.2\]:{hosts[i].port}[ :]")
+                    if policy == "dane":
+                        ours.wait_log('TLS level "dane" is no more than "may"')
                     self.assertEqual([is_encrypted for is_encrypted, _ in hosts[i].messages], [True] if outcome == self.SENT else [])
 
 

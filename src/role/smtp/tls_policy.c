@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "config/params.h"
 #include "net/tls.h"
 #include "net/tls_settings.h"
@@ -210,14 +211,24 @@ static struct str domain_of(struct str nexthop)
 	return str_split(nexthop, ':', &host, &port) ? host : nexthop;
 }
 
+/* Without a resolver that validates, no domain has TLSA records. */
+static void degrade(struct tls_policy *p)
+{
+	static bool has_warned;
+
+	if (!has_warned)
+		log_warn("there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"");
+	has_warned = true;
+	p->level = CLIENT_TLS_MAY;
+}
+
 /* What the policy leaves open, the parameters say. */
 static int complete(struct tls_policy *p, const struct smtp_settings *s, struct buf *why)
 {
 	struct str rest, item;
 
-	/* Without a resolver that validates, no domain has TLSA records. */
 	if (p->level == CLIENT_TLS_DANE)
-		p->level = CLIENT_TLS_MAY;
+		degrade(p);
 	if (p->level == CLIENT_TLS_DANE_ONLY) {
 		buf_addf(why, "level \"dane-only\" needs a resolver that validates DNSSEC");
 		return -EINVAL;
