@@ -114,8 +114,6 @@ static void fill_flags(const struct sendmail_options *o, struct str header, stru
 		e->flags |= ENVELOPE_SMTPUTF8;
 	if (o->is_8bit)
 		e->flags |= ENVELOPE_8BITMIME;
-	if (o->is_requiretls)
-		e->flags |= ENVELOPE_REQUIRETLS;
 	if (o->mode == SENDMAIL_VERIFY)
 		e->flags |= ENVELOPE_VERIFY_ONLY;
 	else if (o->verbose == 1)

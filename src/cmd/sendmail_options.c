@@ -97,16 +97,18 @@ static void parse_old(const char *arg, struct sendmail_options *o)
 		o->alias_file = arg + 1;
 }
 
-static void parse_long(struct str text, struct sendmail_options *o)
+static int parse_long(struct str text, struct sendmail_options *o, struct buf *why)
 {
 	struct str name, value;
 
 	if (!str_split(text, '=', &name, &value))
-		return;
+		return 0;
 	if (str_eq_nocase(name, STR("smtputf8")))
 		o->is_utf8 = str_eq_nocase(value, STR("yes"));
-	else if (str_eq_nocase(name, STR("requiretls")))
-		o->is_requiretls = str_eq_nocase(value, STR("yes"));
+	if (!str_eq_nocase(name, STR("requiretls")) || !str_eq_nocase(value, STR("yes")))
+		return 0;
+	buf_addf(why, "-O requiretls=yes: mail that must not travel without TLS is not supported yet; send it without the option, or not at all");
+	return -EINVAL;
 }
 
 static int parse_one(int option, const char *arg, struct sendmail_options *o, struct buf *why)
@@ -138,8 +140,7 @@ static int parse_one(int option, const char *arg, struct sendmail_options *o, st
 	case 'N':
 		return parse_notify(str_of(arg), o, why);
 	case 'O':
-		parse_long(str_of(arg), o);
-		break;
+		return parse_long(str_of(arg), o, why);
 	case 'o':
 		parse_old(arg, o);
 		break;

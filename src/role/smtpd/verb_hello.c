@@ -118,8 +118,7 @@ static void list_keywords(struct session *s, struct buf *to)
 	if (p->smtputf8_enable)
 		offer(s, to, EHLO_SMTPUTF8, STR("SMTPUTF8"));
 	offer(s, to, EHLO_CHUNKING, STR("CHUNKING"));
-	if (p->requiretls_enable && stream_tls(s->stream))
-		offer(s, to, EHLO_REQUIRETLS, STR("REQUIRETLS"));
+	/* Not REQUIRETLS: it promises what the client side does not enforce yet, so a sender must not rely on it. */
 }
 
 void verb_ehlo(struct session *s, struct str argument)
