@@ -184,6 +184,8 @@ class Reload(unittest.TestCase):
                     smtplib.SMTP("127.0.0.1", server.ports["submission"], timeout=PATIENCE).close()
                 except ConnectionRefusedError:
                     return True
+                except smtplib.SMTPServerDisconnected:
+                    pass  # it waited in the backlog of the socket that was just closed
                 return False
             wait_until(is_refused, "the port to be closed")
 
