@@ -10,7 +10,7 @@ TEST(base64_is_rfc_4648)
 	static const struct {
 		struct str plain, coded;
 	} cases[] = {
-		{STR(""), STR("")},         {STR("f"), STR("Zg==")},     {STR("fo"), STR("Zm8=")},
+		{STR(""), STR("")},        {STR("f"), STR("Zg==")},         {STR("fo"), STR("Zm8=")},
 		{STR("foo"), STR("Zm9v")}, {STR("fooba"), STR("Zm9vYmE=")}, {STR("\0u\0p"), STR("AHUAcA==")},
 	};
 	struct buf b = BUF_INIT(100);

@@ -197,12 +197,12 @@ void log_flush(void)
 	buf_reset(&the_log.gathered);
 }
 
-#define LOG_AT(level)                                         \
-	do {                                                  \
-		va_list args;                                 \
-		va_start(args, fmt);                          \
-		log_line((struct str){0}, level, fmt, args);  \
-		va_end(args);                                 \
+#define LOG_AT(level) \
+	do { \
+		va_list args; \
+		va_start(args, fmt); \
+		log_line((struct str){0}, level, fmt, args); \
+		va_end(args); \
 	} while (0)
 
 void log_debug(const char *fmt, ...)

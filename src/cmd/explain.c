@@ -66,16 +66,19 @@ struct explanation {
 static int parse_options(struct question *q, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"port", required_argument, NULL, 'p'}, {"client", required_argument, NULL, 'a'}, {"client-name",
-		 required_argument, NULL, 'n'},
-		{"helo", required_argument, NULL, 'h'}, {"tls", no_argument, NULL, 't'}, {"user", required_argument, NULL, 'u'},
-		{"from", required_argument, NULL, 'f'}, {"rcpt", required_argument, NULL, 'r'}, {"size", required_argument, NULL,
-		 's'},
+		{"port", required_argument, NULL, 'p'},
+		{"client", required_argument, NULL, 'a'},
+		{"client-name", required_argument, NULL, 'n'},
+		{"helo", required_argument, NULL, 'h'},
+		{"tls", no_argument, NULL, 't'},
+		{"user", required_argument, NULL, 'u'},
+		{"from", required_argument, NULL, 'f'},
+		{"rcpt", required_argument, NULL, 'r'},
+		{"size", required_argument, NULL, 's'},
 		{0},
 	};
 	const char **const targets[] = {['p'] = &q->port, ['a'] = &q->client, ['n'] = &q->client_name, ['h'] = &q->helo,
-		['u'] = &q->user,
-		['f'] = &q->sender, ['s'] = &q->size, ['c'] = &q->dir};
+	                                ['u'] = &q->user, ['f'] = &q->sender, ['s'] = &q->size,        ['c'] = &q->dir};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
@@ -278,9 +281,11 @@ static bool stage(struct explanation *e, const char *command, struct reply reply
 
 static struct str class_name(enum address_class class)
 {
-	static const char *const names[] = {[CLASS_DEFAULT] = "not ours", [CLASS_LOCAL] = "local",
-		[CLASS_VIRTUAL_ALIAS] = "virtual alias",
-		[CLASS_VIRTUAL_MAILBOX] = "virtual mailbox", [CLASS_RELAY] = "relay"};
+	static const char *const names[] = {[CLASS_DEFAULT] = "not ours",
+	                                    [CLASS_LOCAL] = "local",
+	                                    [CLASS_VIRTUAL_ALIAS] = "virtual alias",
+	                                    [CLASS_VIRTUAL_MAILBOX] = "virtual mailbox",
+	                                    [CLASS_RELAY] = "relay"};
 
 	return str_of(names[class]);
 }
@@ -294,12 +299,10 @@ static void show_route(struct explanation *e, struct str address)
 		explain_fact(e->page, "", "%.*s: the resolver fails: %s", STR_ARG(address), buf_cstr(&why));
 	else if (route.is_error)
 		explain_fact(e->page, "", "%.*s (%.*s): cannot be delivered: %.*s", STR_ARG(address),
-			STR_ARG(class_name(route.class)),
-		             STR_ARG(route.nexthop));
+		             STR_ARG(class_name(route.class)), STR_ARG(route.nexthop));
 	else
 		explain_fact(e->page, "", "%.*s (%.*s) by transport %.*s to %.*s", STR_ARG(address),
-			STR_ARG(class_name(route.class)),
-		             STR_ARG(route.transport), STR_ARG(route.nexthop));
+		             STR_ARG(class_name(route.class)), STR_ARG(route.transport), STR_ARG(route.nexthop));
 	buf_done(&why);
 }
 
@@ -315,8 +318,9 @@ static void show_delivery(struct explanation *e)
 	         router_expand_virtual(e->router, recipient, &e->arena, &final, &count, &why))
 		explain_fact(e->page, "then", "its aliases cannot be looked up: %s", buf_cstr(&why));
 	else {
-		explain_fact(e->page, "then", count == 1 && str_eq(final[0], e->session.recipient) ? "it is delivered:"
-		                                                                                     : "it becomes, and is delivered:");
+		explain_fact(e->page, "then",
+		             count == 1 && str_eq(final[0], e->session.recipient) ? "it is delivered:"
+		                                                                  : "it becomes, and is delivered:");
 		for (size_t i = 0; i < count; i++)
 			show_route(e, final[i]);
 	}
@@ -358,15 +362,16 @@ static bool begin_session(struct explanation *e)
 	}
 	s->has_sender = true;
 	s->sender_raw = internal_form(e, e->q->sender);
-	s->sender = str_is_empty(s->sender_raw) ? STR("") : router_rewrite(e->router, s->sender_raw, e->view->params->myorigin,
-		&e->arena);
+	s->sender = str_is_empty(s->sender_raw) ? STR("")
+	                                        : router_rewrite(e->router, s->sender_raw, e->view->params->myorigin, &e->arena);
 	command = arena_printf(&e->arena, "MAIL FROM:<%.*s>", STR_ARG(address_external(&e->arena, s->sender_raw)));
 	if (is_encrypt(e->view->params) && !s->has_tls)
-		return stage(e, command.ptr,
-		             (struct reply){.code = 530, .dsn = DSN(5, 7, 0), .text = STR("Must issue a STARTTLS command first")});
+		return stage(
+			e, command.ptr,
+			(struct reply){.code = 530, .dsn = DSN(5, 7, 0), .text = STR("Must issue a STARTTLS command first")});
 	if (!e->q->helo && e->view->params->smtpd_helo_required)
-		return stage(e, command.ptr, (struct reply){.code = 503, .dsn = DSN(5, 5, 1),
-			.text = STR("Error: send HELO/EHLO first")});
+		return stage(e, command.ptr,
+		             (struct reply){.code = 503, .dsn = DSN(5, 5, 1), .text = STR("Error: send HELO/EHLO first")});
 	return stage(e, command.ptr, policy_check_mail(e->policy, s, &e->action));
 }
 

@@ -111,8 +111,7 @@ static void print_step(struct explain_page *page, const struct policy_step *step
 	struct str answer = str_starts(step->answer, STR("reject")) ? STR("reject") : step->answer;
 
 	printf("    %s%-*.*s%s  %*s%.*s", colour(page, DIM), (int)w.place, STR_ARG(place), colour(page, PLAIN),
-		(int)(2 * step->depth), "",
-	       STR_ARG(step->rule));
+	       (int)(2 * step->depth), "", STR_ARG(step->rule));
 	/* A long rule gets a line of its own. */
 	if (used > w.rule)
 		printf("\n    %*s", (int)(w.place + 2 + w.rule), "");

@@ -187,7 +187,8 @@ int map_tool_make(struct map_tool *t, struct str spec)
 	int err;
 
 	if (!str_split(spec, ':', &type, &name) || !table_is_writable(spec)) {
-		map_tool_fatal(t, "%.*s: tables of this type are not made by a command; hash:, btree: and lmdb: are", STR_ARG(spec));
+		map_tool_fatal(t, "%.*s: tables of this type are not made by a command; hash:, btree: and lmdb: are",
+		               STR_ARG(spec));
 		return 1;
 	}
 	m.file = t->is_incremental ? STR("standard input") : name;

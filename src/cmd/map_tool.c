@@ -43,7 +43,8 @@ char *map_tool_spec(const struct map_tool *t, struct str table)
 
 	if (str_has(table, ':'))
 		return str_cstr(table);
-	buf_addf(&spec, "%.*s:%.*s", STR_ARG(view_get(config_main_view(t->config), STR("default_database_type"))), STR_ARG(table));
+	buf_addf(&spec, "%.*s:%.*s", STR_ARG(view_get(config_main_view(t->config), STR("default_database_type"))),
+	         STR_ARG(table));
 	return buf_take(&spec);
 }
 
@@ -113,7 +114,8 @@ static bool decode(const struct map_tool *t, struct str value, struct buf *plain
 /* --- -q ---------------------------------------------------------------------------------- */
 
 /* 1 found and *ret_value set, 0 not, -1 said why. */
-static int find(const struct map_tool *t, struct table **tables, size_t count, struct str key, struct arena *a, struct str *ret_value)
+static int find(const struct map_tool *t, struct table **tables, size_t count, struct str key, struct arena *a,
+                struct str *ret_value)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct buf why = BUF_INIT(4096);
@@ -127,7 +129,8 @@ static int find(const struct map_tool *t, struct table **tables, size_t count, s
 		if (err)
 			return -1;
 		if (ret_value->len == 0)
-			map_tool_warn(t, "table %.*s: key %.*s: empty string result is not allowed", STR_ARG(table_spec(tables[i])), STR_ARG(key));
+			map_tool_warn(t, "table %.*s: key %.*s: empty string result is not allowed",
+			              STR_ARG(table_spec(tables[i])), STR_ARG(key));
 		return 1;
 	}
 	return 0;

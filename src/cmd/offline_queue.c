@@ -30,8 +30,9 @@ static int give(const struct spool_message *m, item_fn *item, void *arg)
 		if (m->recipients[i].is_done)
 			continue;
 		out = (struct message){.type = MESSAGE_QUEUE_RECIPIENT};
-		out.queue_recipient = (struct message_queue_recipient){
-			.address = e->recipients[i].address, .original = e->recipients[i].original, .reason = m->recipients[i].reason.text};
+		out.queue_recipient = (struct message_queue_recipient){.address = e->recipients[i].address,
+		                                                       .original = e->recipients[i].original,
+		                                                       .reason = m->recipients[i].reason.text};
 		err = item(&out, arg);
 	}
 	return err;

@@ -163,14 +163,8 @@ static bool set_switch(struct postconf *pc, int letter)
 		char letter;
 		bool *to;
 	} switches[] = {
-		{'d', &pc->is_default},
-		{'n', &pc->is_set_only},
-		{'x', &pc->is_expanded},
-		{'f', &pc->is_folded},
-		{'h', &pc->is_value_only},
-		{'H', &pc->is_name_only},
-		{'j', &pc->is_json},
-		{'q', &pc->is_quiet},
+		{'d', &pc->is_default},    {'n', &pc->is_set_only},  {'x', &pc->is_expanded}, {'f', &pc->is_folded},
+		{'h', &pc->is_value_only}, {'H', &pc->is_name_only}, {'j', &pc->is_json},     {'q', &pc->is_quiet},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(switches); i++)

@@ -211,7 +211,7 @@ static void set_param(struct master_edit *e, struct service *s, const struct req
 static struct file_change change_service(struct master_edit *e, struct service *s, const struct request *r)
 {
 	struct file_change change = {.is_removed = e->pc->action == ACTION_REMOVE && e->pc->object == OBJECT_SERVICE,
-		.is_comment = e->pc->action == ACTION_COMMENT};
+	                             .is_comment = e->pc->action == ACTION_COMMENT};
 
 	if (change.is_removed || change.is_comment)
 		return change;
@@ -234,7 +234,7 @@ static struct file_change change_master(void *context, struct str line)
 	struct str rest = line, name, type;
 
 	if (!str_next(&rest, " \t\r\n", &name) || !str_next(&rest, " \t\r\n", &type) ||
-		service_parse(line, &e->arena, &s, &ignored)) {
+	    service_parse(line, &e->arena, &s, &ignored)) {
 		buf_done(&ignored);
 		return change;
 	}
@@ -270,10 +270,10 @@ static int edit_master(const struct postconf *pc)
 	struct master_edit e = {.pc = pc, .count = pc->arg_count, .why = BUF_INIT(4000)};
 	struct request *requests = arena_alloc(&e.arena, (pc->arg_count + 1) * sizeof(*requests));
 	const struct file_edit edit = {.change = change_master,
-		.finish = finish_master,
-		.context = &e,
-		.why = &e.why,
-		.is_after_comments = pc->object != OBJECT_SERVICE};
+	                               .finish = finish_master,
+	                               .context = &e,
+	                               .why = &e.why,
+	                               .is_after_comments = pc->object != OBJECT_SERVICE};
 	int status = 0;
 
 	e.requests = requests;

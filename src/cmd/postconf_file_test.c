@@ -50,9 +50,9 @@ TEST(one_line_changes_and_all_others_stay)
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct file_change change = cases[i].change;
 		const struct file_edit edit = {.change = change_b,
-			.finish = add_end,
-			.context = &change,
-			.is_after_comments = cases[i].is_after_comments};
+		                               .finish = add_end,
+		                               .context = &change,
+		                               .is_after_comments = cases[i].is_after_comments};
 		struct buf out = BUF_INIT(10000);
 
 		file_edit_text(str_of(cases[i].text), &edit, &out);

@@ -106,8 +106,8 @@ static void print_named(const struct postconf *pc, const struct config *c, struc
 
 int postconf_show_main(const struct postconf *pc)
 {
-	struct config *c = config_load_with(
-		pc->dir, pc->overrides, pc->override_count, CONFIG_WITHOUT_ADVICE | (pc->is_default ? CONFIG_WITHOUT_MAIN : 0U));
+	struct config *c = config_load_with(pc->dir, pc->overrides, pc->override_count,
+	                                    CONFIG_WITHOUT_ADVICE | (pc->is_default ? CONFIG_WITHOUT_MAIN : 0U));
 	struct name_list list = {0};
 
 	if (postconf_problems(pc, c)) {

@@ -5,14 +5,8 @@
 #include <errno.h>
 
 const struct str request_fields[REQUEST_FIELD_COUNT] = {
-	STR("service"),
-	STR("type"),
-	STR("private"),
-	STR("unprivileged"),
-	STR("chroot"),
-	STR("wakeup"),
-	STR("process_limit"),
-	STR("command"),
+	STR("service"), STR("type"),   STR("private"),       STR("unprivileged"),
+	STR("chroot"),  STR("wakeup"), STR("process_limit"), STR("command"),
 };
 
 bool request_part_matches(struct str part, struct str word)

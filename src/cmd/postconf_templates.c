@@ -26,26 +26,26 @@ struct template
 };
 
 #define BEGIN "This is the mail system at host $myhostname.\n\n"
-#define END                                                                                                                      \
-	"\nFor help, write to postmaster and include this report.\n\n"                                                           \
+#define END \
+	"\nFor help, write to postmaster and include this report.\n\n" \
 	"                   The mail system\n"
 #define FROM "Charset: us-ascii\nFrom: Mail Delivery System <MAILER-DAEMON>\n"
 
 static const struct template built_in[TEMPLATE_COUNT] = {
 	{STR("failure"), STR(FROM "Subject: Undelivered Mail Returned to Sender\n"
-				  "Postmaster-Subject: Postmaster Copy: Undelivered Mail\n\n" BEGIN
-				  "Your message could not be delivered to the recipients below, and no\n"
-				  "further attempt will be made. The message, or its header, is attached.\n" END)},
+                                  "Postmaster-Subject: Postmaster Copy: Undelivered Mail\n\n" BEGIN
+                                  "Your message could not be delivered to the recipients below, and no\n"
+                                  "further attempt will be made. The message, or its header, is attached.\n" END)},
 	{STR("delay"), STR(FROM "Subject: Delayed Mail (still being retried)\n"
-				"Postmaster-Subject: Postmaster Warning: Delayed Mail\n\n" BEGIN
-				"THIS IS A WARNING ONLY. YOU DO NOT NEED TO SEND YOUR MESSAGE AGAIN.\n\n"
-				"Your message could not be delivered for more than $delay_warning_time_hours hour(s).\n"
-				"Delivery will be tried until it is $maximal_queue_lifetime_days day(s) old.\n" END)},
+                                "Postmaster-Subject: Postmaster Warning: Delayed Mail\n\n" BEGIN
+                                "THIS IS A WARNING ONLY. YOU DO NOT NEED TO SEND YOUR MESSAGE AGAIN.\n\n"
+                                "Your message could not be delivered for more than $delay_warning_time_hours hour(s).\n"
+                                "Delivery will be tried until it is $maximal_queue_lifetime_days day(s) old.\n" END)},
 	{STR("success"), STR(FROM "Subject: Successful Mail Delivery Report\n\n" BEGIN
-				  "Your message was delivered to the recipients below. Where it was passed on to\n"
-				  "another mail system, that one may still report a failure.\n" END)},
-	{STR("verify"), STR(FROM "Subject: Mail Delivery Status Report\n\n" BEGIN
-				 "This is the delivery report that you asked for.\n" END)},
+                                  "Your message was delivered to the recipients below. Where it was passed on to\n"
+                                  "another mail system, that one may still report a failure.\n" END)},
+	{STR("verify"),
+         STR(FROM "Subject: Mail Delivery Status Report\n\n" BEGIN "This is the delivery report that you asked for.\n" END)},
 };
 
 /* delay_warning_time_hours and its like; false for other names. */
@@ -54,8 +54,11 @@ static bool get_time(const struct view *v, struct str name, struct arena *a, str
 	static const struct {
 		struct str word;
 		int64_t seconds;
-	} units[] = {{STR("_seconds"), 1}, {STR("_minutes"), 60}, {STR("_hours"), 3600}, {STR("_days"), 86400},
-		{STR("_weeks"), 604800}};
+	} units[] = {{STR("_seconds"), 1},
+	             {STR("_minutes"), 60},
+	             {STR("_hours"), 3600},
+	             {STR("_days"), 86400},
+	             {STR("_weeks"), 604800}};
 
 	for (size_t i = 0; i < COUNT_OF(units); i++) {
 		if (!str_ends(name, units[i].word))
@@ -141,8 +144,8 @@ static int parse(struct str bytes, struct template *templates)
 		if (str_is_empty(line) || line.ptr[0] == '#')
 			continue;
 		if (!str_split(line, '=', &name, &end) || !str_starts(str_trim(end), STR("<<")))
-			return postconf_fatal(
-				"bad line in a template file: \"%.*s\"; write name_template = <<EOF", STR_ARG(line));
+			return postconf_fatal("bad line in a template file: \"%.*s\"; write name_template = <<EOF",
+			                      STR_ARG(line));
 		end = str_trim(str_from(str_trim(end), 2));
 		const char *start = bytes.ptr;
 		struct str text = {0};

@@ -108,7 +108,7 @@ static int find_master(struct buf *to)
 
 	folder = str_cut(folder, 0, str_find_last(folder, '/'));
 	if ((env && find_beside(to, str_of(env), ".")) || find_beside(to, folder, "../libexec/postrider") ||
-		find_beside(to, folder, "../../libexec/postrider") || find_beside(to, folder, "../lib/postrider"))
+	    find_beside(to, folder, "../../libexec/postrider") || find_beside(to, folder, "../lib/postrider"))
 		return 0;
 	log_fatal("the master program is not beside this one; set POSTRIDER_LIBEXEC to the folder that holds it");
 	return -ENOENT;

@@ -17,9 +17,12 @@ static const struct action {
 	const char *request;
 	const char *total; /* "Deleted: 3 messages" */
 } actions[] = {
-	{'d', "delete", "Deleted"},           {'e', "expire", "Expired"},
-	{'f', "expire-release", "Expired"},   {'h', "hold", "Placed on hold"},
-	{'H', "release", "Released from hold"}, {'r', "requeue", "Requeued"},
+	{'d', "delete", "Deleted"},
+	{'e', "expire", "Expired"},
+	{'f', "expire-release", "Expired"},
+	{'h', "hold", "Placed on hold"},
+	{'H', "release", "Released from hold"},
+	{'r', "requeue", "Requeued"},
 };
 
 enum { ORDER_LIMIT = 64 };
@@ -32,7 +35,7 @@ struct order {
 struct orders {
 	struct order list[ORDER_LIMIT];
 	size_t count;
-	char **queues; /* only messages in these, ends with NULL; none named means everywhere */
+	char **queues;       /* only messages in these, ends with NULL; none named means everywhere */
 	struct map messages; /* their ids */
 	uint64_t totals[COUNT_OF(actions)];
 };
@@ -159,7 +162,7 @@ static void report(const struct orders *all)
 	for (size_t i = 0; i < COUNT_OF(actions); i++)
 		if (all->totals[i])
 			log_info("%s: %llu message%s", actions[i].total, (unsigned long long)all->totals[i],
-				 all->totals[i] == 1 ? "" : "s");
+			         all->totals[i] == 1 ? "" : "s");
 }
 
 static int run(const char *dir, struct orders *all)
@@ -179,7 +182,7 @@ static int run(const char *dir, struct orders *all)
 static int usage(void)
 {
 	fprintf(stderr, "usage: postsuper [-psSv] [-c config_dir] [-d id] [-e id] [-f id] [-h id] [-H id] [-r id] [queue...]\n"
-		    "An id of ALL means every message, - means ids from standard input.\n");
+	                "An id of ALL means every message, - means ids from standard input.\n");
 	return EX_USAGE;
 }
 

@@ -57,7 +57,7 @@ static void text_item(struct queue_format *f, const struct message_queue_item *i
 	localtime_r(&arrival, &tm);
 	strftime(date, sizeof date, "%a %b %e %H:%M:%S", &tm);
 	snprintf(id, sizeof id, "%.*s%c", (int)size_min(item->queue_id.len, 40), item->queue_id.ptr ? item->queue_id.ptr : "",
-		 status_of(item));
+	         status_of(item));
 	buf_addf(f->to, "%-17s %8llu %19.19s ", id, (unsigned long long)item->size, date);
 	add_address(f->to, item->sender);
 	buf_add_char(f->to, '\n');
@@ -84,7 +84,7 @@ static void text_end(struct queue_format *f)
 		buf_add(f->to, STR("Mail queue is empty\n"));
 	else
 		buf_addf(f->to, "\n-- %llu Kbytes in %llu Request%s.\n", (unsigned long long)(f->bytes / 1024),
-			 (unsigned long long)f->messages, f->messages == 1 ? "" : "s");
+		         (unsigned long long)f->messages, f->messages == 1 ? "" : "s");
 }
 
 /* --- for programs ---------------------------------------------------------------------------- */
@@ -136,7 +136,8 @@ static void json_item(struct queue_format *f, const struct message_queue_item *i
 	buf_add(f->to, STR(", \"queue_id\": "));
 	json_string(f->to, item->queue_id);
 	buf_addf(f->to, ", \"arrival_time\": %llu, \"message_size\": %llu, \"forced_expire\": %s, \"sender\": ",
-		 (unsigned long long)(item->arrival / 1000000), (unsigned long long)item->size, item->is_expired ? "true" : "false");
+	         (unsigned long long)(item->arrival / 1000000), (unsigned long long)item->size,
+	         item->is_expired ? "true" : "false");
 	json_address(f->to, item->sender);
 	buf_add(f->to, STR(", \"recipients\": ["));
 }

@@ -13,7 +13,7 @@ struct queue_format {
 	struct buf *to;
 	uint64_t messages;
 	uint64_t bytes;
-	bool has_open;   /* a message whose recipients still come */
+	bool has_open; /* a message whose recipients still come */
 	bool has_recipient;
 	struct buf reason; /* the last one shown: recipients with the same follow it */
 };

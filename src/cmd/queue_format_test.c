@@ -42,17 +42,17 @@ TEST(the_listing_has_the_columns_of_postfix)
 	recipient(&f, "bc@y.example", "", "deferred transport");
 	queue_format_end(&f);
 	CHECK_STR(buf_str(&b), STR("----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
-				   "4jX8JL2Z1Hz1bpG9       307 Sat Nov 21 23:57:06 MAILER-DAEMON\n"
-				   "                                                          (deferred transport)\n"
-				   "                                               a@x.example\n"
-				   "\n"
-				   "4jX8JL2Zx5z1bpGl      3300 Sat Nov 21 23:57:06 sender@example.org\n"
-				   "                                                          (deferred transport)\n"
-				   "                                               a@x.example\n"
-				   "                                               c@x.example\n"
-				   "                                               bc@y.example\n"
-				   "\n"
-				   "-- 3 Kbytes in 2 Requests.\n"));
+	                           "4jX8JL2Z1Hz1bpG9       307 Sat Nov 21 23:57:06 MAILER-DAEMON\n"
+	                           "                                                          (deferred transport)\n"
+	                           "                                               a@x.example\n"
+	                           "\n"
+	                           "4jX8JL2Zx5z1bpGl      3300 Sat Nov 21 23:57:06 sender@example.org\n"
+	                           "                                                          (deferred transport)\n"
+	                           "                                               a@x.example\n"
+	                           "                                               c@x.example\n"
+	                           "                                               bc@y.example\n"
+	                           "\n"
+	                           "-- 3 Kbytes in 2 Requests.\n"));
 	queue_format_done(&f);
 	buf_done(&b);
 }
@@ -72,12 +72,14 @@ TEST(json_has_one_line_a_message)
 	queue_format_item(&f, &ITEM);
 	queue_format_end(&f);
 	CHECK_STR(buf_str(&b),
-		  STR("{\"queue_name\": \"deferred\", \"queue_id\": \"4jX8JL2Zx5z1bpGl\", \"arrival_time\": 1795305426, "
-		      "\"message_size\": 3300, \"forced_expire\": true, \"sender\": \"MAILER-DAEMON\", \"recipients\": ["
-		      "{\"address\": \"a@x.example\", \"orig_address\": \"Team@x.example\", \"delay_reason\": \"said: \\\"no\\\"\\u000a\"}, "
-		      "{\"address\": \"b@x.example\"}]}\n"
-		      "{\"queue_name\": \"deferred\", \"queue_id\": \"4jX8JL2Zx5z1bpGl\", \"arrival_time\": 1795305426, "
-		      "\"message_size\": 3300, \"forced_expire\": false, \"sender\": \"sender@example.org\", \"recipients\": []}\n"));
+	          STR("{\"queue_name\": \"deferred\", \"queue_id\": \"4jX8JL2Zx5z1bpGl\", \"arrival_time\": 1795305426, "
+	              "\"message_size\": 3300, \"forced_expire\": true, \"sender\": \"MAILER-DAEMON\", \"recipients\": ["
+	              "{\"address\": \"a@x.example\", \"orig_address\": \"Team@x.example\", \"delay_reason\": \"said: "
+	              "\\\"no\\\"\\u000a\"}, "
+	              "{\"address\": \"b@x.example\"}]}\n"
+	              "{\"queue_name\": \"deferred\", \"queue_id\": \"4jX8JL2Zx5z1bpGl\", \"arrival_time\": 1795305426, "
+	              "\"message_size\": 3300, \"forced_expire\": false, \"sender\": \"sender@example.org\", \"recipients\": "
+	              "[]}\n"));
 	queue_format_done(&f);
 	buf_done(&b);
 }

@@ -92,8 +92,8 @@ static int fill_recipients(const struct sendmail_options *o, struct str header, 
 		sendmail_add_from_header(&list, header);
 	if (!list.count)
 		return fail(EX_USAGE, o->takes_from_header
-					      ? "No recipient addresses found in message header"
-					      : "Recipient addresses must be specified on the command line or via the -t option");
+		                              ? "No recipient addresses found in message header"
+		                              : "Recipient addresses must be specified on the command line or via the -t option");
 	e->recipients = list.recipients;
 	e->recipient_count = (uint32_t)list.count;
 	return 0;
@@ -168,7 +168,8 @@ static int submit(const struct config *c, struct submission *s)
 
 	if (status >= 0)
 		return status;
-	log_fatal("the mail system is down (%s), the message was not accepted; try again after `postfix start`", strerror(-status));
+	log_fatal("the mail system is down (%s), the message was not accepted; try again after `postfix start`",
+	          strerror(-status));
 	return EX_TEMPFAIL;
 }
 
@@ -179,8 +180,9 @@ static int read_message(const struct sendmail_options *o, const struct config *c
 		.file = stdin,
 		.keeps_dots = o->keeps_dots,
 		.size_limit = p->message_size_limit > 0 ? (size_t)p->message_size_limit : 0,
-		.line_ends = str_eq(p->sendmail_fix_line_endings, STR("never")) ? LINE_ENDS_KEPT
-			   : str_eq(p->sendmail_fix_line_endings, STR("strict")) ? LINE_ENDS_STRICT : LINE_ENDS_MENDED,
+		.line_ends = str_eq(p->sendmail_fix_line_endings, STR("never"))    ? LINE_ENDS_KEPT
+	                     : str_eq(p->sendmail_fix_line_endings, STR("strict")) ? LINE_ENDS_STRICT
+	                                                                           : LINE_ENDS_MENDED,
 	};
 	int err;
 

@@ -10,9 +10,9 @@ static int parse_mode(char letter, struct sendmail_options *o, struct buf *why)
 		char letter;
 		enum sendmail_mode mode;
 	} modes[] = {
-		{'m', SENDMAIL_SEND},    {'v', SENDMAIL_VERIFY}, {'p', SENDMAIL_MAILQ}, {'i', SENDMAIL_ALIASES},
-		{'d', SENDMAIL_DAEMON}, {'l', SENDMAIL_DAEMON}, {'s', SENDMAIL_SERVER}, {'h', SENDMAIL_NOTHING},
-		{'H', SENDMAIL_NOTHING},
+		{'m', SENDMAIL_SEND},    {'v', SENDMAIL_VERIFY},  {'p', SENDMAIL_MAILQ},
+		{'i', SENDMAIL_ALIASES}, {'d', SENDMAIL_DAEMON},  {'l', SENDMAIL_DAEMON},
+		{'s', SENDMAIL_SERVER},  {'h', SENDMAIL_NOTHING}, {'H', SENDMAIL_NOTHING},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(modes); i++)
@@ -107,7 +107,8 @@ static int parse_long(struct str text, struct sendmail_options *o, struct buf *w
 		o->is_utf8 = str_eq_nocase(value, STR("yes"));
 	if (!str_eq_nocase(name, STR("requiretls")) || !str_eq_nocase(value, STR("yes")))
 		return 0;
-	buf_addf(why, "-O requiretls=yes: mail that must not travel without TLS is not supported yet; send it without the option, or not at all");
+	buf_addf(why, "-O requiretls=yes: mail that must not travel without TLS is not supported yet; send it without the "
+	              "option, or not at all");
 	return -EINVAL;
 }
 

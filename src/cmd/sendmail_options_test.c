@@ -75,7 +75,8 @@ TEST(options_of_other_sendmails_are_passed_over)
 {
 	struct sendmail_options o;
 
-	CHECK_INT(PARSE(&o, "-Am", "-U", "-n", "-m", "-h", "5", "-L", "tag", "-O", "x=y", "-O", "smtputf8=yes", "-e", "m", "who"), 0);
+	CHECK_INT(PARSE(&o, "-Am", "-U", "-n", "-m", "-h", "5", "-L", "tag", "-O", "x=y", "-O", "smtputf8=yes", "-e", "m", "who"),
+	          0);
 	CHECK(o.is_utf8);
 	CHECK_STR(str_of(o.recipients[0]), STR("who"));
 	CHECK_INT(PARSE(&o, "-Z"), -EINVAL);

@@ -64,8 +64,10 @@ static struct str without_line_end(struct str line)
 static struct reply do_ehlo(struct transaction *t, struct str argument)
 {
 	begin(t);
-	return (struct reply){.code = 250, .text = arena_printf(&t->arena, "%.*s\nPIPELINING\nSIZE %llu\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8",
-								STR_ARG(t->s->hostname), (unsigned long long)t->s->size_limit)};
+	return (struct reply){.code = 250,
+	                      .text = arena_printf(&t->arena,
+	                                           "%.*s\nPIPELINING\nSIZE %llu\nENHANCEDSTATUSCODES\n8BITMIME\nDSN\nSMTPUTF8",
+	                                           STR_ARG(t->s->hostname), (unsigned long long)t->s->size_limit)};
 }
 
 static struct reply do_helo(struct transaction *t, struct str argument)
@@ -153,7 +155,8 @@ static struct reply do_data(struct transaction *t, struct str argument)
 	bool is_large = false;
 
 	if (!t->envelope.recipient_count)
-		return t->has_sender ? REPLY(554, 5, 5, 1, "Error: no valid recipients") : REPLY(503, 5, 5, 1, "Error: need RCPT command");
+		return t->has_sender ? REPLY(554, 5, 5, 1, "Error: no valid recipients")
+		                     : REPLY(503, 5, 5, 1, "Error: need RCPT command");
 	say(t, &r);
 	if (!read_content(t, &content, &is_large)) {
 		t->is_over = true;

@@ -10,9 +10,9 @@
 struct sendmail_session {
 	FILE *in;
 	FILE *out;
-	struct str hostname;  /* $myhostname */
+	struct str hostname; /* $myhostname */
 	struct str mail_name;
-	uint64_t size_limit;      /* 0 for none */
+	uint64_t size_limit; /* 0 for none */
 	uint32_t recipient_limit;
 	/* Hands a message over; the reply is for the caller. */
 	struct reply (*submit)(void *arg, const struct envelope *e, struct str content, struct arena *a);

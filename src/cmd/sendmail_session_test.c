@@ -28,8 +28,12 @@ static struct reply submit(void *arg, const struct envelope *e, struct str conte
 /* The replies, as one text; the caller frees them. */
 static char *converse(const char *input, struct taken *t)
 {
-	struct sendmail_session s = {.hostname = STR("mx.example.org"), .mail_name = STR("Postfix"), .size_limit = 40,
-				     .recipient_limit = 2, .submit = submit, .arg = t};
+	struct sendmail_session s = {.hostname = STR("mx.example.org"),
+	                             .mail_name = STR("Postfix"),
+	                             .size_limit = 40,
+	                             .recipient_limit = 2,
+	                             .submit = submit,
+	                             .arg = t};
 	char *output = NULL;
 	size_t size = 0;
 
@@ -61,7 +65,8 @@ static void check(const char *input, int code, const char *replies, const char *
 
 TEST(two_messages_pass_in_one_conversation)
 {
-	check("HELO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<root>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n"
+	check("HELO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<root>\r\nDATA\r\nSubject: "
+	      "x\r\n\r\n..dot\r\n.\r\n"
 	      "MAIL FROM:<>\nRCPT TO:<e@f.example>\nDATA\ny\n.\nQUIT\n",
 	      0, "220 250 250 250 250 354 250 250 250 354 250 221 ", "<a@b.example> <c@d.example> <root>\n<> <e@f.example>\n",
 	      "Subject: x\n\n.dot\ny\n");
@@ -69,7 +74,8 @@ TEST(two_messages_pass_in_one_conversation)
 
 TEST(the_order_of_commands_and_the_limits_hold)
 {
-	check("RCPT TO:<a@b>\nDATA\nMAIL FROM:<a@b> SIZE=41\nMAIL FROM:<a@b>\nMAIL FROM:<a@b>\nRCPT TO:<1@b>\nRCPT TO:<2@b>\nRCPT TO:<3@b>\n"
+	check("RCPT TO:<a@b>\nDATA\nMAIL FROM:<a@b> SIZE=41\nMAIL FROM:<a@b>\nMAIL FROM:<a@b>\nRCPT TO:<1@b>\nRCPT "
+	      "TO:<2@b>\nRCPT TO:<3@b>\n"
 	      "DATA\n1234567890123456789012345678901234567890\n.\nWHAT\nNOOP\nVRFY x\nQUIT\n",
 	      0, "220 503 503 552 250 503 250 250 452 354 552 502 250 252 221 ", "", "");
 }
@@ -86,5 +92,6 @@ TEST(input_that_ends_within_a_message_sends_nothing)
 
 TEST(reset_forgets_the_message)
 {
-	check("EHLO me\nMAIL FROM:<a@b>\nRSET\nRCPT TO:<1@b>\nQUIT\n", 0, "220 250 250 250 250 250 250 250 250 250 503 221 ", "", "");
+	check("EHLO me\nMAIL FROM:<a@b>\nRSET\nRCPT TO:<1@b>\nQUIT\n", 0, "220 250 250 250 250 250 250 250 250 250 503 221 ", "",
+	      "");
 }

@@ -74,7 +74,8 @@ static void add_phrase(struct buf *to, struct str name)
 	bool is_plain = true;
 
 	for (size_t i = 0; i < name.len; i++)
-		is_plain &= ascii_is_alnum(name.ptr[i]) || str_has(STR(" !#$%&'*+-/=?^_`{|}~"), name.ptr[i]) || (name.ptr[i] & 0x80);
+		is_plain &=
+			ascii_is_alnum(name.ptr[i]) || str_has(STR(" !#$%&'*+-/=?^_`{|}~"), name.ptr[i]) || (name.ptr[i] & 0x80);
 	if (!is_plain)
 		buf_add_char(to, '"');
 	for (size_t i = 0; i < name.len; i++) {
@@ -147,7 +148,8 @@ int sendmail_add_argument(struct sendmail_recipients *r, struct str argument)
 
 static bool is_resent(struct str name)
 {
-	return str_eq_nocase(name, STR("Resent-To")) || str_eq_nocase(name, STR("Resent-Cc")) || str_eq_nocase(name, STR("Resent-Bcc"));
+	return str_eq_nocase(name, STR("Resent-To")) || str_eq_nocase(name, STR("Resent-Cc")) ||
+	       str_eq_nocase(name, STR("Resent-Bcc"));
 }
 
 static bool is_recipient_header(struct str name)

@@ -15,8 +15,8 @@ enum line_ends {
 
 struct sendmail_input {
 	FILE *file;
-	bool keeps_dots;       /* a lone dot is text, not the end */
-	size_t size_limit;     /* 0 for none */
+	bool keeps_dots;   /* a lone dot is text, not the end */
+	size_t size_limit; /* 0 for none */
 	enum line_ends line_ends;
 };
 

@@ -65,13 +65,13 @@ TEST(a_from_line_is_added_where_it_lacks)
 	static const struct {
 		const char *content, *sender, *name, *want;
 	} cases[] = {
-	    {"Subject: x\n\nb\n", "joe", "Joe User", "From: Joe User <joe>\nSubject: x\n\nb\n"},
-	    {"Subject: x\n\nb\n", "joe@a.example", "", "From: joe@a.example\nSubject: x\n\nb\n"},
-	    {"Subject: x\n\nb\n", "joe", "Joe \"J.\" User", "From: \"Joe \\\"J.\\\" User\" <joe>\nSubject: x\n\nb\n"},
-	    {"from: y\n\nb\n", "joe", "Joe", "from: y\n\nb\n"},
-	    {"no header here\n", "joe", "", "From: joe\n\nno header here\n"},
-	    {"\nbody\n", "joe", "", "From: joe\n\nbody\n"},
-	    {"Subject: x\n\nb\n", "", "Joe", "Subject: x\n\nb\n"},
+		{"Subject: x\n\nb\n", "joe", "Joe User", "From: Joe User <joe>\nSubject: x\n\nb\n"},
+		{"Subject: x\n\nb\n", "joe@a.example", "", "From: joe@a.example\nSubject: x\n\nb\n"},
+		{"Subject: x\n\nb\n", "joe", "Joe \"J.\" User", "From: \"Joe \\\"J.\\\" User\" <joe>\nSubject: x\n\nb\n"},
+		{"from: y\n\nb\n", "joe", "Joe", "from: y\n\nb\n"},
+		{"no header here\n", "joe", "", "From: joe\n\nno header here\n"},
+		{"\nbody\n", "joe", "", "From: joe\n\nbody\n"},
+		{"Subject: x\n\nb\n", "", "Joe", "Subject: x\n\nb\n"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -91,7 +91,8 @@ TEST(recipients_come_from_arguments_and_headers)
 	CHECK_INT(sendmail_add_argument(&r, STR("root")), 0);
 	CHECK_INT(sendmail_add_argument(&r, STR("Joe <joe@a.example>, ann@a.example")), 0);
 	CHECK_INT(sendmail_add_argument(&r, STR("")), -EINVAL);
-	sendmail_add_from_header(&r, STR("To: root,\n bob@b.example\nCc: (c) \"c d\"@c.example\nBcc: e@e.example\nX: f@f.example\n"));
+	sendmail_add_from_header(&r,
+	                         STR("To: root,\n bob@b.example\nCc: (c) \"c d\"@c.example\nBcc: e@e.example\nX: f@f.example\n"));
 	CHECK_INT(r.count, 6);
 	CHECK_STR(r.recipients[0].address, STR("root"));
 	CHECK_STR(r.recipients[1].address, STR("joe@a.example"));

@@ -108,8 +108,9 @@ static void check_policy(struct trial *t, struct router *r, struct buf *why)
 /* Puts the parameter that names the file in front, so that its line can be told. */
 static void name_key_file(struct trial *t, struct buf *why)
 {
-	static const char *const names[] = {"smtpd_tls_chain_files", "smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_eckey_file",
-	                                    "smtpd_tls_eccert_file", "smtpd_tls_dkey_file", "smtpd_tls_dcert_file", "smtpd_tls_CAfile"};
+	static const char *const names[] = {"smtpd_tls_chain_files", "smtpd_tls_key_file",    "smtpd_tls_cert_file",
+	                                    "smtpd_tls_eckey_file",  "smtpd_tls_eccert_file", "smtpd_tls_dkey_file",
+	                                    "smtpd_tls_dcert_file",  "smtpd_tls_CAfile"};
 	struct buf text = BUF_INIT(1 << 16);
 
 	for (size_t i = 0; i < COUNT_OF(names) && !text.len; i++) {

@@ -14,7 +14,7 @@ static void check_family(struct config *c, const struct view_data *v, const stru
 
 	if (family && typed_check(family, view_get(&v->view, entry->name), &why))
 		config_error(c, entry->origin, "%.*s = %.*s: %s (%.*s)", STR_ARG(entry->name),
-			STR_ARG(str_cut(entry->value, 0, 200)), buf_cstr(&why), STR_ARG(family->brief));
+		             STR_ARG(str_cut(entry->value, 0, 200)), buf_cstr(&why), STR_ARG(family->brief));
 	buf_done(&why);
 }
 
@@ -25,10 +25,10 @@ static void check_unknown(struct config *c, const struct entry *entry)
 
 	if (param_find_family(entry->name, &transport))
 		config_warn(c, entry->origin, "%.*s has no effect: master.cf has no transport \"%.*s\"", STR_ARG(entry->name),
-			STR_ARG(transport));
+		            STR_ARG(transport));
 	else if (near)
 		config_warn(c, entry->origin, "unknown parameter %.*s; did you mean %.*s?", STR_ARG(entry->name),
-			STR_ARG(near->name));
+		            STR_ARG(near->name));
 	else
 		config_warn(c, entry->origin, "unknown parameter %.*s; nothing uses it", STR_ARG(entry->name));
 }
@@ -46,10 +46,10 @@ static void check_reference(void *context, struct str name)
 	struct str transport;
 
 	if (str_is_empty(name) || param_find(name) || map_find(&u->view->user_defined, name) ||
-		param_find_family(name, &transport))
+	    param_find_family(name, &transport))
 		return;
 	config_warn(u->config, u->entry->origin, "%.*s refers to $%.*s, which is not set anywhere and counts as empty",
-		STR_ARG(u->entry->name), STR_ARG(name));
+	            STR_ARG(u->entry->name), STR_ARG(name));
 }
 
 static void check_references(struct config *c, const struct view_data *v, const struct entry *entry)
@@ -89,7 +89,7 @@ static void check_comment(struct config *c, const struct entry *entry)
 
 	if (at < entry->value.len)
 		config_warn(c, entry->origin, "%.*s: \"%.*s\" is part of the value; put comments on lines of their own",
-			STR_ARG(entry->name), STR_ARG(str_cut(entry->value, at + 1, 60)));
+		            STR_ARG(entry->name), STR_ARG(str_cut(entry->value, at + 1, 60)));
 }
 
 static void check_list(struct config *c, const struct view_data *v, const struct entry_list *list, bool with_advice)
@@ -142,7 +142,7 @@ static void check_level(struct config *c)
 
 	if (expand_compare_levels(level, latest, &order)) {
 		config_error(c, view_origin(&c->main_view->view, STR("compatibility_level")),
-			"compatibility_level = %.*s: write a version such as 3.6", STR_ARG(level));
+		             "compatibility_level = %.*s: write a version such as 3.6", STR_ARG(level));
 		return;
 	}
 	for (size_t i = 0; order < 0 && i < param_count; i++) {
@@ -155,9 +155,9 @@ static void check_level(struct config *c)
 	}
 	if (names.len > 0)
 		config_warn(c, view_origin(&c->main_view->view, STR("compatibility_level")),
-			"compatibility_level = %.*s keeps defaults of that version where nothing else is set: %s; set "
-		        "compatibility_level = %.*s for those of today",
-			STR_ARG(level), buf_cstr(&names), STR_ARG(latest));
+		            "compatibility_level = %.*s keeps defaults of that version where nothing else is set: %s; set "
+		            "compatibility_level = %.*s for those of today",
+		            STR_ARG(level), buf_cstr(&names), STR_ARG(latest));
 	buf_done(&names);
 }
 

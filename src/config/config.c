@@ -23,7 +23,7 @@ PRINTF_LIKE(3, 0) static void add_problem(struct config *c, struct config_proble
 		const struct config_problem *known = &c->problems[i];
 
 		if (known->origin.line == problem.origin.line && str_eq(known->origin.file, problem.origin.file) &&
-			str_eq(known->text, buf_str(&text))) {
+		    str_eq(known->text, buf_str(&text))) {
 			buf_done(&text);
 			return;
 		}
@@ -91,7 +91,7 @@ void config_set(struct config *c, struct str name, struct str value, struct orig
 	struct entry *known = &c->entries.items[place - 1];
 	if (!str_is_empty(origin.file) && !str_eq(known->value, value))
 		config_warn(c, origin, "%.*s is set a second time; this value replaces the one in line %u", STR_ARG(name),
-			known->origin.line);
+		            known->origin.line);
 	*known = (struct entry){name, value, origin};
 }
 

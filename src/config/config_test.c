@@ -77,11 +77,11 @@ TEST(comments_and_blank_lines_inside_a_continuation_are_skipped)
 TEST(a_service_sees_its_own_overrides_and_its_name)
 {
 	struct config *c = load("my_list = permit_mynetworks, reject\nsmtpd_timeout = 10\n",
-		"smtp inet n - n - - smtpd\n"
-		"587 inet n - y - 20 smtpd -v\n"
-		"  -o smtpd_timeout=1m\n"
-		"  -o { smtpd_recipient_restrictions = $my_list }\n"
-		"  -o syslog_name=postfix/$service_name\n");
+	                        "smtp inet n - n - - smtpd\n"
+	                        "587 inet n - y - 20 smtpd -v\n"
+	                        "  -o smtpd_timeout=1m\n"
+	                        "  -o { smtpd_recipient_restrictions = $my_list }\n"
+	                        "  -o syslog_name=postfix/$service_name\n");
 	const struct service *s = config_find_service(c, STR("587"), STR("inet"));
 
 	CHECK(!config_has_errors(c));
@@ -99,8 +99,8 @@ TEST(a_service_sees_its_own_overrides_and_its_name)
 TEST(wrong_values_are_told_with_file_and_line)
 {
 	struct config *c = load("myhostname = a.example\nsmtpd_timeout = soon\nsoft_bounce = maybe\n"
-				"smtpd_tls_security_level = strong\nmail_name = $mail_name\nsmtpd_recipient_limit = 0\n",
-		"smtp inet n - n - - smtpd -o smtpd_hard_error_limit=x\nbad line\n");
+	                        "smtpd_tls_security_level = strong\nmail_name = $mail_name\nsmtpd_recipient_limit = 0\n",
+	                        "smtp inet n - n - - smtpd -o smtpd_hard_error_limit=x\nbad line\n");
 
 	CHECK(config_has_errors(c));
 	CHECK(has_problem(c, "/main.cf:2: error: smtpd_timeout = soon: write a number and a unit"));
@@ -130,7 +130,7 @@ TEST(transport_parameters_fall_back_to_their_default)
 TEST(a_snapshot_gives_the_same_configuration)
 {
 	struct config *c = load("myhostname = mx.example.com\nmail_name = $myhostname here\nmy = own\n",
-			      "smtp inet n - n - - smtpd -o smtpd_timeout=5 x { y z }\n"),
+	                        "smtp inet n - n - - smtpd -o smtpd_timeout=5 x { y z }\n"),
 		      *copy = NULL;
 	struct buf bytes = BUF_INIT(1 << 20), again = BUF_INIT(1 << 20);
 
@@ -176,7 +176,7 @@ TEST(names_are_completed_as_postfix_does)
 TEST(the_last_of_two_settings_wins_and_both_places_are_told)
 {
 	struct config *c = load("mydomain = a.b\n\nmydomain = c.d\nrelayhost = x\nrelayhost = x\n",
-		"smtp inet n - n - - smtpd\nsmtp inet n - n - 5 smtpd -v\n");
+	                        "smtp inet n - n - - smtpd\nsmtp inet n - n - 5 smtpd -v\n");
 
 	CHECK(!config_has_errors(c));
 	CHECK_STR(config_main_view(c)->params->mydomain, STR("c.d"));
@@ -192,19 +192,19 @@ TEST(names_that_nothing_uses_are_told_and_others_not)
 {
 	struct config *c =
 		load("smtpd_require_helo = yes\nmy_list = reject\nsmtpd_client_restrictions = $my_list, inner\n"
-		     "smtpd_restriction_classes = inner\ninner = permit\nalias_maps = ldap:people\npeople_server_host = x\n"
-		     "virtual_maps = hash:/x\nmy_destination_rate_delay = 1s\nnone_destination_rate_delay = 1s\nmydestination = "
+	             "smtpd_restriction_classes = inner\ninner = permit\nalias_maps = ldap:people\npeople_server_host = x\n"
+	             "virtual_maps = hash:/x\nmy_destination_rate_delay = 1s\nnone_destination_rate_delay = 1s\nmydestination = "
 	             "$nothing\n",
-			"my unix - - n - - smtp\n");
+	             "my unix - - n - - smtp\n");
 
 	CHECK(!config_has_errors(c));
 	CHECK(has_problem(c, "main.cf:1: warning: unknown parameter smtpd_require_helo; did you mean smtpd_helo_required?") ||
-		has_problem(c, "main.cf:1: warning: unknown parameter smtpd_require_helo"));
+	      has_problem(c, "main.cf:1: warning: unknown parameter smtpd_require_helo"));
 	CHECK(!has_problem(c, "my_list") && !has_problem(c, "inner") && !has_problem(c, "people_server_host"));
 	CHECK(has_problem(c, "virtual_maps is an older name: still honoured: default of virtual_alias_maps"));
 	CHECK(!has_problem(c, "main.cf:9:"));
-	CHECK(has_problem(
-		c, "main.cf:10: warning: none_destination_rate_delay has no effect: master.cf has no transport \"none\""));
+	CHECK(has_problem(c,
+	                  "main.cf:10: warning: none_destination_rate_delay has no effect: master.cf has no transport \"none\""));
 	CHECK(has_problem(c, "main.cf:11: warning: mydestination refers to $nothing, which is not set anywhere"));
 	config_free(c);
 }

@@ -13,12 +13,7 @@ static const struct operator_name {
 	struct str text;
 	enum compare_op op;
 } operators[] = {
-	{STR("=="), OP_EQ},
-	{STR("!="), OP_NE},
-	{STR("<="), OP_LE},
-	{STR("<"), OP_LT},
-	{STR(">="), OP_GE},
-	{STR(">"), OP_GT},
+	{STR("=="), OP_EQ}, {STR("!="), OP_NE}, {STR("<="), OP_LE}, {STR("<"), OP_LT}, {STR(">="), OP_GE}, {STR(">"), OP_GT},
 };
 
 static int fail(struct expand *e, const char *why)

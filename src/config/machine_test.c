@@ -33,8 +33,8 @@ TEST(networks_follow_style_protocols_and_interfaces)
 	struct arena arena = ARENA_INIT;
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		const struct machine_wish wish = {
-			str_of(cases[i].style), str_of(cases[i].interfaces), cases[i].has_v4, cases[i].has_v6};
+		const struct machine_wish wish = {str_of(cases[i].style), str_of(cases[i].interfaces), cases[i].has_v4,
+		                                  cases[i].has_v6};
 
 		CHECK_STR(machine_networks(&m, &wish, &arena), str_of(cases[i].want));
 	}

@@ -44,8 +44,8 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 
 	if (line->is_continuation) {
 		config_warn(c, origin,
-			"\"%.*s\" begins with white space, but there is no line before it that it continues; it is ignored",
-			STR_ARG(str_cut(line->text, 0, 60)));
+		            "\"%.*s\" begins with white space, but there is no line before it that it continues; it is ignored",
+		            STR_ARG(str_cut(line->text, 0, 60)));
 		return;
 	}
 	if (main_cf_split(line->text, &name, &value, &why)) {

@@ -12,35 +12,11 @@ enum { FIELD_COUNT = 8, ARGUMENT_MAX = 10000 };
 static const struct str types[] = {STR("inet"), STR("unix"), STR("unix-dgram"), STR("fifo"), STR("pass")};
 
 static const struct str programs[] = {
-	STR("anvil"),
-	STR("bounce"),
-	STR("cleanup"),
-	STR("discard"),
-	STR("dnsblog"),
-	STR("error"),
-	STR("flush"),
-	STR("lmtp"),
-	STR("local"),
-	STR("master"),
-	STR("nbdb_reindexd"),
-	STR("oqmgr"),
-	STR("pickup"),
-	STR("pipe"),
-	STR("postlogd"),
-	STR("postscreen"),
-	STR("proxymap"),
-	STR("qmgr"),
-	STR("qmqpd"),
-	STR("scache"),
-	STR("showq"),
-	STR("smtp"),
-	STR("smtpd"),
-	STR("spawn"),
-	STR("tlsmgr"),
-	STR("tlsproxy"),
-	STR("trivial-rewrite"),
-	STR("verify"),
-	STR("virtual"),
+	STR("anvil"),  STR("bounce"),   STR("cleanup"),         STR("discard"),    STR("dnsblog"),       STR("error"),
+	STR("flush"),  STR("lmtp"),     STR("local"),           STR("master"),     STR("nbdb_reindexd"), STR("oqmgr"),
+	STR("pickup"), STR("pipe"),     STR("postlogd"),        STR("postscreen"), STR("proxymap"),      STR("qmgr"),
+	STR("qmqpd"),  STR("scache"),   STR("showq"),           STR("smtp"),       STR("smtpd"),         STR("spawn"),
+	STR("tlsmgr"), STR("tlsproxy"), STR("trivial-rewrite"), STR("verify"),     STR("virtual"),
 };
 
 static bool is_one_of(const struct str *list, size_t count, struct str word)
@@ -64,8 +40,8 @@ static bool read_flag(struct config *c, struct origin origin, const char *what, 
 static void check_inet(struct config *c, struct service *s)
 {
 	if (str_eq(s->type, STR("inet")) && s->is_private)
-		config_error(
-			c, s->origin, "inet service \"%.*s\" cannot be private; write n in the third field", STR_ARG(s->name));
+		config_error(c, s->origin, "inet service \"%.*s\" cannot be private; write n in the third field",
+		             STR_ARG(s->name));
 }
 
 static void read_wakeup(struct config *c, struct service *s, struct str text)
@@ -76,7 +52,7 @@ static void read_wakeup(struct config *c, struct service *s, struct str text)
 	s->wakeup = text;
 	if (!str_eq(text, STR("-")) && str_parse_u64(digits, &seconds))
 		config_error(c, s->origin, "the field \"wakeup\" is \"%.*s\"; write seconds, perhaps with ? behind, or -",
-			STR_ARG(text));
+		             STR_ARG(text));
 }
 
 static void read_limit(struct config *c, struct service *s, struct str text)
@@ -85,8 +61,8 @@ static void read_limit(struct config *c, struct service *s, struct str text)
 
 	s->has_process_limit = !str_eq(text, STR("-"));
 	if (s->has_process_limit && (str_parse_u64(text, &limit) || limit > 1000000))
-		config_error(
-			c, s->origin, "the field \"maxproc\" is \"%.*s\"; write a number, 0 for no limit, or -", STR_ARG(text));
+		config_error(c, s->origin, "the field \"maxproc\" is \"%.*s\"; write a number, 0 for no limit, or -",
+		             STR_ARG(text));
 	s->process_limit = (unsigned)limit;
 }
 
@@ -97,7 +73,7 @@ static struct str unbrace(struct config *c, struct origin origin, struct str tex
 		return text;
 	if (text.len < 2 || text.ptr[text.len - 1] != '}') {
 		config_error(c, origin, "the argument \"%.*s\" begins with { but its closing } is missing or has text behind it",
-			STR_ARG(text));
+		             STR_ARG(text));
 		return text;
 	}
 	return str_trim(str_cut(text, 1, text.len - 2));
@@ -122,7 +98,7 @@ static void read_override(struct config *c, const struct service *s, struct entr
 
 	if (main_cf_split(text, &entry.name, &entry.value, &why))
 		config_error(c, s->origin, "option \"-o %.*s\": write -o name=value without blanks, or -o { name = value }",
-			STR_ARG(text));
+		             STR_ARG(text));
 	else
 		entry_list_add(to, &c->arena, entry);
 }
@@ -162,8 +138,8 @@ static void read_service(struct config *c, struct service *s, const struct str f
 	s->program = fields[7];
 	if (!is_one_of(programs, COUNT_OF(programs), s->program))
 		config_warn(c, s->origin,
-			"service \"%.*s\" runs \"%.*s\", a program that is not known here; the service is ignored",
-			STR_ARG(s->name), STR_ARG(s->program));
+		            "service \"%.*s\" runs \"%.*s\", a program that is not known here; the service is ignored",
+		            STR_ARG(s->name), STR_ARG(s->program));
 	read_arguments(c, s, rest);
 }
 
@@ -175,7 +151,7 @@ static size_t place_for(struct config *c, struct str name, struct str type, stru
 
 		if (str_eq(s->name, name) && str_eq(s->type, type)) {
 			config_warn(c, origin, "service \"%.*s %.*s\" replaces the one in line %u", STR_ARG(name), STR_ARG(type),
-				s->origin.line);
+			            s->origin.line);
 			return c->is_for_showing ? c->service_count++ : i;
 		}
 	}
@@ -189,20 +165,20 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 
 	if (line->is_continuation) {
 		config_warn(c, origin,
-			"\"%.*s\" begins with white space, but there is no line before it that it continues; it is ignored",
-			STR_ARG(str_cut(line->text, 0, 60)));
+		            "\"%.*s\" begins with white space, but there is no line before it that it continues; it is ignored",
+		            STR_ARG(str_cut(line->text, 0, 60)));
 		return;
 	}
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (!str_next(&rest, " \t\r", &fields[i])) {
 			config_syntax(c, origin,
-				"\"%.*s\" is no service; write: name type private unpriv chroot wakeup maxproc program",
-				STR_ARG(str_cut(line->text, 0, 60)));
+			              "\"%.*s\" is no service; write: name type private unpriv chroot wakeup maxproc program",
+			              STR_ARG(str_cut(line->text, 0, 60)));
 			return;
 		}
 	if (!is_one_of(types, COUNT_OF(types), fields[1])) {
 		config_error(c, origin, "service \"%.*s\" has the type \"%.*s\"; write inet, unix, unix-dgram, fifo or pass",
-			STR_ARG(fields[0]), STR_ARG(fields[1]));
+		             STR_ARG(fields[0]), STR_ARG(fields[1]));
 		return;
 	}
 	size_t at = place_for(c, fields[0], fields[1], origin);

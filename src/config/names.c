@@ -5,8 +5,8 @@
 #include "config/config_internal.h"
 
 /* Table types whose settings may stand in main.cf, as NAME_attribute. */
-static const struct str tables_with_settings[] = {
-	STR("ldap"), STR("mongodb"), STR("mysql"), STR("pgsql"), STR("sqlite"), STR("memcache")};
+static const struct str tables_with_settings[] = {STR("ldap"),  STR("mongodb"), STR("mysql"),
+                                                  STR("pgsql"), STR("sqlite"),  STR("memcache")};
 
 /* Programs that qmgr hands mail to under its own limits. */
 static const struct str delivery_programs[] = {STR("error"), STR("lmtp"), STR("local"), STR("pipe"), STR("smtp"), STR("virtual")};

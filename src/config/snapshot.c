@@ -37,7 +37,7 @@ static void put_service(struct buf *to, const struct service *s, const struct en
 	for (size_t i = 0; i < COUNT_OF(s->fields); i++)
 		buf_add_lstr(to, s->fields[i]);
 	buf_add_u8(to, (uint8_t)((s->is_private ? FLAG_PRIVATE : 0) | (s->is_unprivileged ? FLAG_UNPRIVILEGED : 0) |
-				 (s->has_chroot ? FLAG_CHROOT : 0) | (s->has_process_limit ? FLAG_LIMIT : 0)));
+	                         (s->has_chroot ? FLAG_CHROOT : 0) | (s->has_process_limit ? FLAG_LIMIT : 0)));
 	buf_add_u32(to, s->process_limit);
 	put_origin(to, s->origin);
 	buf_add_u32(to, (uint32_t)s->arg_count);

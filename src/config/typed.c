@@ -85,7 +85,7 @@ static int store_time(void *field, const struct param *p, struct str text, struc
 
 	if (err) {
 		buf_add(why, err == -ERANGE ? STR("the time is out of range")
-					    : STR("write a number and a unit: s, m, h, d or w, such as 30s or 5d"));
+		                            : STR("write a number and a unit: s, m, h, d or w, such as 30s or 5d"));
 		return err;
 	}
 	err = check_range(p, seconds, " seconds", why);

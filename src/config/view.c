@@ -141,7 +141,7 @@ static void compute_names(struct view_data *v)
 		compute(v, STR("mydomain"), STR("localdomain"));
 	if (!str_has(host, '.'))
 		host = arena_printf(&c->arena, "%.*s.%.*s", STR_ARG(str_is_empty(host) ? STR("localhost") : host),
-			STR_ARG(expanded(v, STR("mydomain"))));
+		                    STR_ARG(expanded(v, STR("mydomain"))));
 	compute(v, STR("myhostname"), host);
 	forget(find_value(v, STR("mydomain")));
 	struct str name = expanded(v, STR("myhostname"));
@@ -151,8 +151,8 @@ static void compute_names(struct view_data *v)
 static void compute_networks(struct view_data *v)
 {
 	struct config *c = v->config;
-	struct machine_wish wish = {
-		.style = expanded(v, STR("mynetworks_style")), .interfaces = expanded(v, STR("inet_interfaces"))};
+	struct machine_wish wish = {.style = expanded(v, STR("mynetworks_style")),
+	                            .interfaces = expanded(v, STR("inet_interfaces"))};
 	struct str protocols = expanded(v, STR("inet_protocols")), rest = wish.interfaces, word;
 
 	if (find_value(v, STR("mynetworks"))->is_set)
@@ -179,8 +179,8 @@ static void read_origin_file(struct view_data *v, struct value *value)
 	struct str line = str_trim(str_cut(bytes, 0, str_find(bytes, '\n')));
 	if (err || str_is_empty(line))
 		config_error(c, value->origin,
-			"myorigin = %.*s: the file %s; put the domain into its first line, or write myorigin = $mydomain",
-			STR_ARG(path), err ? "cannot be read" : "is empty");
+		             "myorigin = %.*s: the file %s; put the domain into its first line, or write myorigin = $mydomain",
+		             STR_ARG(path), err ? "cannot be read" : "is empty");
 	c->origin_file = path;
 	c->origin_name = line;
 }
@@ -218,12 +218,12 @@ static void report(struct view_data *v, const struct param *p, const struct valu
 	struct str name = p->name;
 
 	if (s && !str_is_empty(value->origin.file) && value->origin.line == s->origin.line &&
-		str_eq(value->origin.file, s->origin.file))
+	    str_eq(value->origin.file, s->origin.file))
 		config_error(v->config, value->origin, "service \"%.*s\": %.*s = %.*s: %s (%.*s)", STR_ARG(s->name),
-			STR_ARG(name), STR_ARG(str_cut(value->raw, 0, 200)), why, STR_ARG(p->brief));
+		             STR_ARG(name), STR_ARG(str_cut(value->raw, 0, 200)), why, STR_ARG(p->brief));
 	else
 		config_error(v->config, value->origin, "%.*s = %.*s: %s (%.*s)", STR_ARG(name),
-			STR_ARG(str_cut(value->raw, 0, 200)), why, STR_ARG(p->brief));
+		             STR_ARG(str_cut(value->raw, 0, 200)), why, STR_ARG(p->brief));
 }
 
 static void store(struct view_data *v, const struct param *p, struct value *value)

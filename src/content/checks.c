@@ -85,11 +85,11 @@ static const struct action {
 	enum needed needs;
 	enum check_outcome outcome;
 } actions[] = {
-	{{"BCC", 3}, "bcc", NEEDS_ADDRESS, CHECK_KEEP},      {{"DISCARD", 7}, "discard", NEEDS_NOTHING, CHECK_STOP},
-	{{"DUNNO", 5}, NULL, NEEDS_NOTHING, CHECK_KEEP},     {{"FILTER", 6}, "filter", NEEDS_TRANSPORT, CHECK_KEEP},
-	{{"HOLD", 4}, "hold", NEEDS_NOTHING, CHECK_KEEP},    {{"IGNORE", 6}, NULL, NEEDS_NOTHING, CHECK_DROP},
-	{{"INFO", 4}, "info", NEEDS_NOTHING, CHECK_KEEP},    {{"OK", 2}, NULL, NEEDS_NOTHING, CHECK_KEEP},
-	{{"PASS", 4}, "pass", NEEDS_NOTHING, CHECK_PASS},    {{"PREPEND", 7}, "prepend", NEEDS_HEADER, CHECK_KEEP},
+	{{"BCC", 3}, "bcc", NEEDS_ADDRESS, CHECK_KEEP},           {{"DISCARD", 7}, "discard", NEEDS_NOTHING, CHECK_STOP},
+	{{"DUNNO", 5}, NULL, NEEDS_NOTHING, CHECK_KEEP},          {{"FILTER", 6}, "filter", NEEDS_TRANSPORT, CHECK_KEEP},
+	{{"HOLD", 4}, "hold", NEEDS_NOTHING, CHECK_KEEP},         {{"IGNORE", 6}, NULL, NEEDS_NOTHING, CHECK_DROP},
+	{{"INFO", 4}, "info", NEEDS_NOTHING, CHECK_KEEP},         {{"OK", 2}, NULL, NEEDS_NOTHING, CHECK_KEEP},
+	{{"PASS", 4}, "pass", NEEDS_NOTHING, CHECK_PASS},         {{"PREPEND", 7}, "prepend", NEEDS_HEADER, CHECK_KEEP},
 	{{"REDIRECT", 8}, "redirect", NEEDS_ADDRESS, CHECK_KEEP}, {{"REJECT", 6}, NULL, NEEDS_NOTHING, CHECK_STOP},
 	{{"REPLACE", 7}, "replace", NEEDS_HEADER, CHECK_REPLACE}, {{"STRIP", 5}, "strip", NEEDS_NOTHING, CHECK_DROP},
 	{{"WARN", 4}, "warning", NEEDS_NOTHING, CHECK_KEEP},
@@ -169,8 +169,8 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 		return r;
 	}
 	if (bad_argument(act, what, argument)) {
-		draft_note(d, LOG_LEVEL_WARN, "bad %.*s command \"%.*s\" in %s_checks map -- need %s", STR_ARG(act->name), STR_ARG(argument),
-		           what, bad_argument(act, what, argument));
+		draft_note(d, LOG_LEVEL_WARN, "bad %.*s command \"%.*s\" in %s_checks map -- need %s", STR_ARG(act->name),
+		           STR_ARG(argument), what, bad_argument(act, what, argument));
 		return r;
 	}
 	if (act->word && str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD))

@@ -58,8 +58,10 @@ static int parse_classes(struct str text, unsigned *ret_classes, struct buf *why
 		struct str name;
 		enum address_use use;
 	} classes[] = {
-		{{"envelope_sender", 15}, USE_ENVELOPE_SENDER}, {{"envelope_recipient", 18}, USE_ENVELOPE_RECIPIENT},
-		{{"header_sender", 13}, USE_HEADER_SENDER},     {{"header_recipient", 16}, USE_HEADER_RECIPIENT},
+		{{"envelope_sender", 15}, USE_ENVELOPE_SENDER},
+		{{"envelope_recipient", 18}, USE_ENVELOPE_RECIPIENT},
+		{{"header_sender", 13}, USE_HEADER_SENDER},
+		{{"header_recipient", 16}, USE_HEADER_RECIPIENT},
 	};
 	struct str word;
 
@@ -136,6 +138,6 @@ void content_free(struct content *c)
 bool content_has_changed(const struct content *c)
 {
 	return maps_have_changed(c->header_checks) || maps_have_changed(c->mime_header_checks) ||
-	       maps_have_changed(c->nested_header_checks) || maps_have_changed(c->body_checks) || maps_have_changed(c->sender_bcc) ||
-	       maps_have_changed(c->recipient_bcc);
+	       maps_have_changed(c->nested_header_checks) || maps_have_changed(c->body_checks) ||
+	       maps_have_changed(c->sender_bcc) || maps_have_changed(c->recipient_bcc);
 }

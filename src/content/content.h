@@ -49,16 +49,16 @@ struct content_note {
 
 /* What the draft may know of its message. All of it lives at least as long as the draft. */
 struct draft_facts {
-	struct arena *arena;               /* of the transaction: results are put there */
-	struct envelope *envelope;         /* the work goes on in it: message id, recipients, flags */
-	const struct received *received;   /* all but queue id and time; NULL for none */
+	struct arena *arena;                /* of the transaction: results are put there */
+	struct envelope *envelope;          /* the work goes on in it: message id, recipients, flags */
+	const struct received *received;    /* all but queue id and time; NULL for none */
 	const struct policy_action *action; /* NULL for none */
-	struct str client;                 /* "name[address]", for logs */
-	unsigned overrides;                /* enum content_override */
-	bool is_stuffed;                   /* DATA */
-	bool is_strict;                    /* CRLF.CRLF only */
-	bool is_rewritten;                 /* headers as of a local client: completed and rewritten */
-	bool is_submitted;                 /* from a local user or made by us */
+	struct str client;                  /* "name[address]", for logs */
+	unsigned overrides;                 /* enum content_override */
+	bool is_stuffed;                    /* DATA */
+	bool is_strict;                     /* CRLF.CRLF only */
+	bool is_rewritten;                  /* headers as of a local client: completed and rewritten */
+	bool is_submitted;                  /* from a local user or made by us */
 };
 
 [[nodiscard]] struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts) WAITS;

@@ -11,9 +11,24 @@
 
 /* Header names that mean something here. */
 enum header_kind {
-	HEADER_OTHER, HEADER_BCC, HEADER_CC, HEADER_DATE, HEADER_FROM, HEADER_MESSAGE_ID, HEADER_RECEIVED, HEADER_REPLY_TO,
-	HEADER_RESENT_DATE, HEADER_RESENT_FROM, HEADER_RESENT_MESSAGE_ID, HEADER_RESENT_RECIPIENTS, HEADER_RESENT_SENDER, HEADER_SENDER,
-	HEADER_TO, HEADER_OTHER_SENDER, HEADER_OTHER_RECIPIENT, HEADER_KIND_COUNT,
+	HEADER_OTHER,
+	HEADER_BCC,
+	HEADER_CC,
+	HEADER_DATE,
+	HEADER_FROM,
+	HEADER_MESSAGE_ID,
+	HEADER_RECEIVED,
+	HEADER_REPLY_TO,
+	HEADER_RESENT_DATE,
+	HEADER_RESENT_FROM,
+	HEADER_RESENT_MESSAGE_ID,
+	HEADER_RESENT_RECIPIENTS,
+	HEADER_RESENT_SENDER,
+	HEADER_SENDER,
+	HEADER_TO,
+	HEADER_OTHER_SENDER,
+	HEADER_OTHER_RECIPIENT,
+	HEADER_KIND_COUNT,
 };
 
 /* The tables and lists of a view. */
@@ -28,7 +43,7 @@ struct content {
 	struct str *drop_headers; /* names */
 	size_t drop_count;
 	unsigned masquerade_classes; /* enum address_use */
-	struct arena arena;       /* of the lists */
+	struct arena arena;          /* of the lists */
 };
 
 /* Where an address stands: bits, as *_classes name them. */
@@ -42,15 +57,15 @@ struct draft {
 	/* Content so far, or what is left of it once the rest is in the large file: base[start..end). */
 	char *base;
 	size_t start, end, size;
-	size_t body_at;           /* in base: where the body began; only while nothing was spilled */
-	size_t front_size;        /* headers that we put before those of the client */
-	struct mime *mime;        /* only where checks look at the body */
-	uint64_t spilled;         /* bytes in the large file */
+	size_t body_at;    /* in base: where the body began; only while nothing was spilled */
+	size_t front_size; /* headers that we put before those of the client */
+	struct mime *mime; /* only where checks look at the body */
+	uint64_t spilled;  /* bytes in the large file */
 	struct append_large *large;
 	bool is_header_done;
 	bool is_discarded;
-	bool is_unchecked;        /* PASS: no more checks */
-	struct reply failure;     /* code 0: none */
+	bool is_unchecked;    /* PASS: no more checks */
+	struct reply failure; /* code 0: none */
 	struct content_note *notes, *last_note;
 };
 

@@ -19,13 +19,13 @@ enum {
 	FILE_PIECE = 64 << 10,
 	MEMORY_WAIT_S = 60,
 	HEADERS_MAX = 512 << 10, /* of all headers together: they stay in memory until they end */
-	NOTE_USUAL = 200, /* formatted once when no longer */
+	NOTE_USUAL = 200,        /* formatted once when no longer */
 };
 
 static bool has_checks(const struct content *c)
 {
-	return !maps_is_empty(c->header_checks) || !maps_is_empty(c->mime_header_checks) || !maps_is_empty(c->nested_header_checks) ||
-	       !maps_is_empty(c->body_checks);
+	return !maps_is_empty(c->header_checks) || !maps_is_empty(c->mime_header_checks) ||
+	       !maps_is_empty(c->nested_header_checks) || !maps_is_empty(c->body_checks);
 }
 
 struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts)
@@ -35,7 +35,9 @@ struct draft *draft_new(struct content *c, struct appender *ap, const struct dra
 	d->content = c;
 	d->appender = ap;
 	d->facts = *facts;
-	d->intake = (struct intake){.is_stuffed = facts->is_stuffed, .is_strict = facts->is_strict, .is_lf = facts->is_submitted,
+	d->intake = (struct intake){.is_stuffed = facts->is_stuffed,
+	                            .is_strict = facts->is_strict,
+	                            .is_lf = facts->is_submitted,
 	                            .keeps_cr = !c->view->params->cleanup_replace_stray_cr_lf};
 	if (has_checks(c) && !(facts->overrides & CONTENT_NO_HEADER_BODY_CHECKS))
 		d->mime = mem_alloc(sizeof(*d->mime));
@@ -199,7 +201,8 @@ static void make_room(struct draft *d, size_t len)
 			give_memory_back(d);
 		return;
 	}
-	err = d->failure.code ? -ECANCELED : grow(d, size, used >= SPILL_LEAST ? clock_now() : clock_deadline(duration_s(MEMORY_WAIT_S)));
+	err = d->failure.code ? -ECANCELED
+	                      : grow(d, size, used >= SPILL_LEAST ? clock_now() : clock_deadline(duration_s(MEMORY_WAIT_S)));
 	if (err == -ETIMEDOUT && used >= SPILL_LEAST && spill(d) && d->size >= len)
 		err = d->failure.code ? -ECANCELED : 0;
 	else if (err == -ETIMEDOUT && used >= SPILL_LEAST)

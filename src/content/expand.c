@@ -27,8 +27,8 @@ static void add(struct outcome *o, struct recipient r)
 	if (r.original.len > 0 && (str_eq(r.original, r.address) || !d->content->view->params->enable_original_recipient))
 		r.original = STR("");
 	if (limit <= 0 || (int64_t)map_count(&o->seen) < limit) {
-		buf_addf(&key, "%.*s\n%.*s\n%u\n%.*s", STR_ARG(arena_lower(d->facts.arena, r.address)), STR_ARG(r.original), r.notify,
-		         STR_ARG(r.orcpt));
+		buf_addf(&key, "%.*s\n%.*s\n%u\n%.*s", STR_ARG(arena_lower(d->facts.arena, r.address)), STR_ARG(r.original),
+		         r.notify, STR_ARG(r.orcpt));
 		if (map_find(&o->seen, buf_str(&key))) {
 			buf_done(&key);
 			return;
@@ -64,7 +64,9 @@ static void add_expanded(struct outcome *o, struct recipient r)
 	}
 	err = router_expand_virtual(d->content->router, r.address, d->facts.arena, &addresses, &count, &why);
 	if (err == -E2BIG) {
-		draft_note(d, LOG_LEVEL_WARN, "%s: unreasonable virtual_alias_maps map expansion size or nesting for %.*s -- message not accepted, try again later",
+		draft_note(d, LOG_LEVEL_WARN,
+		           "%s: unreasonable virtual_alias_maps map expansion size or nesting for %.*s -- message not accepted, "
+		           "try again later",
 		           d->facts.envelope->queue_id, STR_ARG(r.address));
 		draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
 	} else if (err) {

@@ -20,14 +20,26 @@ static const struct {
 	struct str name;
 	enum header_kind kind;
 } known_headers[] = {
-	{{"Bcc", 3}, HEADER_BCC}, {{"Cc", 2}, HEADER_CC}, {{"Date", 4}, HEADER_DATE}, {{"From", 4}, HEADER_FROM},
-	{{"Message-ID", 10}, HEADER_MESSAGE_ID}, {{"Received", 8}, HEADER_RECEIVED}, {{"Reply-To", 8}, HEADER_REPLY_TO},
-	{{"Resent-Date", 11}, HEADER_RESENT_DATE}, {{"Resent-From", 11}, HEADER_RESENT_FROM},
-	{{"Resent-Message-ID", 17}, HEADER_RESENT_MESSAGE_ID}, {{"Resent-To", 9}, HEADER_RESENT_RECIPIENTS},
-	{{"Resent-Cc", 9}, HEADER_RESENT_RECIPIENTS}, {{"Resent-Bcc", 10}, HEADER_RESENT_RECIPIENTS},
-	{{"Resent-Sender", 13}, HEADER_RESENT_SENDER}, {{"Resent-Reply-To", 15}, HEADER_RESENT_RECIPIENTS},
-	{{"Sender", 6}, HEADER_SENDER}, {{"To", 2}, HEADER_TO}, {{"Errors-To", 9}, HEADER_OTHER_SENDER},
-	{{"Return-Receipt-To", 17}, HEADER_OTHER_SENDER}, {{"Disposition-Notification-To", 27}, HEADER_OTHER_SENDER},
+	{{"Bcc", 3}, HEADER_BCC},
+	{{"Cc", 2}, HEADER_CC},
+	{{"Date", 4}, HEADER_DATE},
+	{{"From", 4}, HEADER_FROM},
+	{{"Message-ID", 10}, HEADER_MESSAGE_ID},
+	{{"Received", 8}, HEADER_RECEIVED},
+	{{"Reply-To", 8}, HEADER_REPLY_TO},
+	{{"Resent-Date", 11}, HEADER_RESENT_DATE},
+	{{"Resent-From", 11}, HEADER_RESENT_FROM},
+	{{"Resent-Message-ID", 17}, HEADER_RESENT_MESSAGE_ID},
+	{{"Resent-To", 9}, HEADER_RESENT_RECIPIENTS},
+	{{"Resent-Cc", 9}, HEADER_RESENT_RECIPIENTS},
+	{{"Resent-Bcc", 10}, HEADER_RESENT_RECIPIENTS},
+	{{"Resent-Sender", 13}, HEADER_RESENT_SENDER},
+	{{"Resent-Reply-To", 15}, HEADER_RESENT_RECIPIENTS},
+	{{"Sender", 6}, HEADER_SENDER},
+	{{"To", 2}, HEADER_TO},
+	{{"Errors-To", 9}, HEADER_OTHER_SENDER},
+	{{"Return-Receipt-To", 17}, HEADER_OTHER_SENDER},
+	{{"Disposition-Notification-To", 27}, HEADER_OTHER_SENDER},
 	{{"Apparently-To", 13}, HEADER_OTHER_RECIPIENT},
 };
 
@@ -43,10 +55,18 @@ static enum header_kind kind_of(struct str name)
 static enum address_use use_of(enum header_kind kind)
 {
 	switch (kind) {
-	case HEADER_FROM: case HEADER_REPLY_TO: case HEADER_SENDER: case HEADER_RESENT_FROM: case HEADER_RESENT_SENDER:
+	case HEADER_FROM:
+	case HEADER_REPLY_TO:
+	case HEADER_SENDER:
+	case HEADER_RESENT_FROM:
+	case HEADER_RESENT_SENDER:
 	case HEADER_OTHER_SENDER:
 		return USE_HEADER_SENDER;
-	case HEADER_TO: case HEADER_CC: case HEADER_BCC: case HEADER_RESENT_RECIPIENTS: case HEADER_OTHER_RECIPIENT:
+	case HEADER_TO:
+	case HEADER_CC:
+	case HEADER_BCC:
+	case HEADER_RESENT_RECIPIENTS:
+	case HEADER_OTHER_RECIPIENT:
 		return USE_HEADER_RECIPIENT;
 	default:
 		return 0;
@@ -55,9 +75,9 @@ static enum address_use use_of(enum header_kind kind)
 
 struct pass {
 	struct draft *d;
-	struct str section;     /* the original headers */
-	size_t copied;          /* of them, already in `out` */
-	struct buf out;         /* the new headers from the first change on */
+	struct str section; /* the original headers */
+	size_t copied;      /* of them, already in `out` */
+	struct buf out;     /* the new headers from the first change on */
 	bool has[HEADER_KIND_COUNT];
 	int64_t hops;
 };
@@ -261,7 +281,8 @@ static void add_missing(struct pass *p)
 		address_format(&p->out, sender);
 		buf_add(&p->out, STR("\r\n"));
 	}
-	if (params->undisclosed_recipients_header.len > 0 && !p->has[HEADER_TO] && !p->has[HEADER_CC] && !p->has[HEADER_RESENT_RECIPIENTS])
+	if (params->undisclosed_recipients_header.len > 0 && !p->has[HEADER_TO] && !p->has[HEADER_CC] &&
+	    !p->has[HEADER_RESENT_RECIPIENTS])
 		add_line(&p->out, params->undisclosed_recipients_header);
 }
 

@@ -17,15 +17,15 @@ enum intake_state { INTAKE_LINE_START, INTAKE_IN_LINE, INTAKE_CR, INTAKE_DOT, IN
 
 struct intake {
 	/* Chosen by the caller; all false for BDAT but keeps_cr. */
-	bool is_stuffed;         /* DATA: dots are stuffed and a lone dot is the end */
-	bool is_strict;          /* a line end before or after that dot must be CRLF */
-	bool keeps_cr;           /* cleanup_replace_stray_cr_lf = no: a CR without LF stays, else it becomes a blank */
-	bool is_lf;              /* LF alone is the usual line end of this input (files); no bare LF is noted */
+	bool is_stuffed; /* DATA: dots are stuffed and a lone dot is the end */
+	bool is_strict;  /* a line end before or after that dot must be CRLF */
+	bool keeps_cr;   /* cleanup_replace_stray_cr_lf = no: a CR without LF stays, else it becomes a blank */
+	bool is_lf;      /* LF alone is the usual line end of this input (files); no bare LF is noted */
 	/* Findings. */
 	bool has_bare_lf;
 	/* Insides. */
 	enum intake_state state;
-	bool is_after_bare_lf;   /* the line before ended in LF alone */
+	bool is_after_bare_lf; /* the line before ended in LF alone */
 };
 
 /*

@@ -21,7 +21,7 @@ struct mime {
 	/* What the header section that is being read announces; the boundary is a view of the latest Content-Type. */
 	bool is_message;
 	struct str boundary;
-	size_t segment_size;           /* bytes of the present body so far */
+	size_t segment_size; /* bytes of the present body so far */
 };
 
 /* A header of the section being read. Only Content-Type matters; the value may be folded. */

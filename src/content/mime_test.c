@@ -40,20 +40,21 @@ TEST(plain_text_is_all_body)
 
 TEST(parts_have_headers)
 {
-	walk("pre\n--a\nX: y\n\nbody\n--a\n\nbody\n--a--\nX: epilogue\n--a\n", "multipart/mixed; x=\"; boundary=no\"; boundary=\"a\"",
-	     "bbm-bb-bbbb");
+	walk("pre\n--a\nX: y\n\nbody\n--a\n\nbody\n--a--\nX: epilogue\n--a\n",
+	     "multipart/mixed; x=\"; boundary=no\"; boundary=\"a\"", "bbm-bb-bbbb");
 }
 
 TEST(enclosed_messages_have_nested_headers)
 {
-	walk("--a\nContent-Type: message/rfc822\n\nSubject: x\nContent-Type: multipart/digest; boundary=b (c)\n\n--b\nX: y\n\nz\n--a--\n",
+	walk("--a\nContent-Type: message/rfc822\n\nSubject: x\nContent-Type: multipart/digest; boundary=b (c)\n\n--b\nX: "
+	     "y\n\nz\n--a--\n",
 	     "multipart/mixed;\n\tboundary=a", "bm-nn-bm-bb");
 }
 
 TEST(a_boundary_outside_closes_those_within)
 {
-	walk("--a\nContent-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n--a\nX: y\n\n--b\nX: body\n", "multipart/mixed; boundary=a",
-	     "bm-b-bbm-bb");
+	walk("--a\nContent-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n--a\nX: y\n\n--b\nX: body\n",
+	     "multipart/mixed; boundary=a", "bm-b-bbm-bb");
 }
 
 TEST(deep_nesting_does_no_harm)
@@ -61,8 +62,9 @@ TEST(deep_nesting_does_no_harm)
 	struct mime m = {0};
 
 	for (int i = 0; i < 1000; i++) {
-		mime_header(&m, STR("Content-Type"), STR("multipart/mixed; boundary=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		                                         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+		mime_header(&m, STR("Content-Type"),
+		            STR("multipart/mixed; boundary=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
 		mime_end_of_headers(&m);
 	}
 	CHECK_INT(m.depth, MIME_DEPTH_MAX);

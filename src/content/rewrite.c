@@ -18,7 +18,8 @@ static struct str masquerade_domain(const struct content *c, struct str domain)
 		struct str parent = is_kept ? str_from(entry, 1) : entry;
 		bool is_same = str_eq_nocase(domain, parent);
 
-		if (!is_same && !(domain.len > parent.len && str_ends_nocase(domain, parent) && domain.ptr[domain.len - parent.len - 1] == '.'))
+		if (!is_same && !(domain.len > parent.len && str_ends_nocase(domain, parent) &&
+		                  domain.ptr[domain.len - parent.len - 1] == '.'))
 			continue;
 		return is_kept || is_same ? domain : parent;
 	}
@@ -49,7 +50,8 @@ static int masquerade(struct draft *d, struct str address, enum address_use use,
 int rewrite_address(struct draft *d, struct str address, enum address_use use, struct str *ret_address)
 {
 	const struct content *c = d->content;
-	bool is_sender = use & (USE_ENVELOPE_SENDER | USE_HEADER_SENDER), is_header = use & (USE_HEADER_SENDER | USE_HEADER_RECIPIENT);
+	bool is_sender = use & (USE_ENVELOPE_SENDER | USE_HEADER_SENDER),
+	     is_header = use & (USE_HEADER_SENDER | USE_HEADER_RECIPIENT);
 	struct buf why = BUF_INIT(500);
 	int err;
 

@@ -28,20 +28,20 @@ struct packet {
 
 struct channel {
 	struct watch watch;
-	struct list unsent;     /* struct packet, oldest first */
+	struct list unsent; /* struct packet, oldest first */
 	size_t unsent_size;
 	struct list dirty_link; /* in dirty while something is unsent and no writer fiber waits */
 	struct fiber *writer;   /* waits for room in the socket; NULL when it has room */
 	struct wait_list room;
-	bool is_freed;          /* the writer frees it when it ends */
+	bool is_freed; /* the writer frees it when it ends */
 	int send_error;
 
-	char *packet;           /* PACKET_MAX bytes, from the first receive on */
-	struct buf assembly;    /* parts of a message larger than a packet */
-	bool is_partial;        /* `assembly` waits for more */
-	struct str frames;      /* what is not decoded yet, in `packet` or `assembly` */
-	unsigned in_a_row;      /* messages given out without letting others run */
-	int fds[PACKET_FDS];    /* received, not given out yet */
+	char *packet;        /* PACKET_MAX bytes, from the first receive on */
+	struct buf assembly; /* parts of a message larger than a packet */
+	bool is_partial;     /* `assembly` waits for more */
+	struct str frames;   /* what is not decoded yet, in `packet` or `assembly` */
+	unsigned in_a_row;   /* messages given out without letting others run */
+	int fds[PACKET_FDS]; /* received, not given out yet */
 	size_t fd_count, fd_next;
 	int recv_error;
 };
@@ -166,7 +166,7 @@ int channel_listen(const char *path, mode_t mode, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	if ((unlink(path) && errno != ENOENT) || bind(fd, (struct sockaddr *)&address, sizeof(address)) || chmod(path, mode) ||
-		listen(fd, BACKLOG)) {
+	    listen(fd, BACKLOG)) {
 		err = -errno;
 		close(fd);
 		return err;

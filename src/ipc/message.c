@@ -41,15 +41,15 @@ const char *ipc_role_name(enum ipc_role role)
 }
 
 /* One encoder a message: encode_deliver(to, &m->deliver). */
-#define U8(field)     buf_add_u8(to, m->field);
-#define U32(field)    buf_add_u32(to, m->field);
-#define U64(field)    buf_add_u64(to, m->field);
-#define STR(field)    buf_add_lstr(to, m->field);
+#define U8(field) buf_add_u8(to, m->field);
+#define U32(field) buf_add_u32(to, m->field);
+#define U64(field) buf_add_u64(to, m->field);
+#define STR(field) buf_add_lstr(to, m->field);
 #define SECRET(field) buf_add_lstr(to, m->field);
-#define MESSAGE(NAME, name, fd, fields)                                              \
-	static void encode_##name(struct buf *to, const struct message_##name *m)    \
-	{                                                                            \
-		fields                                                               \
+#define MESSAGE(NAME, name, fd, fields) \
+	static void encode_##name(struct buf *to, const struct message_##name *m) \
+	{ \
+		fields \
 	}
 #include "ipc/messages.def"
 #undef MESSAGE
@@ -67,8 +67,8 @@ void message_encode(struct buf *to, const struct message *m)
 	buf_add_u32(to, 0);
 	buf_add_u8(to, (uint8_t)m->type);
 	switch (m->type) {
-#define MESSAGE(NAME, name, fd, fields)      \
-	case MESSAGE_##NAME:                 \
+#define MESSAGE(NAME, name, fd, fields) \
+	case MESSAGE_##NAME: \
 		encode_##name(to, &m->name); \
 		break;
 #include "ipc/messages.def"
@@ -85,15 +85,15 @@ void message_encode(struct buf *to, const struct message *m)
 	memcpy(to->ptr + head_at, head, sizeof(head));
 }
 
-#define U8(field)     m->field = cursor_u8(c);
-#define U32(field)    m->field = cursor_u32(c);
-#define U64(field)    m->field = cursor_u64(c);
-#define STR(field)    m->field = cursor_lstr(c);
+#define U8(field) m->field = cursor_u8(c);
+#define U32(field) m->field = cursor_u32(c);
+#define U64(field) m->field = cursor_u64(c);
+#define STR(field) m->field = cursor_lstr(c);
 #define SECRET(field) m->field = cursor_lstr(c);
-#define MESSAGE(NAME, name, fd, fields)                                        \
-	static void decode_##name(struct cursor *c, struct message_##name *m)  \
-	{                                                                      \
-		fields                                                         \
+#define MESSAGE(NAME, name, fd, fields) \
+	static void decode_##name(struct cursor *c, struct message_##name *m) \
+	{ \
+		fields \
 	}
 #include "ipc/messages.def"
 #undef MESSAGE
@@ -132,8 +132,8 @@ int message_decode(struct str *rest, struct message *ret_message)
 	if (head.is_bad || c.is_bad)
 		return -EBADMSG;
 	switch (m.type) {
-#define MESSAGE(NAME, name, fd, fields)     \
-	case MESSAGE_##NAME:                \
+#define MESSAGE(NAME, name, fd, fields) \
+	case MESSAGE_##NAME: \
 		decode_##name(&c, &m.name); \
 		break;
 #include "ipc/messages.def"
@@ -159,15 +159,15 @@ static void format_str(struct buf *to, struct str s)
 		buf_addf(to, "...(%zu)", s.len);
 }
 
-#define U8(field)     buf_addf(to, " " #field "=%u", m->field);
-#define U32(field)    buf_addf(to, " " #field "=%u", m->field);
-#define U64(field)    buf_addf(to, " " #field "=%llu", (unsigned long long)m->field);
-#define STR(field)    buf_addf(to, " " #field "="), format_str(to, m->field);
+#define U8(field) buf_addf(to, " " #field "=%u", m->field);
+#define U32(field) buf_addf(to, " " #field "=%u", m->field);
+#define U64(field) buf_addf(to, " " #field "=%llu", (unsigned long long)m->field);
+#define STR(field) buf_addf(to, " " #field "="), format_str(to, m->field);
 #define SECRET(field) buf_addf(to, " " #field "=(%zu bytes)", m->field.len);
-#define MESSAGE(NAME, name, fd, fields)                                            \
-	static void format_##name(struct buf *to, const struct message_##name *m)  \
-	{                                                                          \
-		fields                                                             \
+#define MESSAGE(NAME, name, fd, fields) \
+	static void format_##name(struct buf *to, const struct message_##name *m) \
+	{ \
+		fields \
 	}
 #include "ipc/messages.def"
 #undef MESSAGE
@@ -176,8 +176,8 @@ void message_format(struct buf *to, const struct message *m)
 {
 	buf_addf(to, "%s", message_name(m->type));
 	switch (m->type) {
-#define MESSAGE(NAME, name, fd, fields)      \
-	case MESSAGE_##NAME:                 \
+#define MESSAGE(NAME, name, fd, fields) \
+	case MESSAGE_##NAME: \
 		format_##name(to, &m->name); \
 		break;
 #include "ipc/messages.def"

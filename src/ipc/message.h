@@ -20,7 +20,7 @@ enum delivery_status {
 	DELIVERY_SENT,
 	DELIVERY_DEFERRED,
 	DELIVERY_BOUNCED,
-	DELIVERY_DELIVERABLE,   /* answers to a probe: ENVELOPE_VERIFY_ONLY */
+	DELIVERY_DELIVERABLE, /* answers to a probe: ENVELOPE_VERIFY_ONLY */
 	DELIVERY_UNDELIVERABLE,
 	DELIVERY_STATUS_COUNT
 };
@@ -40,12 +40,15 @@ enum auth_result { AUTH_OK, AUTH_REFUSED, AUTH_TEMPORARY, AUTH_RESULT_COUNT };
 #pragma push_macro("STR")
 #undef STR
 
-#define U8(field)     uint8_t field;
-#define U32(field)    uint32_t field;
-#define U64(field)    uint64_t field;
-#define STR(field)    struct str field;
+#define U8(field) uint8_t field;
+#define U32(field) uint32_t field;
+#define U64(field) uint64_t field;
+#define STR(field) struct str field;
 #define SECRET(field) struct str field;
-#define MESSAGE(NAME, name, fd, fields) struct message_##name { fields };
+#define MESSAGE(NAME, name, fd, fields) \
+	struct message_##name { \
+		fields \
+	};
 #include "ipc/messages.def"
 #undef MESSAGE
 #undef U8

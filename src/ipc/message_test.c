@@ -16,8 +16,14 @@ static struct buf encoded(const struct message *m)
 TEST(a_message_comes_back_as_it_was_sent)
 {
 	struct message m = {.type = MESSAGE_DELIVER,
-		.deliver = {.job = 1ULL << 40, .transport = STR("smtp"), .nexthop = STR("[127.0.0.1]:25"), .segment = 3,
-			.epoch = 9, .content_at = 8192, .content_size = 77, .has_more = 1}};
+	                    .deliver = {.job = 1ULL << 40,
+	                                .transport = STR("smtp"),
+	                                .nexthop = STR("[127.0.0.1]:25"),
+	                                .segment = 3,
+	                                .epoch = 9,
+	                                .content_at = 8192,
+	                                .content_size = 77,
+	                                .has_more = 1}};
 	struct buf b = encoded(&m);
 	struct str rest = buf_str(&b);
 	struct message got;
@@ -56,7 +62,8 @@ TEST(frames_follow_each_other)
 
 TEST(a_frame_cut_anywhere_is_refused_and_nothing_is_taken)
 {
-	struct message m = {.type = MESSAGE_SUBMITTED, .submitted = {.token = 5, .code = 250, .text = STR("2.0.0 Ok"), .queue_id = STR("4X")}};
+	struct message m = {.type = MESSAGE_SUBMITTED,
+	                    .submitted = {.token = 5, .code = 250, .text = STR("2.0.0 Ok"), .queue_id = STR("4X")}};
 	struct buf b = encoded(&m);
 
 	for (size_t len = 0; len < b.len; len++) {
@@ -108,7 +115,8 @@ TEST(unknown_types_and_values_are_refused)
 
 TEST(a_trace_shows_fields_but_no_secret)
 {
-	struct message m = {.type = MESSAGE_AUTH_CHECK,
+	struct message m = {
+		.type = MESSAGE_AUTH_CHECK,
 		.auth_check = {.token = 7, .service = STR("smtp/inet"), .username = STR("de\nmo"), .password = STR("hunter2")}};
 	struct buf b = BUF_INIT(1000);
 

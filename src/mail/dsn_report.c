@@ -9,7 +9,10 @@
 
 enum { FOLD_AT = 78 };
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
+#define TEXT(literal) \
+	{ \
+		literal, sizeof(literal) - 1 \
+	}
 
 static const struct {
 	struct str subject;
@@ -17,18 +20,18 @@ static const struct {
 	const char *introduction;
 	const char *description; /* of the third part */
 } kinds[REPORT_KIND_COUNT] = {
-    [REPORT_FAILURE] = {TEXT("Undelivered Mail Returned to Sender"), TEXT("Postmaster Copy: Undelivered Mail"),
-			"Your message could not be delivered to the recipients below, and no\r\n"
-			"further attempt will be made. The message, or its header, is attached.\r\n",
-			"Undelivered Message"},
-    [REPORT_DELAY] = {TEXT("Delayed Mail (still being retried)"), TEXT("Postmaster Warning: Delayed Mail"),
-		      "THIS IS A WARNING ONLY. YOU DO NOT NEED TO SEND YOUR MESSAGE AGAIN.\r\n\r\n", "Delayed Message"},
-    [REPORT_SUCCESS] = {TEXT("Successful Mail Delivery Report"), TEXT("Successful Mail Delivery Report"),
-			"Your message was delivered to the recipients below. Where it was passed on to\r\n"
-			"another mail system, that one may still report a failure.\r\n",
-			"Message"},
-    [REPORT_VERIFY] = {TEXT("Mail Delivery Status Report"), TEXT("Mail Delivery Status Report"),
-		       "This is the delivery report that you asked for.\r\n", "Message"},
+	[REPORT_FAILURE] = {TEXT("Undelivered Mail Returned to Sender"), TEXT("Postmaster Copy: Undelivered Mail"),
+                            "Your message could not be delivered to the recipients below, and no\r\n"
+                            "further attempt will be made. The message, or its header, is attached.\r\n",
+                            "Undelivered Message"},
+	[REPORT_DELAY] = {TEXT("Delayed Mail (still being retried)"), TEXT("Postmaster Warning: Delayed Mail"),
+                          "THIS IS A WARNING ONLY. YOU DO NOT NEED TO SEND YOUR MESSAGE AGAIN.\r\n\r\n", "Delayed Message"},
+	[REPORT_SUCCESS] = {TEXT("Successful Mail Delivery Report"), TEXT("Successful Mail Delivery Report"),
+                            "Your message was delivered to the recipients below. Where it was passed on to\r\n"
+                            "another mail system, that one may still report a failure.\r\n",
+                            "Message"},
+	[REPORT_VERIFY] = {TEXT("Mail Delivery Status Report"), TEXT("Mail Delivery Status Report"),
+                           "This is the delivery report that you asked for.\r\n", "Message"},
 };
 
 struct str report_subject(enum report_kind kind, bool is_postmaster_copy)
@@ -63,8 +66,8 @@ bool report_is_8bit(const struct report *r)
 	for (size_t i = 0; i < r->recipient_count && !is_8bit; i++) {
 		const struct report_recipient *rcpt = &r->recipients[i];
 
-		is_8bit = str_is_8bit(rcpt->address) || str_is_8bit(rcpt->original) || str_is_8bit(rcpt->orcpt) || str_is_8bit(rcpt->text) ||
-			  str_is_8bit(rcpt->diagnostic);
+		is_8bit = str_is_8bit(rcpt->address) || str_is_8bit(rcpt->original) || str_is_8bit(rcpt->orcpt) ||
+		          str_is_8bit(rcpt->text) || str_is_8bit(rcpt->diagnostic);
 	}
 	return is_8bit;
 }
@@ -182,14 +185,15 @@ static void add_notice(struct buf *to, const struct report *r)
 {
 	begin_part(to, r, "Notification", report_is_8bit(r) ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii");
 	if (!r->is_postmaster_copy) {
-		buf_addf(to, "This is the mail system at host %.*s.\r\n\r\n%s", STR_ARG(r->hostname), kinds[r->kind].introduction);
+		buf_addf(to, "This is the mail system at host %.*s.\r\n\r\n%s", STR_ARG(r->hostname),
+		         kinds[r->kind].introduction);
 		if (r->kind == REPORT_DELAY)
 			buf_addf(to,
-				 "Your message could not be delivered for more than %lld hour(s).\r\n"
-				 "Delivery will be tried until it is %lld day(s) old.\r\n",
-				 r->warning_time.ns / NS_PER_S / 3600, r->lifetime.ns / NS_PER_S / 86400);
+			         "Your message could not be delivered for more than %lld hour(s).\r\n"
+			         "Delivery will be tried until it is %lld day(s) old.\r\n",
+			         r->warning_time.ns / NS_PER_S / 3600, r->lifetime.ns / NS_PER_S / 86400);
 		buf_add(to, STR("\r\nFor help, write to postmaster and include this report.\r\n\r\n"
-				"                   The mail system\r\n\r\n"));
+		                "                   The mail system\r\n\r\n"));
 	}
 	for (size_t i = 0; i < r->recipient_count; i++) {
 		const struct report_recipient *rcpt = &r->recipients[i];
@@ -272,8 +276,8 @@ static void add_status(struct buf *to, const struct report *r, bool is_global)
 static void add_original(struct buf *to, const struct report *r, bool is_global)
 {
 	struct str content = report_content(r);
-	bool is_whole = content.len == r->content.len && content.ptr == r->content.ptr && !r->is_header_only && !r->is_postmaster_copy &&
-			r->kind == REPORT_FAILURE;
+	bool is_whole = content.len == r->content.len && content.ptr == r->content.ptr && !r->is_header_only &&
+	                !r->is_postmaster_copy && r->kind == REPORT_FAILURE;
 	char description[64];
 
 	snprintf(description, sizeof description, "%s%s", kinds[r->kind].description, is_whole ? "" : " Headers");

@@ -34,26 +34,26 @@ struct report_recipient {
 
 struct report {
 	enum report_kind kind;
-	bool is_postmaster_copy;   /* other subject, no introduction, header of the original only */
-	bool is_utf8;              /* the original came with SMTPUTF8 */
-	bool is_threaded;          /* with References and In-Reply-To */
-	struct str hostname;       /* $myhostname */
-	struct str origin;         /* $myorigin, for the From address */
-	struct str mail_name;      /* for X-NAME-Queue-ID */
-	struct str to;             /* who gets the report */
-	struct str queue_id;       /* of the original */
-	struct str sender;         /* of the original */
+	bool is_postmaster_copy; /* other subject, no introduction, header of the original only */
+	bool is_utf8;            /* the original came with SMTPUTF8 */
+	bool is_threaded;        /* with References and In-Reply-To */
+	struct str hostname;     /* $myhostname */
+	struct str origin;       /* $myorigin, for the From address */
+	struct str mail_name;    /* for X-NAME-Queue-ID */
+	struct str to;           /* who gets the report */
+	struct str queue_id;     /* of the original */
+	struct str sender;       /* of the original */
 	struct str envid;
-	struct str message_id;     /* of the original, with brackets; may be empty */
-	struct wall_time arrival;  /* of the original */
+	struct str message_id;    /* of the original, with brackets; may be empty */
+	struct wall_time arrival; /* of the original */
 	struct wall_time now;
-	struct wall_time retry_until;       /* delay reports */
-	struct duration warning_time;       /* $delay_warning_time */
-	struct duration lifetime;           /* $maximal_queue_lifetime */
+	struct wall_time retry_until; /* delay reports */
+	struct duration warning_time; /* $delay_warning_time */
+	struct duration lifetime;     /* $maximal_queue_lifetime */
 	const struct report_recipient *recipients;
 	size_t recipient_count;
-	struct str content;        /* of the original, CRLF lines; may end early when only its header is wanted */
-	bool is_header_only;       /* RET=HDRS, or the original is larger than $bounce_size_limit */
+	struct str content;  /* of the original, CRLF lines; may end early when only its header is wanted */
+	bool is_header_only; /* RET=HDRS, or the original is larger than $bounce_size_limit */
 };
 
 /* Appends the report with CRLF lines. */

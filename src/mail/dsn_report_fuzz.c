@@ -26,9 +26,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct str rest = str_n((const char *)data, size);
 	struct buf to = BUF_INIT(1 << 24);
 	struct report_recipient rcpt = {.action = STR("failed"), .dsn = STR("5.0.0")};
-	struct report r = {.kind = size % REPORT_KIND_COUNT, .hostname = STR("mx.example.org"), .origin = STR("example.org"),
-			   .mail_name = STR("Postfix"), .to = STR("a@example.org"), .queue_id = STR("4ABC"), .recipients = &rcpt,
-			   .recipient_count = 1, .is_utf8 = size & 1, .is_threaded = true};
+	struct report r = {.kind = size % REPORT_KIND_COUNT,
+	                   .hostname = STR("mx.example.org"),
+	                   .origin = STR("example.org"),
+	                   .mail_name = STR("Postfix"),
+	                   .to = STR("a@example.org"),
+	                   .queue_id = STR("4ABC"),
+	                   .recipients = &rcpt,
+	                   .recipient_count = 1,
+	                   .is_utf8 = size & 1,
+	                   .is_threaded = true};
 
 	rcpt.address = next_part(&rest);
 	rcpt.original = next_part(&rest);

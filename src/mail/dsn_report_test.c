@@ -4,33 +4,37 @@
 #include "check.h"
 
 static const struct report_recipient RECIPIENTS[] = {
-    {.address = {"bob@example.net", 15}, .original = {"team@example.com", 16}, .orcpt = {"rfc822;team@example.com", 23},
-     .action = {"failed", 6}, .dsn = {"5.1.1", 5},
-     .text = {"host mx.example.net[192.0.2.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", 89},
-     .mta = {"mx.example.net", 14}, .diagnostic = {"550 5.1.1 no such\r\nuser", 23}},
-    {.address = {"a b@example.net", 15}, .action = {"failed", 6}, .dsn = {"5.4.4", 5}, .text = {"Host not found", 14}},
+	{.address = {"bob@example.net", 15},
+         .original = {"team@example.com", 16},
+         .orcpt = {"rfc822;team@example.com", 23},
+         .action = {"failed", 6},
+         .dsn = {"5.1.1", 5},
+         .text = {"host mx.example.net[192.0.2.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)", 89},
+         .mta = {"mx.example.net", 14},
+         .diagnostic = {"550 5.1.1 no such\r\nuser", 23}},
+	{.address = {"a b@example.net", 15}, .action = {"failed", 6}, .dsn = {"5.4.4", 5}, .text = {"Host not found", 14}},
 };
 
 static struct report report_usual(void)
 {
 	return (struct report){
-	    .kind = REPORT_FAILURE,
-	    .hostname = STR("mail.example.com"),
-	    .origin = STR("example.com"),
-	    .mail_name = STR("Postfix"),
-	    .to = STR("alice@example.com"),
-	    .queue_id = STR("4ABCDEFGHz1"),
-	    .sender = STR("alice@example.com"),
-	    .envid = STR("order 7"),
-	    .message_id = STR("<1@example.com>"),
-	    .arrival = {1000000000000000},
-	    .now = {1000000100000000},
-	    .retry_until = {1000400000000000},
-	    .warning_time = duration_s(4 * 3600),
-	    .lifetime = duration_s(5 * 86400),
-	    .recipients = RECIPIENTS,
-	    .recipient_count = 2,
-	    .content = STR("Subject: hi\r\nFrom: alice@example.com\r\n\r\nthe body\r\n"),
+		.kind = REPORT_FAILURE,
+		.hostname = STR("mail.example.com"),
+		.origin = STR("example.com"),
+		.mail_name = STR("Postfix"),
+		.to = STR("alice@example.com"),
+		.queue_id = STR("4ABCDEFGHz1"),
+		.sender = STR("alice@example.com"),
+		.envid = STR("order 7"),
+		.message_id = STR("<1@example.com>"),
+		.arrival = {1000000000000000},
+		.now = {1000000100000000},
+		.retry_until = {1000400000000000},
+		.warning_time = duration_s(4 * 3600),
+		.lifetime = duration_s(5 * 86400),
+		.recipients = RECIPIENTS,
+		.recipient_count = 2,
+		.content = STR("Subject: hi\r\nFrom: alice@example.com\r\n\r\nthe body\r\n"),
 	};
 }
 
@@ -42,21 +46,22 @@ static bool has(const struct buf *b, const char *text)
 TEST(a_bounce_has_its_three_parts_and_all_fields)
 {
 	static const char *const wanted[] = {
-	    "From: Mail Delivery System <MAILER-DAEMON@example.com>\r\n",
-	    "Subject: Undelivered Mail Returned to Sender\r\n",
-	    "To: alice@example.com\r\n",
-	    "Auto-Submitted: auto-replied\r\n",
-	    "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"4ABCDEFGHz1.1000000100/mail.example.com\"\r\n",
-	    "<bob@example.net> (expanded from <team@example.com>): host\r\n    mx.example.net[192.0.2.1] said:",
-	    "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mail.example.com\r\n",
-	    "Original-Envelope-Id: order 7\r\n",
-	    "X-Postfix-Queue-ID: 4ABCDEFGHz1\r\nX-Postfix-Sender: rfc822; alice@example.com\r\nArrival-Date: ",
-	    "Final-Recipient: rfc822; bob@example.net\r\nOriginal-Recipient: rfc822;team@example.com\r\nAction: failed\r\n"
-	    "Status: 5.1.1\r\nRemote-MTA: dns; mx.example.net\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n",
-	    "Final-Recipient: rfc822; \"a b\"@example.net\r\nAction: failed\r\nStatus: 5.4.4\r\n"
-	    "Diagnostic-Code: X-Postfix; Host not found\r\n\r\n",
-	    "Content-Type: message/rfc822\r\n\r\nReturn-Path: <alice@example.com>\r\nSubject: hi\r\n",
-	    "\r\n\r\nthe body\r\n\r\n--4ABCDEFGHz1.1000000100/mail.example.com--\r\n",
+		"From: Mail Delivery System <MAILER-DAEMON@example.com>\r\n",
+		"Subject: Undelivered Mail Returned to Sender\r\n",
+		"To: alice@example.com\r\n",
+		"Auto-Submitted: auto-replied\r\n",
+		"Content-Type: multipart/report; report-type=delivery-status;\r\n"
+		"\tboundary=\"4ABCDEFGHz1.1000000100/mail.example.com\"\r\n",
+		"<bob@example.net> (expanded from <team@example.com>): host\r\n    mx.example.net[192.0.2.1] said:",
+		"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mail.example.com\r\n",
+		"Original-Envelope-Id: order 7\r\n",
+		"X-Postfix-Queue-ID: 4ABCDEFGHz1\r\nX-Postfix-Sender: rfc822; alice@example.com\r\nArrival-Date: ",
+		"Final-Recipient: rfc822; bob@example.net\r\nOriginal-Recipient: rfc822;team@example.com\r\nAction: failed\r\n"
+		"Status: 5.1.1\r\nRemote-MTA: dns; mx.example.net\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\r\n",
+		"Final-Recipient: rfc822; \"a b\"@example.net\r\nAction: failed\r\nStatus: 5.4.4\r\n"
+		"Diagnostic-Code: X-Postfix; Host not found\r\n\r\n",
+		"Content-Type: message/rfc822\r\n\r\nReturn-Path: <alice@example.com>\r\nSubject: hi\r\n",
+		"\r\n\r\nthe body\r\n\r\n--4ABCDEFGHz1.1000000100/mail.example.com--\r\n",
 	};
 	struct report r = report_usual();
 	struct buf b = BUF_INIT(1 << 20);
@@ -101,7 +106,7 @@ TEST(a_delay_warning_says_how_long_it_will_be_tried)
 TEST(addresses_in_utf_8_make_a_global_report)
 {
 	static const struct report_recipient rcpt = {
-	    .address = {"j\xc3\xbcrgen@example.net", 19}, .action = {"failed", 6}, .dsn = {"5.1.1", 5}, .text = {"no", 2}};
+		.address = {"j\xc3\xbcrgen@example.net", 19}, .action = {"failed", 6}, .dsn = {"5.1.1", 5}, .text = {"no", 2}};
 	struct report r = report_usual();
 	struct buf b = BUF_INIT(1 << 20);
 
@@ -117,8 +122,10 @@ TEST(addresses_in_utf_8_make_a_global_report)
 
 TEST(control_characters_from_outside_do_not_come_through)
 {
-	static const struct report_recipient rcpt = {
-	    .address = {"a@example.net", 13}, .action = {"failed", 6}, .dsn = {"5.0.0", 5}, .text = {"x\r\nSubject: forged\x1b[0m", 22}};
+	static const struct report_recipient rcpt = {.address = {"a@example.net", 13},
+	                                             .action = {"failed", 6},
+	                                             .dsn = {"5.0.0", 5},
+	                                             .text = {"x\r\nSubject: forged\x1b[0m", 22}};
 	struct report r = report_usual();
 	struct buf b = BUF_INIT(1 << 20);
 

@@ -55,9 +55,9 @@ struct envelope {
 	struct str sasl_method;
 	struct str sasl_username;
 	struct str sasl_sender;
-	struct str service;      /* name of the receiving service in master.cf */
-	struct str message_id;   /* with brackets, for references in bounces; may be empty */
-	uint64_t content_size;   /* bytes of content in the spool */
+	struct str service;    /* name of the receiving service in master.cf */
+	struct str message_id; /* with brackets, for references in bounces; may be empty */
+	uint64_t content_size; /* bytes of content in the spool */
 };
 
 /* Appends the encoded envelope. */

@@ -6,7 +6,10 @@
 #include "check.h"
 
 static struct recipient two[] = {
-	{.address = {"a@example.org", 13}, .original = {"alias@example.org", 17}, .orcpt = {"rfc822;x@y", 10}, .notify = NOTIFY_DELAY},
+	{.address = {"a@example.org", 13},
+         .original = {"alias@example.org", 17},
+         .orcpt = {"rfc822;x@y", 10},
+         .notify = NOTIFY_DELAY},
 	{.address = {"b c@example.org", 15}, .notify = NOTIFY_NEVER},
 };
 

@@ -28,5 +28,6 @@ void mail_date_digits(struct buf *to, struct wall_time when)
 	struct tm tm;
 
 	if (gmtime_r(&seconds, &tm))
-		buf_addf(to, "%04d%02d%02d%02d%02d%02d", 1900 + tm.tm_year, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		buf_addf(to, "%04d%02d%02d%02d%02d%02d", 1900 + tm.tm_year, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+		         tm.tm_sec);
 }

@@ -20,8 +20,8 @@ struct dsn_code {
 struct reply {
 	int code; /* 0 means no reply: go on */
 	struct dsn_code dsn;
-	struct str text;   /* one line, or several parted by '\n'; without code and dsn */
-	bool is_final;     /* the session ends after it (421, 521) */
+	struct str text; /* one line, or several parted by '\n'; without code and dsn */
+	bool is_final;   /* the session ends after it (421, 521) */
 };
 
 /* "550", "5.1.1" and text from one string such as "550 5.1.1 No such user"; the dsn part may lack. -EINVAL. */

@@ -203,7 +203,10 @@ static int take_notify(struct str value, uint8_t *ret_notify)
 		struct str word;
 		uint8_t bit;
 	} words[] = {
-		{{"NEVER", 5}, NOTIFY_NEVER}, {{"SUCCESS", 7}, NOTIFY_SUCCESS}, {{"FAILURE", 7}, NOTIFY_FAILURE}, {{"DELAY", 5}, NOTIFY_DELAY},
+		{{"NEVER", 5}, NOTIFY_NEVER},
+		{{"SUCCESS", 7}, NOTIFY_SUCCESS},
+		{{"FAILURE", 7}, NOTIFY_FAILURE},
+		{{"DELAY", 5}, NOTIFY_DELAY},
 	};
 	struct str word;
 	uint8_t bits = 0;

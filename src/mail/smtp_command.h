@@ -22,9 +22,9 @@ void command_parse(struct str line, struct command *ret_command);
 
 /* What this session takes; anything else is an unknown option. */
 enum command_flag {
-	COMMAND_STRICT = 1,      /* strict_rfc821_envelopes */
-	COMMAND_UTF8 = 2,        /* UTF-8 in addresses */
-	COMMAND_DSN = 4,         /* RET ENVID NOTIFY ORCPT */
+	COMMAND_STRICT = 1, /* strict_rfc821_envelopes */
+	COMMAND_UTF8 = 2,   /* UTF-8 in addresses */
+	COMMAND_DSN = 4,    /* RET ENVID NOTIFY ORCPT */
 	COMMAND_SMTPUTF8 = 8,
 	COMMAND_AUTH = 16,
 	COMMAND_REQUIRETLS = 32,
@@ -40,9 +40,9 @@ struct mail_command {
 	bool is_smtputf8;
 	bool is_requiretls;
 	bool has_auth;
-	struct str auth;    /* decoded; "<>" as empty */
-	uint8_t ret;        /* enum dsn_ret */
-	struct str envid;   /* decoded */
+	struct str auth;  /* decoded; "<>" as empty */
+	uint8_t ret;      /* enum dsn_ret */
+	struct str envid; /* decoded */
 };
 
 struct rcpt_command {

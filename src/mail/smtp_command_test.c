@@ -26,9 +26,9 @@ TEST(mail_takes_all_its_parameters)
 {
 	struct arena a = ARENA_INIT;
 	struct mail_command m;
-	struct reply r = mail_command_parse(
-		STR("FROM: <me@example.org> SIZE=1000 body=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+2B1 AUTH=e+3Dmc2@example.com REQUIRETLS"),
-		ALL, &a, &m);
+	struct reply r = mail_command_parse(STR("FROM: <me@example.org> SIZE=1000 body=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ+2B1 "
+	                                        "AUTH=e+3Dmc2@example.com REQUIRETLS"),
+	                                    ALL, &a, &m);
 
 	CHECK_INT(r.code, 0);
 	CHECK_STR(m.path, STR("<me@example.org>"));

@@ -203,7 +203,8 @@ int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, st
 		}
 		if (errno == EAGAIN)
 			err = watch_wait(listener, WATCH_READ, deadline);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM || errno == EBADF || errno == EINVAL)
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM || errno == EBADF ||
+		         errno == EINVAL)
 			err = -errno;
 		if (err)
 			return err;

@@ -25,7 +25,7 @@ static struct {
 	char *server; /* "address@port" for libunbound; NULL for resolv.conf */
 	struct ub_ctx *ub;
 	struct watch watch;
-	bool is_opening;          /* the resolver is being made: those who want it wait in `opened` */
+	bool is_opening; /* the resolver is being made: those who want it wait in `opened` */
 	struct wait_list opened;
 	size_t open_count; /* questions without an answer */
 	struct fiber *fetcher;
@@ -175,8 +175,8 @@ static void set_reason(struct dns_answer *answer, struct str name, enum dns_type
 {
 	answer->reason = STR("");
 	if (answer->status != DNS_FOUND)
-		answer->reason = arena_printf(a, "Host or domain name not found. Name service error for name=%.*s type=%s: %s", STR_ARG(name),
-					      dns_type_name(type), status_text(answer->status));
+		answer->reason = arena_printf(a, "Host or domain name not found. Name service error for name=%.*s type=%s: %s",
+		                              STR_ARG(name), dns_type_name(type), status_text(answer->status));
 }
 
 /* Best preference first; equal ones stay as they came. */
@@ -201,7 +201,8 @@ static void read_records(struct question *q, const struct ub_result *result)
 		count++;
 	answer->records = arena_alloc(q->arena, (count + 1) * sizeof(*answer->records));
 	for (size_t i = 0; i < count; i++)
-		if (!dns_wire_record(str_n(result->data[i], (size_t)result->len[i]), q->type, q->arena, &answer->records[answer->count]))
+		if (!dns_wire_record(str_n(result->data[i], (size_t)result->len[i]), q->type, q->arena,
+		                     &answer->records[answer->count]))
 			answer->count++;
 	sort_records(answer->records, answer->count);
 	answer->status = answer->count ? DNS_FOUND : DNS_FAILED;

@@ -22,11 +22,11 @@ enum dns_status { DNS_FOUND, DNS_NO_DATA, DNS_NO_NAME, DNS_TRY_AGAIN, DNS_BOGUS,
 
 struct dns_record {
 	enum dns_type type;
-	struct str name;      /* MX exchange, NS, PTR target, SRV target; lower case, no final dot; "" for the root */
-	uint16_t preference;  /* MX, SRV priority */
-	uint16_t weight;      /* SRV */
-	uint16_t port;        /* SRV */
-	struct str data;      /* A 4 bytes, AAAA 16, TXT joined, TLSA raw */
+	struct str name;     /* MX exchange, NS, PTR target, SRV target; lower case, no final dot; "" for the root */
+	uint16_t preference; /* MX, SRV priority */
+	uint16_t weight;     /* SRV */
+	uint16_t port;       /* SRV */
+	struct str data;     /* A 4 bytes, AAAA 16, TXT joined, TLSA raw */
 };
 
 struct dns_answer {

@@ -58,7 +58,8 @@ static size_t read_question(const unsigned char *q, size_t len, char name[static
 
 static size_t put_answer(unsigned char *to, uint16_t type, const char *rdata, size_t len)
 {
-	const unsigned char head[] = {0xc0, 12, (unsigned char)(type >> 8), (unsigned char)type, 0, 1, 0, 0, 1, 0, 0, (unsigned char)len};
+	const unsigned char head[] = {0xc0, 12, (unsigned char)(type >> 8), (unsigned char)type, 0, 1, 0, 0, 1,
+	                              0,    0,  (unsigned char)len};
 
 	memcpy(to, head, sizeof(head));
 	memcpy(to + sizeof(head), rdata, len);
@@ -209,7 +210,8 @@ static void asks(void *unused)
 	expect("none.example.org", DNS_MX,
 	       "Host or domain name not found. Name service error for name=none.example.org type=MX: Host not found");
 	expect("v4.example.org", DNS_AAAA,
-	       "Host or domain name not found. Name service error for name=v4.example.org type=AAAA: Host found but no data record of "
+	       "Host or domain name not found. Name service error for name=v4.example.org type=AAAA: Host found but no data "
+	       "record of "
 	       "requested type");
 	expect("broken.example.org", DNS_A,
 	       "Host or domain name not found. Name service error for name=broken.example.org type=A: Host not found, try again");
@@ -323,7 +325,7 @@ TEST(reverse_names_are_made_for_both_families)
 	CHECK_STR(dns_reverse_name((struct sockaddr *)&address, &a), STR("1.2.0.192.in-addr.arpa"));
 	CHECK_INT(ip_parse(STR("2001:db8::567:89ab"), 0, &address), 0);
 	CHECK_STR(dns_reverse_name((struct sockaddr *)&address, &a),
-		  STR("b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"));
+	          STR("b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"));
 	arena_done(&a);
 }
 
@@ -334,9 +336,9 @@ TEST(bad_rdata_is_refused)
 		size_t len;
 		enum dns_type type;
 	} cases[] = {
-		{"abc", 3, DNS_A},    {"", 0, DNS_MX},         {"\0\1\5abc", 6, DNS_MX}, {"\0\1\1a", 4, DNS_MX},
-		{"\0", 1, DNS_SRV},   {"\300\14", 2, DNS_PTR}, {"\1 ", 3, DNS_PTR},       {"\3ab", 3, DNS_TXT},
-		{"\1a\0x", 4, DNS_PTR},
+		{"abc", 3, DNS_A},      {"", 0, DNS_MX},      {"\0\1\5abc", 6, DNS_MX},
+		{"\0\1\1a", 4, DNS_MX}, {"\0", 1, DNS_SRV},   {"\300\14", 2, DNS_PTR},
+		{"\1 ", 3, DNS_PTR},    {"\3ab", 3, DNS_TXT}, {"\1a\0x", 4, DNS_PTR},
 	};
 	struct arena a = ARENA_INIT;
 

@@ -111,7 +111,8 @@ static void refresh(void)
 		return;
 	hosts.looked_at = now;
 	if (stat(hosts.path, &st) || st.st_size > FILE_MAX ||
-	    (st.st_mtim.tv_sec == hosts.changed_at.tv_sec && st.st_mtim.tv_nsec == hosts.changed_at.tv_nsec && st.st_size == hosts.size))
+	    (st.st_mtim.tv_sec == hosts.changed_at.tv_sec && st.st_mtim.tv_nsec == hosts.changed_at.tv_nsec &&
+	     st.st_size == hosts.size))
 		return;
 	fd = open(hosts.path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)

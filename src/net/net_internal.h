@@ -28,9 +28,9 @@ struct stream {
 	char *out; /* NULL while empty */
 	size_t out_len;
 	size_t out_size;
-	int write_error;     /* sticks */
-	bool is_drained;     /* the last read took all there was: wait before asking again */
-	bool wants_large;    /* the peer sends much: read into large buffers */
+	int write_error;        /* sticks */
+	bool is_drained;        /* the last read took all there was: wait before asking again */
+	bool wants_large;       /* the peer sends much: read into large buffers */
 	struct stream_tls *tls; /* NULL in clear */
 };
 

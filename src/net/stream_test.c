@@ -9,8 +9,8 @@
 #include "fiber/fiber.h"
 
 struct ends {
-	int fd;             /* the far end, a plain blocking-free descriptor */
-	struct stream *s;   /* the near end */
+	int fd;           /* the far end, a plain blocking-free descriptor */
+	struct stream *s; /* the near end */
 	void (*run)(struct ends *e);
 };
 

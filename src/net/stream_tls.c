@@ -114,8 +114,8 @@ static void explain_failure(struct stream *s, const char **why)
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 	long verified = SSL_get_verify_result(s->tls->ssl);
 
-	snprintf(s->tls->why, sizeof(s->tls->why), "%s%s%s", reason ? reason : "TLS protocol error", verified != X509_V_OK ? ": " : "",
-		 verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "");
+	snprintf(s->tls->why, sizeof(s->tls->why), "%s%s%s", reason ? reason : "TLS protocol error",
+	         verified != X509_V_OK ? ": " : "", verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "");
 	*why = s->tls->why;
 }
 
@@ -137,8 +137,9 @@ static int handshake(struct stream *s, bool is_server, const char **why)
 			err = stream_wait_for(s, what);
 		if (!err)
 			continue;
-		*why = err == -EPROTO ? (explain_failure(s, why), *why)
-		       : err == -ETIMEDOUT ? "the TLS handshake took too long" : "the peer broke off the TLS handshake";
+		*why = err == -EPROTO      ? (explain_failure(s, why), *why)
+		       : err == -ETIMEDOUT ? "the TLS handshake took too long"
+		                           : "the peer broke off the TLS handshake";
 		return err;
 	}
 	ERR_clear_error();
@@ -190,7 +191,8 @@ static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 	} else if (wish->ciphers.len && !SSL_set_cipher_list(ssl, ciphers)) {
 		*why = "OpenSSL finds no cipher in the list";
 		err = -EINVAL;
-	} else if (wish->has_versions && (!SSL_set_min_proto_version(ssl, min) || !SSL_set_max_proto_version(ssl, wish->max_version))) {
+	} else if (wish->has_versions &&
+	           (!SSL_set_min_proto_version(ssl, min) || !SSL_set_max_proto_version(ssl, wish->max_version))) {
 		*why = "OpenSSL does not offer these protocols";
 		err = -EINVAL;
 	}

@@ -51,11 +51,11 @@ static int apply_ciphers(SSL_CTX *ssl, const struct tls_settings *s, const struc
 	int err = tls_ciphers_format(&list, s, v);
 
 	if (err) {
-		buf_addf(why, "%s%sciphers: bad cipher grade \"%.*s\": use high or medium", s->prefix, s->is_mandatory ? "mandatory_" : "",
-			 STR_ARG(s->grade));
+		buf_addf(why, "%s%sciphers: bad cipher grade \"%.*s\": use high or medium", s->prefix,
+		         s->is_mandatory ? "mandatory_" : "", STR_ARG(s->grade));
 	} else if (!SSL_CTX_set_cipher_list(ssl, buf_cstr(&list))) {
 		buf_addf(why, "%s%sciphers: OpenSSL finds no cipher in \"%s\": look at the exclude lists", s->prefix,
-			 s->is_mandatory ? "mandatory_" : "", buf_cstr(&list));
+		         s->is_mandatory ? "mandatory_" : "", buf_cstr(&list));
 		err = -EINVAL;
 	}
 	buf_done(&list);
@@ -226,7 +226,8 @@ static int apply_keys(SSL_CTX *ssl, const struct tls_settings *s, struct buf *wh
 	if (err || !s->is_server)
 		return err;
 	if (!count && !str_eq_nocase(s->cert_file[0], STR("none"))) {
-		buf_addf(why, "no server certificate: set smtpd_tls_chain_files to a file with private key, certificate and issuers");
+		buf_addf(why,
+		         "no server certificate: set smtpd_tls_chain_files to a file with private key, certificate and issuers");
 		return -ENOENT;
 	}
 	return tls_dh_load(ssl, s->dh_file, why);

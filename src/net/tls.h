@@ -17,8 +17,8 @@ struct tls_info {
 	struct str cipher;   /* "TLS_AES_256_GCM_SHA384" */
 	int cipher_bits;     /* used */
 	int algorithm_bits;
-	struct str key_exchange;      /* "X25519", "ECDHE (P-256)"; shape of tls.md's summary */
-	struct str server_signature;  /* "ECDSA (prime256v1)", "RSA-PSS (2048 bits)" */
+	struct str key_exchange;     /* "X25519", "ECDHE (P-256)"; shape of tls.md's summary */
+	struct str server_signature; /* "ECDSA (prime256v1)", "RSA-PSS (2048 bits)" */
 	struct str server_digest;
 	struct str client_signature;
 	struct str client_digest;
@@ -36,13 +36,14 @@ struct tls_info {
  * what is wrong, which file, and what to do.
  */
 [[nodiscard]] int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why);
-[[nodiscard]] int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context, struct buf *why);
+[[nodiscard]] int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context,
+                                         struct buf *why);
 /* What a client wants on one connection beyond its context. */
 struct tls_wish {
-	struct str servername; /* SNI; empty: none is sent */
-	struct str ciphers;    /* an OpenSSL list; empty: the context's */
+	struct str servername;   /* SNI; empty: none is sent */
+	struct str ciphers;      /* an OpenSSL list; empty: the context's */
 	struct str anchor_files; /* trusted in place of the context's authorities; parted by blanks */
-	bool has_versions;     /* these, not the context's; as tls_protocols_parse() tells them */
+	bool has_versions;       /* these, not the context's; as tls_protocols_parse() tells them */
 	int min_version;
 	int max_version;
 };

@@ -73,7 +73,8 @@ static void gather_signature(struct gatherer *g, const EVP_PKEY *key, int type_n
 		EVP_PKEY_get_group_name(key, group, sizeof(group), NULL);
 		snprintf(text, sizeof(text), "ECDSA (%s)", group);
 	} else if (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "RSA-PSS")) {
-		snprintf(text, sizeof(text), "%s (%d bits)", type_nid == EVP_PKEY_RSA_PSS ? "RSA-PSS" : "RSA", EVP_PKEY_get_bits(key));
+		snprintf(text, sizeof(text), "%s (%d bits)", type_nid == EVP_PKEY_RSA_PSS ? "RSA-PSS" : "RSA",
+		         EVP_PKEY_get_bits(key));
 	} else {
 		snprintf(text, sizeof(text), "%s", EVP_PKEY_get0_type_name(key));
 	}
@@ -153,7 +154,7 @@ static void add_part(struct buf *to, const char *label, struct str value)
 void tls_info_summary(struct buf *to, const struct tls_info *info)
 {
 	buf_addf(to, "%.*s with cipher %.*s (%d/%d bits)", STR_ARG(info->protocol), STR_ARG(info->cipher), info->cipher_bits,
-		 info->algorithm_bits);
+	         info->algorithm_bits);
 	add_part(to, "key-exchange", info->key_exchange);
 	add_part(to, "server-signature", info->server_signature);
 	add_part(to, "server-digest", info->server_digest);

@@ -43,7 +43,8 @@ static int chain_use(SSL_CTX *ctx, struct chain *c, struct str file, struct buf 
 	int err = -EINVAL;
 
 	if (!c->leaf)
-		buf_addf(why, "%.*s: no certificate follows the private key: append the certificate and its issuers", STR_ARG(file));
+		buf_addf(why, "%.*s: no certificate follows the private key: append the certificate and its issuers",
+		         STR_ARG(file));
 	else if (X509_check_private_key(c->leaf, c->key) != 1)
 		buf_addf(why, "%.*s: private key and certificate do not belong together", STR_ARG(file));
 	else if (SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->issuers, 1) != 1)
@@ -64,7 +65,7 @@ static BIO *file_open(struct str file, struct buf *why)
 		int err = access(path, R_OK) ? errno : EIO;
 
 		buf_addf(why, "cannot open %s: %s%s", path, strerror(err),
-			 err == EACCES ? ": let the server start as root, or give its user the right to read this file" : "");
+		         err == EACCES ? ": let the server start as root, or give its user the right to read this file" : "");
 	}
 	ERR_clear_error();
 	free(path);
@@ -76,8 +77,8 @@ static int key_refuse_encrypted(const char *name, const char *header, struct str
 {
 	if (!strstr(name, "ENCRYPTED") && !strstr(header, "ENCRYPTED"))
 		return 0;
-	buf_addf(why, "%.*s: the private key has a passphrase: remove it with \"openssl pkey -in %.*s -out NEWFILE\"", STR_ARG(file),
-		 STR_ARG(file));
+	buf_addf(why, "%.*s: the private key has a passphrase: remove it with \"openssl pkey -in %.*s -out NEWFILE\"",
+	         STR_ARG(file), STR_ARG(file));
 	return -EINVAL;
 }
 

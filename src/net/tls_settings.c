@@ -49,18 +49,16 @@ void tls_settings_server(struct tls_settings *to, const struct view *v)
 		to->exclude[2] = STR("aNULL");
 }
 
-#define CLIENT_SETTINGS(p, x)                                                                                     \
-	(struct tls_settings)                                                                                     \
-	{                                                                                                         \
-		.prefix = #x "_tls_", .chain_files = (p)->x##_tls_chain_files,                                    \
-		.cert_file = {(p)->x##_tls_cert_file, (p)->x##_tls_eccert_file, (p)->x##_tls_dcert_file},         \
-		.key_file = {(p)->x##_tls_key_file, (p)->x##_tls_eckey_file, (p)->x##_tls_dkey_file},             \
-		.ca_file = (p)->x##_tls_CAfile, .ca_path = (p)->x##_tls_CApath,                                   \
-		.anchor_files = (p)->x##_tls_trust_anchor_file,                                                   \
-		.protocols = is_mandatory ? (p)->x##_tls_mandatory_protocols : (p)->x##_tls_protocols,            \
-		.grade = is_mandatory ? (p)->x##_tls_mandatory_ciphers : (p)->x##_tls_ciphers,                    \
-		.exclude = {(p)->x##_tls_exclude_ciphers, is_mandatory ? (p)->x##_tls_mandatory_exclude_ciphers   \
-								       : STR("")},                                \
+#define CLIENT_SETTINGS(p, x) \
+	(struct tls_settings) \
+	{ \
+		.prefix = #x "_tls_", .chain_files = (p)->x##_tls_chain_files, \
+		.cert_file = {(p)->x##_tls_cert_file, (p)->x##_tls_eccert_file, (p)->x##_tls_dcert_file}, \
+		.key_file = {(p)->x##_tls_key_file, (p)->x##_tls_eckey_file, (p)->x##_tls_dkey_file}, \
+		.ca_file = (p)->x##_tls_CAfile, .ca_path = (p)->x##_tls_CApath, .anchor_files = (p)->x##_tls_trust_anchor_file, \
+		.protocols = is_mandatory ? (p)->x##_tls_mandatory_protocols : (p)->x##_tls_protocols, \
+		.grade = is_mandatory ? (p)->x##_tls_mandatory_ciphers : (p)->x##_tls_ciphers, \
+		.exclude = {(p)->x##_tls_exclude_ciphers, is_mandatory ? (p)->x##_tls_mandatory_exclude_ciphers : STR("")}, \
 		.verify_depth = (p)->x##_tls_scert_verifydepth, .session_time = (p)->x##_tls_session_cache_timeout \
 	}
 
@@ -81,7 +79,8 @@ void tls_settings_client(struct tls_settings *to, const struct view *v, bool is_
 static const struct {
 	const char *name;
 	int number;
-} versions[] = {{"SSLv2", 0x0002}, {"SSLv3", 0x0300}, {"TLSv1", 0x0301}, {"TLSv1.1", 0x0302}, {"TLSv1.2", 0x0303}, {"TLSv1.3", 0x0304}};
+} versions[] = {{"SSLv2", 0x0002},   {"SSLv3", 0x0300},   {"TLSv1", 0x0301},
+                {"TLSv1.1", 0x0302}, {"TLSv1.2", 0x0303}, {"TLSv1.3", 0x0304}};
 
 static int version_find(struct str name, size_t *ret_at)
 {
@@ -90,7 +89,8 @@ static int version_find(struct str name, size_t *ret_at)
 
 		snprintf(hex, sizeof(hex), "%04x", (unsigned)versions[*ret_at].number);
 		if (str_eq_nocase(name, str_of(versions[*ret_at].name)) || str_eq_nocase(name, str_of(hex)) ||
-		    str_eq_nocase(name, str_of(hex + 1)) || (str_starts_nocase(name, STR("0x")) && str_eq_nocase(str_from(name, 2), str_of(hex))))
+		    str_eq_nocase(name, str_of(hex + 1)) ||
+		    (str_starts_nocase(name, STR("0x")) && str_eq_nocase(str_from(name, 2), str_of(hex))))
 			return 0;
 	}
 	return -EINVAL;
@@ -114,7 +114,7 @@ static int version_set_add(struct version_set *set, struct str item, struct buf 
 
 	if (version_find(name, &at)) {
 		buf_addf(why, "unknown protocol \"%.*s\": use >=TLSv1.2 and the like (known are TLSv1 TLSv1.1 TLSv1.2 TLSv1.3)",
-			 STR_ARG(item));
+		         STR_ARG(item));
 		return -EINVAL;
 	}
 	if (is_least) {
@@ -169,7 +169,8 @@ int tls_ciphers_format(struct buf *to, const struct tls_settings *s, const struc
 		buf_add(to, p->tls_high_cipherlist);
 	else if (str_eq_nocase(s->grade, STR("null")))
 		buf_add(to, p->tls_null_cipherlist);
-	else if (str_eq_nocase(s->grade, STR("medium")) || str_eq_nocase(s->grade, STR("low")) || str_eq_nocase(s->grade, STR("export")))
+	else if (str_eq_nocase(s->grade, STR("medium")) || str_eq_nocase(s->grade, STR("low")) ||
+	         str_eq_nocase(s->grade, STR("export")))
 		buf_add(to, p->tls_medium_cipherlist);
 	else
 		return -EINVAL;

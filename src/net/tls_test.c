@@ -181,7 +181,7 @@ TEST(both_sides_agree_and_talk)
 	CHECK_STR(buf_str(&server.got), STR("hello"));
 	CHECK_STR(buf_str(&client.got), STR("hello"));
 	CHECK_STR(buf_str(&server.summary), STR("TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange X25519 "
-						"server-signature ECDSA (prime256v1) server-digest SHA256"));
+	                                        "server-signature ECDSA (prime256v1) server-digest SHA256"));
 	CHECK_STR(buf_str(&client.summary), buf_str(&server.summary));
 	parties_done(&server, &client);
 }
@@ -191,7 +191,8 @@ TEST(rsa_and_older_protocols_work_as_well)
 	struct party server, client;
 
 	make_chain("rsa.pem", true, false);
-	converse(main_cf("smtp_tls_protocols = TLSv1.2, !TLSv1.3\nsmtp_tls_exclude_ciphers = aNULL", "rsa.pem"), &server, &client);
+	converse(main_cf("smtp_tls_protocols = TLSv1.2, !TLSv1.3\nsmtp_tls_exclude_ciphers = aNULL", "rsa.pem"), &server,
+	         &client);
 	CHECK_INT(server.err, 0);
 	CHECK_STR(buf_str(&client.summary), STR("TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits)"));
 	parties_done(&server, &client);
@@ -244,9 +245,11 @@ TEST(the_older_file_parameters_work)
 
 	make_chain("ec.pem", false, true);
 	make_chain("rsa.pem", true, true);
-	snprintf(text, sizeof(text), "smtpd_tls_eccert_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"), path_of("rsa.pem"));
+	snprintf(text, sizeof(text), "smtpd_tls_eccert_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"),
+	         path_of("rsa.pem"));
 	expect_why(text, 0, "");
-	snprintf(text, sizeof(text), "smtpd_tls_key_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"), path_of("rsa.pem"));
+	snprintf(text, sizeof(text), "smtpd_tls_key_file = %s\nsmtpd_tls_cert_file = %s\n", path_of("ec.pem"),
+	         path_of("rsa.pem"));
 	expect_why(text, -EINVAL, "private key and certificate do not belong together");
 }
 

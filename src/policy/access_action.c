@@ -48,8 +48,8 @@ static struct dsn_code take_dsn(struct run *r, const struct result *res, struct 
 	*text = str_trim(*text);
 	fixed = access_fix_dsn(dsn, res->about);
 	if (fixed.subject != dsn.subject || fixed.detail != dsn.detail)
-		run_note(r, NOTE_INFO, STR(""), "mapping DSN status %u.%u.%u into %s status %u.%u.%u", dsn.class_digit, dsn.subject,
-		         dsn.detail, subject_class(res->about), fixed.class_digit, fixed.subject, fixed.detail);
+		run_note(r, NOTE_INFO, STR(""), "mapping DSN status %u.%u.%u into %s status %u.%u.%u", dsn.class_digit,
+		         dsn.subject, dsn.detail, subject_class(res->about), fixed.class_digit, fixed.subject, fixed.detail);
 	return fixed;
 }
 
@@ -104,7 +104,8 @@ static void note_action(struct run *r, const struct result *res, const char *wor
 {
 	struct str name = subject_name(r, res->about);
 
-	run_note(r, NOTE_ACTION, str_of(word), "<%.*s>: %s %s%.*s", STR_ARG(name), subject_class(res->about), otherwise, STR_ARG(text));
+	run_note(r, NOTE_ACTION, str_of(word), "<%.*s>: %s %s%.*s", STR_ARG(name), subject_class(res->about), otherwise,
+	         STR_ARG(text));
 }
 
 static enum verdict act_hold(struct run *r, const struct result *res)
@@ -131,7 +132,8 @@ static enum verdict act_hangup(struct run *r, const struct result *res)
 
 static void warn_entry(struct run *r, const struct result *res, const char *needs)
 {
-	run_note(r, NOTE_WARNING, STR(""), "access table %.*s entry \"%.*s\" requires %s", STR_ARG(res->source), STR_ARG(res->key), needs);
+	run_note(r, NOTE_WARNING, STR(""), "access table %.*s entry \"%.*s\" requires %s", STR_ARG(res->source),
+	         STR_ARG(res->key), needs);
 }
 
 static enum verdict act_filter(struct run *r, const struct result *res)
@@ -197,7 +199,8 @@ static enum verdict act_prepend(struct run *r, const struct result *res)
 {
 	if (r->list == LIST_END_OF_DATA) {
 		run_note(r, NOTE_WARNING, STR(""),
-		         "access table %.*s: action PREPEND must be used before smtpd_end_of_data_restrictions", STR_ARG(res->source));
+		         "access table %.*s: action PREPEND must be used before smtpd_end_of_data_restrictions",
+		         STR_ARG(res->source));
 		return DUNNO;
 	}
 	if (!is_header(res->text)) {
@@ -251,7 +254,8 @@ static bool is_too_early(struct run *r, const struct result *res, const struct a
 	}
 	if (!r->p->params->smtpd_delay_reject && (r->list == LIST_CLIENT || r->list == LIST_HELO)) {
 		run_note(r, NOTE_WARNING, STR(""),
-		         "access table %.*s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo command "
+		         "access table %.*s: with smtpd_delay_reject=no, action %s is always skipped in Client host or Helo "
+		         "command "
 		         "restrictions",
 		         STR_ARG(res->source), action->name);
 		return true;

@@ -37,7 +37,7 @@ bool access_key(struct access *ac, struct str key, enum key_kind kind, enum verd
 	}
 	if (str_is_empty(str_trim(value))) {
 		run_note(r, NOTE_WARNING, STR(""), "%.*s lookup of %.*s returns an empty string result", STR_ARG(spec),
-			STR_ARG(key));
+		         STR_ARG(key));
 		run_note(r, NOTE_WARNING, STR(""), "%.*s should return NO RESULT in case of NOT FOUND", STR_ARG(spec));
 		*ret_verdict = run_table_error(r, ac->about);
 		return true;
@@ -153,8 +153,8 @@ enum verdict rule_check_client_access(struct run *r, const struct rule *rule)
 
 enum verdict rule_check_reverse_client_access(struct run *r, const struct rule *rule)
 {
-	return refuse_ok(r, rule, r->s->client_reverse_name, check_client(r, rule, SUBJECT_REVERSE_CLIENT,
-		r->s->client_reverse_name));
+	return refuse_ok(r, rule, r->s->client_reverse_name,
+	                 check_client(r, rule, SUBJECT_REVERSE_CLIENT, r->s->client_reverse_name));
 }
 
 enum verdict rule_check_helo_access(struct run *r, const struct rule *rule)
@@ -219,7 +219,8 @@ enum verdict rule_check_mail_access(struct run *r, const struct rule *rule)
 	if (!access_mail(&ac, route, &verdict))
 		explain_not_found(r, route->recipient);
 	/* OK must not let a stranger route mail through us. */
-	if (verdict == PERMIT && !is_sender && route->is_routed && !r->p->params->allow_untrusted_routing && !r->act->is_discarded) {
+	if (verdict == PERMIT && !is_sender && route->is_routed && !r->p->params->allow_untrusted_routing &&
+	    !r->act->is_discarded) {
 		run_explain(r, "OK does not count for an address with a route of its own");
 		return DUNNO;
 	}

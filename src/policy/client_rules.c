@@ -87,7 +87,7 @@ enum verdict rule_reject_unknown_client_hostname(struct run *r, const struct rul
 		return DUNNO;
 	}
 	return run_reject(r, code, DSN(4, 7, 25), "Client host rejected: cannot find your hostname, [%.*s]",
-		STR_ARG(r->s->client_address));
+	                  STR_ARG(r->s->client_address));
 }
 
 enum verdict rule_reject_unknown_reverse_client_hostname(struct run *r, const struct rule *rule)

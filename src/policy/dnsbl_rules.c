@@ -21,7 +21,7 @@ struct octet_set {
 };
 
 struct dnsbl {
-	struct str text;   /* as configured: "zen.example=127.0.0.[1..4]" */
+	struct str text; /* as configured: "zen.example=127.0.0.[1..4]" */
 	struct str domain;
 	bool has_filter;
 	struct octet_set filter[4];
@@ -125,8 +125,8 @@ static int is_listed(struct run *r, const struct dnsbl *b, struct str query)
 		answer.status = DNS_TRY_AGAIN;
 	switch (answer.status) {
 	case DNS_FOUND:
-		run_explain(r, "%.*s is in DNS%s", STR_ARG(query), filter_matches(b,
-			&answer) ? "" : ", but not as the filter wants");
+		run_explain(r, "%.*s is in DNS%s", STR_ARG(query),
+		            filter_matches(b, &answer) ? "" : ", but not as the filter wants");
 		return filter_matches(b, &answer);
 	case DNS_NO_DATA:
 	case DNS_NO_NAME:
@@ -181,12 +181,21 @@ static int reply_name(struct expand *e, struct str name, bool is_test, struct st
 		const char *name;
 		struct str value;
 	} names[] = {
-		{"rbl_code", c->code}, {"rbl_class", str_of(c->class)}, {"rbl_what", c->what}, {"rbl_domain", c->dnsbl->domain},
-		{"rbl_reason", c->reason}, {"rbl_txt", c->reason}, {"client", subject_name(c->run, SUBJECT_CLIENT)},
-		{"client_address", s->client_address}, {"client_name", s->client_name},
-		{"reverse_client_name", s->client_reverse_name}, {"helo_name", s->helo}, {"sender", s->sender_raw},
+		{"rbl_code", c->code},
+		{"rbl_class", str_of(c->class)},
+		{"rbl_what", c->what},
+		{"rbl_domain", c->dnsbl->domain},
+		{"rbl_reason", c->reason},
+		{"rbl_txt", c->reason},
+		{"client", subject_name(c->run, SUBJECT_CLIENT)},
+		{"client_address", s->client_address},
+		{"client_name", s->client_name},
+		{"reverse_client_name", s->client_reverse_name},
+		{"helo_name", s->helo},
+		{"sender", s->sender_raw},
 		{"sender_name", str_cut(s->sender_raw, 0, str_find_last(s->sender_raw, '@'))},
-		{"sender_domain", address_domain(s->sender_raw)}, {"recipient", s->recipient_raw},
+		{"sender_domain", address_domain(s->sender_raw)},
+		{"recipient", s->recipient_raw},
 		{"recipient_name", str_cut(s->recipient_raw, 0, str_find_last(s->recipient_raw, '@'))},
 		{"recipient_domain", address_domain(s->recipient_raw)},
 	};
@@ -225,9 +234,12 @@ static struct str find_template(struct run *r, const struct dnsbl *b)
 
 static enum verdict reject_listed(struct run *r, const struct dnsbl *b, enum subject about, struct str what, struct str query)
 {
-	struct reply_context context = {.run = r, .dnsbl = b, .class = subject_class(about), .what = what,
-		.reason = find_reason(r, query),
-		.code = arena_printf(r->s->arena, "%d", (int)r->p->params->maps_rbl_reject_code)};
+	struct reply_context context = {.run = r,
+	                                .dnsbl = b,
+	                                .class = subject_class(about),
+	                                .what = what,
+	                                .reason = find_reason(r, query),
+	                                .code = arena_printf(r->s->arena, "%d", (int)r->p->params->maps_rbl_reject_code)};
 	struct expand e = {.get = reply_name, .context = &context};
 	struct buf text = BUF_INIT(4096);
 	struct reply reply;
@@ -235,7 +247,7 @@ static enum verdict reject_listed(struct run *r, const struct dnsbl *b, enum sub
 
 	if (expand_text(&e, find_template(r, b), &text) || reply_parse(buf_str(&text), &reply) || reply.code < 400) {
 		run_note(r, NOTE_WARNING, STR(""), "%.*s: bad reply template in rbl_reply_maps or default_rbl_reply",
-			STR_ARG(b->text));
+		         STR_ARG(b->text));
 		verdict = run_server_error(r);
 	} else {
 		struct dsn_code dsn = reply.dsn.class_digit ? reply.dsn : DSN((uint16_t)(reply.code / 100), 7, 1);

@@ -32,7 +32,7 @@ enum verdict rule_reject_invalid_helo_hostname(struct run *r, const struct rule 
 	if (host_name_is_valid(name) || host_address_is_valid(name))
 		return DUNNO;
 	return run_reject_subject(r, SUBJECT_HELO, (int)r->p->params->invalid_hostname_reject_code, DSN(5, 5, 2),
-		STR("Invalid name"));
+	                          STR("Invalid name"));
 }
 
 enum verdict rule_reject_non_fqdn_helo_hostname(struct run *r, const struct rule *rule)
@@ -80,5 +80,6 @@ enum verdict rule_reject_unknown_helo_hostname(struct run *r, const struct rule 
 	if (status == DNS_TRY_AGAIN)
 		return run_tempfail(r, params->unknown_helo_hostname_tempfail_action, SUBJECT_HELO, 450, DSN(4, 7, 1),
 		                    STR("Host not found"));
-	return run_reject_subject(r, SUBJECT_HELO, (int)params->unknown_hostname_reject_code, DSN(4, 7, 1), STR("Host not found"));
+	return run_reject_subject(r, SUBJECT_HELO, (int)params->unknown_hostname_reject_code, DSN(4, 7, 1),
+	                          STR("Host not found"));
 }

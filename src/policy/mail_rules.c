@@ -19,7 +19,7 @@ enum verdict rule_reject_non_fqdn_address(struct run *r, const struct rule *rule
 	if (str_is_empty(address) || str_has(domain, '.') || str_has(domain, '['))
 		return DUNNO;
 	return run_reject_subject(r, about, (int)r->p->params->non_fqdn_reject_code, DSN(5, 5, 2),
-		STR("need fully-qualified address"));
+	                          STR("need fully-qualified address"));
 }
 
 static bool is_null_mx(const struct dns_answer *mx)
@@ -130,7 +130,7 @@ static enum verdict reject_unlisted(struct run *r, enum subject about, const str
 		return run_resolver_error(r, about);
 	if (exists) {
 		run_explain(r, "%.*s %s", STR_ARG(route->recipient),
-			route->class == CLASS_DEFAULT ? "is not ours to know" : "exists, or no table says who does");
+		            route->class == CLASS_DEFAULT ? "is not ours to know" : "exists, or no table says who does");
 		return DUNNO;
 	}
 	if (r->p->params->show_user_unknown_table_name && table)
@@ -177,8 +177,7 @@ static int is_authorized(struct run *r)
 		trusted.is_routed = false;
 	if (r->p->record) {
 		static const char *const names[] = {"not one of ours", "local", "a virtual alias domain",
-			"a virtual mailbox domain",
-			"a relay domain"};
+		                                    "a virtual mailbox domain", "a relay domain"};
 		struct str domain = address_domain(route->recipient);
 
 		run_explain(r, "%.*s is %s%s", STR_ARG(domain), names[route->class],
@@ -218,5 +217,5 @@ enum verdict rule_defer_unauth_destination(struct run *r, const struct rule *rul
 	if (ours)
 		return DUNNO;
 	return run_reject(r, code >= 500 ? code - 100 : code, DSN(4, 7, 1), "<%.*s>: Relay access denied",
-		STR_ARG(r->s->recipient_raw));
+	                  STR_ARG(r->s->recipient_raw));
 }

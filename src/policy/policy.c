@@ -10,9 +10,9 @@
 #include "policy/policy_internal.h"
 
 static const char *const list_parameters[LIST_COUNT] = {
-	[LIST_CLIENT] = "smtpd_client_restrictions", [LIST_HELO] = "smtpd_helo_restrictions",
-	[LIST_SENDER] = "smtpd_sender_restrictions", [LIST_RELAY] = "smtpd_relay_restrictions",
-	[LIST_RECIPIENT] = "smtpd_recipient_restrictions", [LIST_DATA] = "smtpd_data_restrictions",
+	[LIST_CLIENT] = "smtpd_client_restrictions",           [LIST_HELO] = "smtpd_helo_restrictions",
+	[LIST_SENDER] = "smtpd_sender_restrictions",           [LIST_RELAY] = "smtpd_relay_restrictions",
+	[LIST_RECIPIENT] = "smtpd_recipient_restrictions",     [LIST_DATA] = "smtpd_data_restrictions",
 	[LIST_END_OF_DATA] = "smtpd_end_of_data_restrictions", [LIST_ETRN] = "smtpd_etrn_restrictions",
 };
 
@@ -95,8 +95,7 @@ static int open_lists(struct policy *p, struct buf *why)
 	buf_done(&own);
 	if (!err && !str_is_empty(str_trim(params->smtpd_log_access_permit_actions)))
 		err = open_match_list(p, STR("smtpd_log_access_permit_actions"), params->smtpd_log_access_permit_actions,
-			MATCH_STRING,
-		                      &p->logged_permits, why);
+		                      MATCH_STRING, &p->logged_permits, why);
 	if (!err)
 		err = open_maps(p, STR("smtpd_sender_login_maps"), params->smtpd_sender_login_maps, &p->login_owners, why);
 	if (!err)
@@ -116,8 +115,8 @@ static int refuse_open_relay(const struct policy *p, struct buf *why)
 		origin = p->lists[LIST_RELAY].origin;
 	if (!str_is_empty(origin.file))
 		buf_addf(why, "%.*s:%u: ", STR_ARG(origin.file), origin.line);
-	buf_add(why,
-		STR("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: "
+	buf_add(why, STR("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working "
+	                 "instance of: "
 	                 "reject_unauth_destination, defer_unauth_destination, reject, defer or defer_if_permit; without one, "
 	                 "strangers could send mail to anyone through this server. Usual is: smtpd_relay_restrictions = "
 	                 "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination"));
@@ -191,8 +190,8 @@ bool policy_has_changed(const struct policy *p)
 	while (map_next(&p->tables, &at, &key, &value))
 		if (table_has_changed(value))
 			return true;
-	return match_list_has_changed(p->mynetworks) || maps_have_changed(p->login_owners) || maps_have_changed(p->certificates) ||
-	       maps_have_changed(p->dnsbl_replies);
+	return match_list_has_changed(p->mynetworks) || maps_have_changed(p->login_owners) ||
+	       maps_have_changed(p->certificates) || maps_have_changed(p->dnsbl_replies);
 }
 
 const char *policy_warning(const struct policy *p, size_t at)
@@ -263,7 +262,7 @@ static enum verdict sender_stage(struct run *r)
 /* The stages that smtpd_delay_reject has put off until there is a recipient. */
 static enum verdict delayed_stages(struct run *r)
 {
-	static enum verdict (*const stages[])(struct run *r) = {client_stage, helo_stage, sender_stage};
+	static enum verdict (*const stages[])(struct run * r) = {client_stage, helo_stage, sender_stage};
 	enum verdict verdict = DUNNO;
 
 	for (size_t i = 0; i < COUNT_OF(stages) && verdict != REJECT && !r->act->is_discarded && !r->act->is_hangup; i++)

@@ -18,7 +18,15 @@ struct router;
 struct policy;
 
 enum policy_list {
-	LIST_CLIENT, LIST_HELO, LIST_SENDER, LIST_RELAY, LIST_RECIPIENT, LIST_DATA, LIST_END_OF_DATA, LIST_ETRN, LIST_COUNT,
+	LIST_CLIENT,
+	LIST_HELO,
+	LIST_SENDER,
+	LIST_RELAY,
+	LIST_RECIPIENT,
+	LIST_DATA,
+	LIST_END_OF_DATA,
+	LIST_ETRN,
+	LIST_COUNT,
 };
 
 /* A 4xx that a stage put by: RCPT answers it when the lists would let the recipient in. */
@@ -37,23 +45,23 @@ struct policy_session {
 	struct str client_reverse_name; /* PTR, or "unknown" */
 	struct str client_address;      /* "192.0.2.1", "2001:db8::1" */
 	struct str client_port;
-	bool is_client_name_tempfail;   /* "unknown" only because DNS did not answer */
+	bool is_client_name_tempfail; /* "unknown" only because DNS did not answer */
 	bool is_reverse_name_tempfail;
 	struct str helo;
 	bool is_esmtp;
 	struct str sender, sender_raw;
-	bool has_sender;                /* tells <> from "not yet" */
-	struct str recipient;           /* in RCPT and VRFY; at DATA and later only if there is exactly one, else empty */
+	bool has_sender;      /* tells <> from "not yet" */
+	struct str recipient; /* in RCPT and VRFY; at DATA and later only if there is exactly one, else empty */
 	struct str recipient_raw;
-	uint32_t recipient_count;       /* accepted so far */
-	uint64_t size;                  /* declared, or real at end of data */
+	uint32_t recipient_count; /* accepted so far */
+	uint64_t size;            /* declared, or real at end of data */
 	struct str sasl_method, sasl_username, sasl_sender;
 	bool has_tls;
 	struct str tls_protocol, tls_cipher, tls_sni;
 	int tls_cipher_bits;
 	bool is_ccert_trusted;
 	struct str ccert_subject, ccert_issuer, ccert_fingerprint, ccert_pubkey_fingerprint;
-	bool has_bad_pipelining;        /* talked ahead of time */
+	bool has_bad_pipelining; /* talked ahead of time */
 	struct str queue_id, instance, server_address, server_port, etrn_domain;
 	/* The engine's own notes between stages; smtpd clears them with {0} at the stage that each names. */
 	struct policy_deferral connect_deferral, helo_deferral, mail_deferral;
@@ -81,9 +89,9 @@ struct policy_note {
 /* What the message shall have done to it; one a transaction, zeroed at its start. In each call's arena. */
 struct policy_action {
 	bool is_held, is_discarded;
-	bool is_hangup;            /* drop the connection without a reply */
+	bool is_hangup;              /* drop the connection without a reply */
 	struct str filter, redirect; /* the last one wins */
-	struct str *prepends;      /* "Name: value", in this order */
+	struct str *prepends;        /* "Name: value", in this order */
 	size_t prepend_count;
 	struct str *bccs;
 	size_t bcc_count;
@@ -94,12 +102,12 @@ struct policy_action {
 /* One rule that was asked, for explain and for the trace at -v. */
 struct policy_step {
 	enum policy_list list;
-	unsigned depth;         /* 0 in the list itself, 1 in a restriction class or a table's result ... */
-	struct str rule;        /* as written, with its argument */
-	struct str file;        /* origin of the list; empty for a default */
+	unsigned depth;  /* 0 in the list itself, 1 in a restriction class or a table's result ... */
+	struct str rule; /* as written, with its argument */
+	struct str file; /* origin of the list; empty for a default */
 	unsigned line;
-	struct str answer;      /* "permit", "dunno", "reject: 554 5.7.1 ..." */
-	struct str reason;      /* what was looked up and found; may be empty */
+	struct str answer; /* "permit", "dunno", "reject: 554 5.7.1 ..." */
+	struct str reason; /* what was looked up and found; may be empty */
 };
 /* Called when a rule has answered; a class or list result comes after the rules inside it. Strings live as long as the call. */
 typedef void policy_record_fn(void *arg, const struct policy_step *step);

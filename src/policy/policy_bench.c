@@ -28,17 +28,26 @@ static double measure(struct policy *p, struct policy_session *s, struct arena *
 
 int main(void)
 {
-	static const struct str settings[] = {STR("compatibility_level=3.6"), STR("myhostname=mx.example.com"),
-		STR("mydestination=example.com, localhost, mx.example.com"), STR("mynetworks=127.0.0.0/8, 192.168.0.0/16"),
-		STR("local_recipient_maps="), STR("alias_maps="), STR("relay_domains=relay.example"),
-		STR("smtpd_relay_restrictions=permit_mynetworks, reject_unauth_destination")};
+	static const struct str settings[] = {STR("compatibility_level=3.6"),
+	                                      STR("myhostname=mx.example.com"),
+	                                      STR("mydestination=example.com, localhost, mx.example.com"),
+	                                      STR("mynetworks=127.0.0.0/8, 192.168.0.0/16"),
+	                                      STR("local_recipient_maps="),
+	                                      STR("alias_maps="),
+	                                      STR("relay_domains=relay.example"),
+	                                      STR("smtpd_relay_restrictions=permit_mynetworks, reject_unauth_destination")};
 	char dir[] = "/tmp/policy_bench.XXXXXX";
 	struct buf why = BUF_INIT(4096);
 	struct arena a = ARENA_INIT;
-	struct policy_session s = {.client_name = STR("client.example"), .client_reverse_name = STR("client.example"),
-		.helo = STR("client.example"), .sender = STR("a@client.example"), .sender_raw = STR("a@client.example"),
-			.has_sender = true,
-		.recipient = STR("bob@example.com"), .recipient_raw = STR("bob@example.com"), .arena = &a};
+	struct policy_session s = {.client_name = STR("client.example"),
+	                           .client_reverse_name = STR("client.example"),
+	                           .helo = STR("client.example"),
+	                           .sender = STR("a@client.example"),
+	                           .sender_raw = STR("a@client.example"),
+	                           .has_sender = true,
+	                           .recipient = STR("bob@example.com"),
+	                           .recipient_raw = STR("bob@example.com"),
+	                           .arena = &a};
 	struct router *r;
 	struct policy *p;
 	struct config *c;

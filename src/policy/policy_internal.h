@@ -14,8 +14,17 @@ enum verdict { DUNNO, PERMIT, REJECT };
 
 /* The thing a rule has looked at; replies begin "<NAME>: CLASS rejected: ". */
 enum subject {
-	SUBJECT_CLIENT, SUBJECT_REVERSE_CLIENT, SUBJECT_CERTIFICATE, SUBJECT_LOGIN, SUBJECT_HELO, SUBJECT_SENDER, SUBJECT_RECIPIENT,
-	SUBJECT_DATA, SUBJECT_END_OF_DATA, SUBJECT_ETRN, SUBJECT_COUNT,
+	SUBJECT_CLIENT,
+	SUBJECT_REVERSE_CLIENT,
+	SUBJECT_CERTIFICATE,
+	SUBJECT_LOGIN,
+	SUBJECT_HELO,
+	SUBJECT_SENDER,
+	SUBJECT_RECIPIENT,
+	SUBJECT_DATA,
+	SUBJECT_END_OF_DATA,
+	SUBJECT_ETRN,
+	SUBJECT_COUNT,
 };
 
 struct run;
@@ -27,14 +36,14 @@ typedef enum verdict rule_fn(struct run *r, const struct rule *rule) WAITS;
 enum rule_argument { ARGUMENT_NONE, ARGUMENT_TABLE, ARGUMENT_DOMAIN, ARGUMENT_NUMBER, ARGUMENT_SERVICE };
 
 enum rule_flag {
-	RULE_ENDS_LIST = 1,       /* what stands behind it is never asked */
-	RULE_GUARDS_RELAY = 2,    /* enough to keep an open relay from starting */
-	RULE_NEEDS_HELO = 4,      /* skipped when there is none */
+	RULE_ENDS_LIST = 1,    /* what stands behind it is never asked */
+	RULE_GUARDS_RELAY = 2, /* enough to keep an open relay from starting */
+	RULE_NEEDS_HELO = 4,   /* skipped when there is none */
 	RULE_NEEDS_SENDER = 8,
 	RULE_NEEDS_RECIPIENT = 16,
-	RULE_NO_OK = 32,          /* a table's OK is refused: a stranger controls what is looked up */
-	RULE_NEEDS_SASL = 64,     /* ignored with a warning when smtpd_sasl_auth_enable is off */
-	RULE_UNBUILT = 128,       /* Postfix has it, we do not yet */
+	RULE_NO_OK = 32,      /* a table's OK is refused: a stranger controls what is looked up */
+	RULE_NEEDS_SASL = 64, /* ignored with a warning when smtpd_sasl_auth_enable is off */
+	RULE_UNBUILT = 128,   /* Postfix has it, we do not yet */
 };
 
 /* One name of the restriction language. */
@@ -56,17 +65,17 @@ struct rule_list {
 /* One item of a list. */
 struct rule {
 	const struct rule_type *type;
-	struct str text;      /* as written, with warn_if_reject and its argument */
+	struct str text; /* as written, with warn_if_reject and its argument */
 	struct str argument;
 	struct origin origin;
-	bool is_warn_only;    /* behind warn_if_reject */
+	bool is_warn_only; /* behind warn_if_reject */
 	union {
 		struct table *table;
-		const struct rule_list *list;   /* of a restriction class */
+		const struct rule_list *list; /* of a restriction class */
 		int64_t number;
 		struct dnsbl *dnsbl;
 		struct policy_service *service;
-		struct str complaint;           /* of a rule that cannot work: the warning at run time */
+		struct str complaint; /* of a rule that cannot work: the warning at run time */
 	};
 };
 
@@ -74,18 +83,18 @@ struct policy {
 	const struct view *view;
 	const struct params *params;
 	struct router *router;
-	struct arena arena;                    /* rules and their texts */
+	struct arena arena; /* rules and their texts */
 	struct rule_list lists[LIST_COUNT];
-	struct map tables;                     /* "type:name" to struct table */
-	struct map classes;                    /* name to struct rule_list */
-	struct map services;                   /* argument to struct policy_service */
+	struct map tables;   /* "type:name" to struct table */
+	struct map classes;  /* name to struct rule_list */
+	struct map services; /* argument to struct policy_service */
 	struct match_list *mynetworks;
 	struct match_list *own_addresses;
-	struct match_list *logged_permits;     /* NULL when smtpd_log_access_permit_actions is empty */
-	struct maps *login_owners;             /* smtpd_sender_login_maps */
-	struct maps *certificates;             /* relay_clientcerts */
-	struct maps *dnsbl_replies;            /* rbl_reply_maps */
-	bool has_parent_keys;                  /* smtpd_access_maps is in parent_domain_matches_subdomains */
+	struct match_list *logged_permits; /* NULL when smtpd_log_access_permit_actions is empty */
+	struct maps *login_owners;         /* smtpd_sender_login_maps */
+	struct maps *certificates;         /* relay_clientcerts */
+	struct maps *dnsbl_replies;        /* rbl_reply_maps */
+	bool has_parent_keys;              /* smtpd_access_maps is in parent_domain_matches_subdomains */
 	struct str *warnings;
 	size_t warning_count;
 	policy_record_fn *record;
@@ -98,17 +107,17 @@ struct run {
 	struct policy_session *s;
 	struct policy_action *act;
 	enum policy_list list;
-	const char *stage;         /* "RCPT" ..., for policy servers */
+	const char *stage; /* "RCPT" ..., for policy servers */
 	unsigned depth;
 	bool is_warn_only;
 	bool is_recipient_checked; /* reject_unlisted_* has been asked already */
 	bool is_sender_checked;
-	struct reply reply;        /* once the verdict is REJECT */
+	struct reply reply; /* once the verdict is REJECT */
 	struct policy_deferral defer_if_permit, defer_if_reject;
 	bool has_recipient_route, has_sender_route;
 	struct route recipient_route, sender_route;
-	struct buf why;            /* for errors of the layers below */
-	struct str reason;         /* for the record, of the rule that runs now */
+	struct buf why;    /* for errors of the layers below */
+	struct str reason; /* for the record, of the rule that runs now */
 };
 
 /* --- the language: policy_parse.c, rule_names.c -------------------------------------- */
@@ -183,19 +192,22 @@ struct dsn_code access_fix_dsn(struct dsn_code dsn, enum subject about);
 
 /* --- families of rules -------------------------------------------------------------------- */
 
-rule_fn rule_permit, rule_reject, rule_defer, rule_defer_if_permit, rule_defer_if_reject, rule_sleep, rule_class, rule_unknown, rule_broken;
+rule_fn rule_permit, rule_reject, rule_defer, rule_defer_if_permit, rule_defer_if_reject, rule_sleep, rule_class, rule_unknown,
+	rule_broken;
 rule_fn rule_reject_plaintext_session, rule_reject_unauth_pipelining, rule_reject_multi_recipient_bounce;
 rule_fn rule_permit_mynetworks, rule_permit_inet_interfaces, rule_permit_sasl_authenticated, rule_permit_tls_clientcerts,
 	rule_permit_tls_all_clientcerts, rule_reject_unknown_client_hostname, rule_reject_unknown_reverse_client_hostname;
 rule_fn rule_reject_invalid_helo_hostname, rule_reject_non_fqdn_helo_hostname, rule_reject_unknown_helo_hostname;
-rule_fn rule_reject_non_fqdn_address, rule_reject_unknown_address_domain, rule_reject_unlisted_sender, rule_reject_unlisted_recipient;
+rule_fn rule_reject_non_fqdn_address, rule_reject_unknown_address_domain, rule_reject_unlisted_sender,
+	rule_reject_unlisted_recipient;
 rule_fn rule_login_authenticated, rule_login_unauthenticated, rule_login_known, rule_login_all;
 rule_fn rule_permit_auth_destination, rule_reject_unauth_destination, rule_defer_unauth_destination;
-rule_fn rule_check_client_access, rule_check_reverse_client_access, rule_check_helo_access, rule_check_mail_access, rule_check_etrn_access,
-	rule_check_sasl_access, rule_check_ccert_access, rule_check_hosts_access;
+rule_fn rule_check_client_access, rule_check_reverse_client_access, rule_check_helo_access, rule_check_mail_access,
+	rule_check_etrn_access, rule_check_sasl_access, rule_check_ccert_access, rule_check_hosts_access;
 rule_fn rule_reject_rbl_client, rule_permit_dnswl_client, rule_reject_rhsbl, rule_permit_rhswl_client;
 rule_fn rule_check_policy_service;
 
 [[nodiscard]] int dnsbl_parse(struct policy *p, struct str argument, struct dnsbl **ret_dnsbl, struct buf *why);
-[[nodiscard]] int policy_service_open(struct policy *p, struct str argument, struct policy_service **ret_service, struct buf *why);
+[[nodiscard]] int policy_service_open(struct policy *p, struct str argument, struct policy_service **ret_service,
+                                      struct buf *why);
 void policy_service_close(struct policy_service *ps);

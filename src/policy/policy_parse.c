@@ -124,8 +124,7 @@ static int take_table(struct parser *ps, struct rule *rule)
 	if (!str_has(spec, ':')) {
 		make_broken(ps, rule,
 		            arena_printf(ps->arena, "restriction %s: bad argument \"%.*s\": need maptype:mapname",
-		            	rule->type->name,
-		                         STR_ARG(str_is_empty(spec) ? str_of(rule->type->name) : spec)));
+		                         rule->type->name, STR_ARG(str_is_empty(spec) ? str_of(rule->type->name) : spec)));
 		return 0;
 	}
 	err = policy_open_table(ps->p, spec, &rule->table, ps->why);
@@ -155,8 +154,8 @@ static int take_number(struct parser *ps, struct rule *rule)
 static int take_service(struct parser *ps, struct rule *rule)
 {
 	if (str_is_empty(rule->argument)) {
-		make_broken(ps, rule, arena_printf(ps->arena, "restriction %s must be followed by transport:server",
-			rule->type->name));
+		make_broken(ps, rule,
+		            arena_printf(ps->arena, "restriction %s must be followed by transport:server", rule->type->name));
 		return 0;
 	}
 	return policy_service_open(ps->p, rule->argument, &rule->service, ps->why);
@@ -183,9 +182,9 @@ static int take_argument(struct parser *ps, struct rule *rule)
 static const char *default_check(enum policy_list list)
 {
 	static const char *const names[LIST_COUNT] = {
-		[LIST_CLIENT] = "check_client_access", [LIST_HELO] = "check_helo_access", [LIST_SENDER] = "check_sender_access",
-		[LIST_RELAY] = "check_recipient_access", [LIST_RECIPIENT] = "check_recipient_access",
-			[LIST_ETRN] = "check_etrn_access",
+		[LIST_CLIENT] = "check_client_access",       [LIST_HELO] = "check_helo_access",
+		[LIST_SENDER] = "check_sender_access",       [LIST_RELAY] = "check_recipient_access",
+		[LIST_RECIPIENT] = "check_recipient_access", [LIST_ETRN] = "check_etrn_access",
 	};
 
 	return names[list];
@@ -213,9 +212,16 @@ static int find_class(struct parser *ps, struct str name, struct rule_list **ret
 	/* Known before it is read: a class that names itself is found at run time, as a loop. */
 	(void)map_set(&p->classes, key, class);
 	class->origin = view_origin(p->view, name);
-	inner = (struct parser){.p = p, .arena = &p->arena, .list = ps->list, .rest = view_get(p->view, name),
-		.origin = class->origin,
-		.into = class, .has_tables = true, .is_quiet = ps->is_quiet, .depth = ps->depth + 1, .why = ps->why};
+	inner = (struct parser){.p = p,
+	                        .arena = &p->arena,
+	                        .list = ps->list,
+	                        .rest = view_get(p->view, name),
+	                        .origin = class->origin,
+	                        .into = class,
+	                        .has_tables = true,
+	                        .is_quiet = ps->is_quiet,
+	                        .depth = ps->depth + 1,
+	                        .why = ps->why};
 	*ret_class = class;
 	return parse_list(&inner);
 }
@@ -253,7 +259,7 @@ static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 	if (rule->type->flags & RULE_UNBUILT) {
 		explain_place(ps, name);
 		buf_add(ps->why,
-			STR("this restriction is not supported yet: take it out, or keep using Postfix for this service"));
+		        STR("this restriction is not supported yet: take it out, or keep using Postfix for this service"));
 		return -ENOTSUP;
 	}
 	return 0;
@@ -281,12 +287,13 @@ static int parse_item(struct parser *ps, struct str name, struct rule **ret_rule
 
 		if (!check || !ps->has_tables) {
 			rule->type = &rule_type_unknown;
-			make_broken(ps, rule,
-			            arena_printf(ps->arena,
-			                         "specify one of (check_client_access, check_reverse_client_hostname_access, "
-			                         "check_helo_access, check_sender_access, check_recipient_access, check_etrn_access) "
-			                         "before %s restriction \"%.*s\"",
-			                         ps->list == LIST_DATA ? "Data command" : "End-of-data", STR_ARG(name)));
+			make_broken(
+				ps, rule,
+				arena_printf(ps->arena,
+			                     "specify one of (check_client_access, check_reverse_client_hostname_access, "
+			                     "check_helo_access, check_sender_access, check_recipient_access, check_etrn_access) "
+			                     "before %s restriction \"%.*s\"",
+			                     ps->list == LIST_DATA ? "Data command" : "End-of-data", STR_ARG(name)));
 			return 0;
 		}
 		rule->type = rule_type_find(str_of(check));
@@ -321,7 +328,8 @@ static int parse_list(struct parser *ps)
 		}
 		if (last && ps->has_tables) {
 			if (!ps->is_quiet)
-				warn(ps->p, ps->origin, "restriction `%.*s' after `%s' is ignored", STR_ARG(name), last->type->name);
+				warn(ps->p, ps->origin, "restriction `%.*s' after `%s' is ignored", STR_ARG(name),
+				     last->type->name);
 			return 0;
 		}
 		err = parse_item(ps, name, &rule);
@@ -335,9 +343,13 @@ static int parse_list(struct parser *ps)
 
 int policy_parse_parameter(struct policy *p, enum policy_list list, struct str name, struct rule_list *ret_list, struct buf *why)
 {
-	struct parser ps = {.p = p, .arena = &p->arena, .list = list, .rest = view_get(p->view, name), .into = ret_list,
-		.has_tables = true,
-		.why = why};
+	struct parser ps = {.p = p,
+	                    .arena = &p->arena,
+	                    .list = list,
+	                    .rest = view_get(p->view, name),
+	                    .into = ret_list,
+	                    .has_tables = true,
+	                    .why = why};
 
 	ps.origin = ret_list->origin = view_origin(p->view, name);
 	return parse_list(&ps);
@@ -351,8 +363,12 @@ int policy_parse_classes(struct policy *p, struct buf *why)
 
 	while (!err && str_next(&rest, separators, &name))
 		for (int list = 0; list < LIST_COUNT && !err; list++) {
-			struct parser ps = {.p = p, .arena = &p->arena, .list = (enum policy_list)list, .has_tables = true,
-				.is_quiet = list != LIST_RECIPIENT, .why = why};
+			struct parser ps = {.p = p,
+			                    .arena = &p->arena,
+			                    .list = (enum policy_list)list,
+			                    .has_tables = true,
+			                    .is_quiet = list != LIST_RECIPIENT,
+			                    .why = why};
 			struct rule_list *class;
 
 			err = find_class(&ps, name, &class);
@@ -379,8 +395,8 @@ static bool guards_relay(const struct rule_list *list, unsigned depth)
 
 		if (rule->is_warn_only)
 			continue;
-		if (rule->type == &rule_type_class ? guards_relay(rule->list,
-			depth + 1) : (rule->type->flags & RULE_GUARDS_RELAY) != 0)
+		if (rule->type == &rule_type_class ? guards_relay(rule->list, depth + 1)
+		                                   : (rule->type->flags & RULE_GUARDS_RELAY) != 0)
 			return true;
 		if (rule->type->flags & RULE_ENDS_LIST)
 			break;

@@ -13,8 +13,12 @@ enum { DEPTH_MAX = 100, REPLY_SIZE_MAX = 510 };
 
 static void record(struct run *r, const struct rule *rule, enum verdict verdict, bool was_armed)
 {
-	struct policy_step step = {.list = r->list, .depth = r->depth, .rule = rule->text, .file = rule->origin.file,
-		.line = rule->origin.line, .reason = r->reason};
+	struct policy_step step = {.list = r->list,
+	                           .depth = r->depth,
+	                           .rule = rule->text,
+	                           .file = rule->origin.file,
+	                           .line = rule->origin.line,
+	                           .reason = r->reason};
 	struct buf answer = BUF_INIT(2048);
 
 	if (verdict == REJECT) {
@@ -104,8 +108,8 @@ enum verdict rule_class(struct run *r, const struct rule *rule)
 enum subject run_subject(const struct run *r)
 {
 	static const enum subject subjects[LIST_COUNT] = {
-		[LIST_CLIENT] = SUBJECT_CLIENT, [LIST_HELO] = SUBJECT_HELO, [LIST_SENDER] = SUBJECT_SENDER,
-		[LIST_RELAY] = SUBJECT_RECIPIENT, [LIST_RECIPIENT] = SUBJECT_RECIPIENT, [LIST_DATA] = SUBJECT_DATA,
+		[LIST_CLIENT] = SUBJECT_CLIENT,           [LIST_HELO] = SUBJECT_HELO,           [LIST_SENDER] = SUBJECT_SENDER,
+		[LIST_RELAY] = SUBJECT_RECIPIENT,         [LIST_RECIPIENT] = SUBJECT_RECIPIENT, [LIST_DATA] = SUBJECT_DATA,
 		[LIST_END_OF_DATA] = SUBJECT_END_OF_DATA, [LIST_ETRN] = SUBJECT_ETRN,
 	};
 
@@ -115,10 +119,16 @@ enum subject run_subject(const struct run *r)
 const char *subject_class(enum subject about)
 {
 	static const char *const classes[SUBJECT_COUNT] = {
-		[SUBJECT_CLIENT] = "Client host", [SUBJECT_REVERSE_CLIENT] = "Unverified Client host",
-		[SUBJECT_CERTIFICATE] = "Client certificate", [SUBJECT_LOGIN] = "SASL login name", [SUBJECT_HELO] = "Helo command",
-		[SUBJECT_SENDER] = "Sender address", [SUBJECT_RECIPIENT] = "Recipient address", [SUBJECT_DATA] = "Data command",
-		[SUBJECT_END_OF_DATA] = "End-of-data", [SUBJECT_ETRN] = "Etrn command",
+		[SUBJECT_CLIENT] = "Client host",
+		[SUBJECT_REVERSE_CLIENT] = "Unverified Client host",
+		[SUBJECT_CERTIFICATE] = "Client certificate",
+		[SUBJECT_LOGIN] = "SASL login name",
+		[SUBJECT_HELO] = "Helo command",
+		[SUBJECT_SENDER] = "Sender address",
+		[SUBJECT_RECIPIENT] = "Recipient address",
+		[SUBJECT_DATA] = "Data command",
+		[SUBJECT_END_OF_DATA] = "End-of-data",
+		[SUBJECT_ETRN] = "Etrn command",
 	};
 
 	return classes[about];
@@ -208,8 +218,8 @@ static struct reply make_reply(struct run *r, int code, struct dsn_code dsn, str
 		code = code == 521 ? 421 : code - 100;
 	}
 	dsn.class_digit = (uint16_t)(code / 100);
-	return (struct reply){.code = code, .dsn = dsn, .text = reply_text(r->s->arena, text),
-		.is_final = code == 421 || code == 521};
+	return (struct reply){
+		.code = code, .dsn = dsn, .text = reply_text(r->s->arena, text), .is_final = code == 421 || code == 521};
 }
 
 /* `is_policy` is false for faults of our own, which warn_if_reject must not hide. */
@@ -237,8 +247,8 @@ static enum verdict reject_with(struct run *r, bool is_policy, struct reply repl
 static struct reply subject_reply(struct run *r, enum subject about, int code, struct dsn_code dsn, struct str text)
 {
 	struct str name = subject_name(r, about);
-	struct str line = arena_printf(r->s->arena, "<%.*s>: %s rejected: %.*s", STR_ARG(name), subject_class(about),
-		STR_ARG(text));
+	struct str line =
+		arena_printf(r->s->arena, "<%.*s>: %s rejected: %.*s", STR_ARG(name), subject_class(about), STR_ARG(text));
 
 	return make_reply(r, code, dsn, line);
 }
@@ -278,9 +288,9 @@ enum verdict run_resolver_error(struct run *r, enum subject about)
 
 	run_note(r, NOTE_WARNING, STR(""), "address resolver: %.*s", STR_ARG(buf_str(&r->why)));
 	run_explain(r, "the resolver failed: %.*s", STR_ARG(buf_str(&r->why)));
-	return reject_with(r, false,
-	                   make_reply(r, 451, DSN(4, 3, 0),
-	                              arena_printf(r->s->arena, "<%.*s>: Temporary lookup failure", STR_ARG(name))));
+	return reject_with(
+		r, false,
+		make_reply(r, 451, DSN(4, 3, 0), arena_printf(r->s->arena, "<%.*s>: Temporary lookup failure", STR_ARG(name))));
 }
 
 enum verdict run_permit(struct run *r, struct str action, enum subject about, struct str from)
@@ -291,8 +301,7 @@ enum verdict run_permit(struct run *r, struct str action, enum subject about, st
 			struct str name = subject_name(r, about);
 
 			run_note(r, NOTE_ACTION, STR("permit"), "action=%.*s for %s=%.*s %s%.*s", STR_ARG(action),
-				subject_class(about),
-			         STR_ARG(name), str_is_empty(from) ? "" : "from ", STR_ARG(from));
+			         subject_class(about), STR_ARG(name), str_is_empty(from) ? "" : "from ", STR_ARG(from));
 		}
 	}
 	return PERMIT;

@@ -27,12 +27,12 @@ enum { LINE_MAX_SIZE = 8192, LINES_MAX = 1000, IDLE_MAX = 50 };
 struct policy_service {
 	struct str endpoint; /* without "unix:" or "inet:" in front */
 	bool is_local;
-	struct str path;     /* of a local one, in full */
+	struct str path; /* of a local one, in full */
 	struct str host, port;
 	struct duration timeout, max_idle, max_ttl, retry_delay;
 	int64_t request_limit, try_limit;
 	struct str default_action, context;
-	struct list idle;    /* of struct connection, the latest first */
+	struct list idle; /* of struct connection, the latest first */
 	size_t idle_count;
 };
 
@@ -47,8 +47,10 @@ struct connection {
 
 static int parse_time(struct str text, struct duration *ret)
 {
-	static const struct { char unit; int64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w',
-		604800}};
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
 	unsigned long long value;
 	int64_t factor = 1;
 
@@ -72,10 +74,14 @@ static int set_attribute(struct policy *p, struct policy_service *ps, struct str
 		int64_t *number;
 		struct str *text;
 	} attributes[] = {
-		{"timeout", &ps->timeout, NULL, NULL}, {"max_idle", &ps->max_idle, NULL, NULL},
-		{"max_ttl", &ps->max_ttl, NULL, NULL}, {"retry_delay", &ps->retry_delay, NULL, NULL},
-		{"request_limit", NULL, &ps->request_limit, NULL}, {"try_limit", NULL, &ps->try_limit, NULL},
-		{"default_action", NULL, NULL, &ps->default_action}, {"policy_context", NULL, NULL, &ps->context},
+		{"timeout", &ps->timeout, NULL, NULL},
+		{"max_idle", &ps->max_idle, NULL, NULL},
+		{"max_ttl", &ps->max_ttl, NULL, NULL},
+		{"retry_delay", &ps->retry_delay, NULL, NULL},
+		{"request_limit", NULL, &ps->request_limit, NULL},
+		{"try_limit", NULL, &ps->try_limit, NULL},
+		{"default_action", NULL, NULL, &ps->default_action},
+		{"policy_context", NULL, NULL, &ps->context},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(attributes); i++) {
@@ -129,10 +135,9 @@ static int parse_endpoint(struct policy *p, struct policy_service *ps, struct st
 	if (str_split(endpoint, ':', &type, &rest) && str_eq(type, STR("unix"))) {
 		ps->is_local = true;
 		ps->endpoint = arena_str(&p->arena, rest);
-		ps->path = rest.len && rest.ptr[0] == '/' ? ps->endpoint
-		                                           : arena_printf(&p->arena, "%.*s/%.*s",
-		                                           	STR_ARG(p->params->queue_directory),
-		                                                          STR_ARG(rest));
+		ps->path = rest.len && rest.ptr[0] == '/'
+		                   ? ps->endpoint
+		                   : arena_printf(&p->arena, "%.*s/%.*s", STR_ARG(p->params->queue_directory), STR_ARG(rest));
 		return 0;
 	}
 	if (str_eq(type, STR("inet")) && str_find_last(rest, ':') < rest.len) {
@@ -188,8 +193,7 @@ static void connection_free(struct connection *c)
 
 void policy_service_close(struct policy_service *ps)
 {
-	LIST_EACH(&ps->idle, link)
-	{
+	LIST_EACH(&ps->idle, link) {
 		list_remove(link);
 		connection_free(LIST_ENTRY(link, struct connection, link));
 	}
@@ -199,8 +203,8 @@ static bool is_worn(const struct policy_service *ps, const struct connection *c)
 {
 	struct instant now = clock_now();
 
-	return instant_is_before(instant_after(c->used, ps->max_idle), now) || instant_is_before(instant_after(c->born,
-		ps->max_ttl), now) ||
+	return instant_is_before(instant_after(c->used, ps->max_idle), now) ||
+	       instant_is_before(instant_after(c->born, ps->max_ttl), now) ||
 	       (ps->request_limit && c->requests >= ps->request_limit);
 }
 

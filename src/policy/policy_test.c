@@ -13,9 +13,9 @@
 #include "policy/policy_internal.h"
 #include "route/resolve.h"
 
-#define BASICS                                                                                                                   \
-	"compatibility_level = 3.6\nmyhostname = peer.example\nmyorigin = $myhostname\nmydestination = local.example\n"           \
-	"inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_recipient_maps = inline:{{known=x}}\n"                      \
+#define BASICS \
+	"compatibility_level = 3.6\nmyhostname = peer.example\nmyorigin = $myhostname\nmydestination = local.example\n" \
+	"inet_interfaces = 127.0.0.1\nmynetworks = 127.0.0.0/8\nlocal_recipient_maps = inline:{{known=x}}\n" \
 	"smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n"
 
 /* One configuration with one session in it. */
@@ -49,8 +49,12 @@ static int bench_open(struct bench *b, const char *main_cf)
 	buf_reset(&b->why);
 	if (!err)
 		err = policy_new(config_main_view(b->config), b->router, &b->policy, &b->why);
-	b->session = (struct policy_session){.client_name = STR("localhost"), .client_reverse_name = STR("localhost"),
-		.client_address = STR("127.0.0.1"), .helo = STR("client.example"), .is_esmtp = true, .arena = &b->arena};
+	b->session = (struct policy_session){.client_name = STR("localhost"),
+	                                     .client_reverse_name = STR("localhost"),
+	                                     .client_address = STR("127.0.0.1"),
+	                                     .helo = STR("client.example"),
+	                                     .is_esmtp = true,
+	                                     .arena = &b->arena};
 	return err;
 }
 
@@ -136,21 +140,21 @@ TEST(each_list_refuses_in_its_own_words)
 	static const struct row rows[] = {
 		{"", S, R, "ok"},
 		{"smtpd_client_restrictions = reject", S, R,
-		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+	         "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"smtpd_client_restrictions = defer", S, R,
-		 "450 4.3.2 <localhost[127.0.0.1]>: Client host rejected: Try again later"},
+	         "450 4.3.2 <localhost[127.0.0.1]>: Client host rejected: Try again later"},
 		{"smtpd_helo_restrictions = reject", S, R, "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
 		{"smtpd_sender_restrictions = reject", S, R,
-		 "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
+	         "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
 		{"smtpd_recipient_restrictions = reject", S, R,
-		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
+	         "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
 		{"smtpd_relay_restrictions = defer", S, R,
-		 "450 4.3.2 <known@local.example>: Recipient address rejected: Try again later"},
+	         "450 4.3.2 <known@local.example>: Recipient address rejected: Try again later"},
 		{"smtpd_sender_restrictions = reject_plaintext_session", S, R, "450 4.7.1 Session encryption is required"},
 		{"reject_code = 550\nsmtpd_client_restrictions = reject", S, R,
-		 "550 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+	         "550 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"soft_bounce = yes\nsmtpd_client_restrictions = reject", S, R,
-		 "454 4.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+	         "454 4.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 	};
 
 	CHECK_ROWS(rows);
@@ -162,13 +166,13 @@ TEST(relaying_is_refused_where_it_must_be)
 		{"mynetworks =", S, "x@other.example", "554 5.7.1 <x@other.example>: Relay access denied"},
 		{"", S, "x@other.example", "ok"},
 		{"mynetworks =\nsmtpd_relay_restrictions = defer_unauth_destination", S, "x@other.example",
-		 "454 4.7.1 <x@other.example>: Relay access denied"},
+	         "454 4.7.1 <x@other.example>: Relay access denied"},
 		{"mynetworks =", S, "x@other.example@local.example",
-		 "554 5.7.1 <x@other.example@local.example>: Relay access denied"},
+	         "554 5.7.1 <x@other.example@local.example>: Relay access denied"},
 		{"mynetworks =", S, "a%b@local.example", "554 5.7.1 <a%b@local.example>: Relay access denied"},
 		{"mynetworks =", S, "a@[1.2.3.4]", "554 5.7.1 <a@[1.2.3.4]>: Relay access denied"},
 		{"mynetworks =", S, "a@[127.0.0.1]",
-		 "550 5.1.1 <a@[127.0.0.1]>: Recipient address rejected: User unknown in local recipient table"},
+	         "550 5.1.1 <a@[127.0.0.1]>: Recipient address rejected: User unknown in local recipient table"},
 		{"mynetworks =", S, R, "ok"},
 		{"mynetworks =\nrelay_domains = relay.example", S, "x@sub.relay.example", "ok"},
 		{"mynetworks =\nsmtpd_recipient_restrictions = permit_auth_destination, reject", S, R, "ok"},
@@ -181,32 +185,31 @@ TEST(unknown_users_are_refused_last)
 {
 	static const struct row rows[] = {
 		{"", S, "Nobody@local.example",
-		 "550 5.1.1 <Nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
+	         "550 5.1.1 <Nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
 		{"show_user_unknown_table_name = no", S, "nobody@local.example",
-		 "550 5.1.1 <nobody@local.example>: Recipient address rejected: User unknown"},
+	         "550 5.1.1 <nobody@local.example>: Recipient address rejected: User unknown"},
 		{"smtpd_reject_unlisted_recipient = no", S, "nobody@local.example", "ok"},
 		{"smtpd_recipient_restrictions = reject_unlisted_recipient, reject", S, "nobody@local.example",
-		 "550 5.1.1 <nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
+	         "550 5.1.1 <nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
 		{"smtpd_sender_restrictions = reject_unlisted_sender", "nobody@local.example", R,
-		 "550 5.1.0 <nobody@local.example>: Sender address rejected: User unknown in local recipient table"},
+	         "550 5.1.0 <nobody@local.example>: Sender address rejected: User unknown in local recipient table"},
 		{"smtpd_reject_unlisted_sender = yes", "nobody@local.example", "nobody@local.example",
-		 "550 5.1.0 <nobody@local.example>: Sender address rejected: User unknown in local recipient table"},
+	         "550 5.1.0 <nobody@local.example>: Sender address rejected: User unknown in local recipient table"},
 		{"unknown_local_recipient_reject_code = 450", S, "nobody@local.example",
-		 "450 4.1.1 <nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
+	         "450 4.1.1 <nobody@local.example>: Recipient address rejected: User unknown in local recipient table"},
 		{"smtpd_recipient_restrictions = reject", S, "PostMaster", "ok"},
 		{"relocated_maps = inline:{{known@local.example=new@place.example}}", S, R,
-		 "550 5.1.6 <known@local.example>: Recipient address rejected: User has moved to new@place.example"},
+	         "550 5.1.6 <known@local.example>: Recipient address rejected: User has moved to new@place.example"},
 		{"transport_maps = inline:{{known@local.example=error:text}}", S, R,
-		 "550 5.1.1 <known@local.example>: Recipient address rejected: text"},
+	         "550 5.1.1 <known@local.example>: Recipient address rejected: text"},
 		{"transport_maps = inline:{{known@local.example=error:4.1.1 later}}", S, R,
-		 "550 5.1.1 <known@local.example>: Recipient address rejected: later"},
+	         "550 5.1.1 <known@local.example>: Recipient address rejected: later"},
 		{"transport_maps = inline:{{err.example=error:no such place}}", S, "x@err.example",
-		 "550 5.1.1 <x@err.example>: Recipient address rejected: no such place"},
+	         "550 5.1.1 <x@err.example>: Recipient address rejected: no such place"},
 		{"transport_maps = inline:{{retry.example=retry:4.4.4 soon}}", S, "x@retry.example",
-		 "450 4.4.4 <x@retry.example>: Recipient address rejected: soon"},
+	         "450 4.4.4 <x@retry.example>: Recipient address rejected: soon"},
 		{"smtpd_reject_unlisted_sender = yes\ntransport_maps = inline:{{gone@local.example=error:5.1.1 gone}}",
-		 "gone@local.example", R,
-		 "550 5.1.7 <gone@local.example>: Sender address rejected: gone"},
+	         "gone@local.example", R, "550 5.1.7 <gone@local.example>: Sender address rejected: gone"},
 	};
 
 	CHECK_ROWS(rows);
@@ -216,26 +219,25 @@ TEST(deferrals_are_put_by)
 {
 	static const struct row rows[] = {
 		{"smtpd_sender_restrictions = defer_if_permit", S, R,
-		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
+	         "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
 		{"smtpd_sender_restrictions = defer_if_permit", S, "nobody@local.example",
-		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
+	         "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
 		{"smtpd_client_restrictions = defer_if_permit\nsmtpd_recipient_restrictions = reject", S, R,
-		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
+	         "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
 		{"smtpd_sender_restrictions = defer_if_reject, reject", S, R,
-		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_reject requested"},
+	         "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_reject requested"},
 		{"smtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", S, R,
-		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
+	         "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
 		{"smtpd_recipient_restrictions = defer_if_reject", S, "nobody@local.example",
-		 "450 4.7.0 <nobody@local.example>: Recipient address rejected: defer_if_reject requested"},
+	         "450 4.7.0 <nobody@local.example>: Recipient address rejected: defer_if_reject requested"},
 		{"smtpd_sender_restrictions = defer_if_reject, defer_if_permit, reject_plaintext_session", S, R,
-		 "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
+	         "450 4.7.0 <s@sender.example>: Sender address rejected: defer_if_permit requested"},
 		{"smtpd_delay_reject = no\nsmtpd_client_restrictions = defer_if_permit", S, R,
-		 "450 4.7.0 <localhost[127.0.0.1]>: Client host rejected: defer_if_permit requested"},
+	         "450 4.7.0 <localhost[127.0.0.1]>: Client host rejected: defer_if_permit requested"},
 		{"smtpd_delay_reject = no\nsmtpd_helo_restrictions = defer_if_permit", S, R,
-		 "450 4.7.0 <client.example>: Helo command rejected: defer_if_permit requested"},
+	         "450 4.7.0 <client.example>: Helo command rejected: defer_if_permit requested"},
 		{"smtpd_delay_reject = no\nsmtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", S,
-		 R,
-		 "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
+	         R, "554 5.7.1 <known@local.example>: Recipient address rejected: Access denied"},
 	};
 
 	CHECK_ROWS(rows);
@@ -249,24 +251,25 @@ TEST(lists_and_classes_are_read_as_in_postfix)
 		{"smtpd_sender_restrictions = warn_if_reject reject warn_if_reject defer_if_permit, warn_if_reject", S, R, "ok"},
 		{"smtpd_sender_restrictions = permit, reject", S, R, "ok"},
 		{"smtpd_sender_restrictions = static:{REJECT go away}", S, R,
-		 "554 5.7.1 <s@sender.example>: Sender address rejected: go away"},
+	         "554 5.7.1 <s@sender.example>: Sender address rejected: go away"},
 		{"smtpd_client_restrictions = static:REJECT", S, R,
-		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+	         "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"smtpd_restriction_classes = foo\nfoo = warn_if_reject, reject, check_sender_access static:{550 no}\n"
-		 "smtpd_sender_restrictions = warn_if_reject, foo, foo", S, R,
-		  "550 5.7.1 <s@sender.example>: Sender address rejected: no"},
+	         "smtpd_sender_restrictions = warn_if_reject, foo, foo",
+	         S, R, "550 5.7.1 <s@sender.example>: Sender address rejected: no"},
 		{"smtpd_restriction_classes = foo\nfoo = static:{550 no}\nsmtpd_sender_restrictions = warn_if_reject foo\n"
-		 "smtpd_recipient_restrictions = foo", S, R, "550 5.7.1 <known@local.example>: Recipient address rejected: no"},
+	         "smtpd_recipient_restrictions = foo",
+	         S, R, "550 5.7.1 <known@local.example>: Recipient address rejected: no"},
 		{"smtpd_restriction_classes = loop\nloop = loop\nsmtpd_sender_restrictions = loop", S, R,
-		 "451 4.3.5 Server configuration error"},
+	         "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = check_sender_access", S, R, "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = sleep foo", S, R, "451 4.3.5 Server configuration error"},
 		{"smtpd_sender_restrictions = reject_rbl_client", S, R, "ok"},
 		{"smtpd_sender_restrictions = check_sender_access fail:x", S, R,
-		 "451 4.3.5 <s@sender.example>: Sender address rejected: Server configuration error"},
+	         "451 4.3.5 <s@sender.example>: Sender address rejected: Server configuration error"},
 		{"smtpd_delay_reject = no\nsmtpd_client_restrictions = check_sender_access static:REJECT", S, R, "ok"},
 		{"smtpd_client_restrictions = check_sender_access static:REJECT", S, R,
-		 "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
+	         "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"},
 	};
 
 	CHECK_ROWS(rows);
@@ -278,20 +281,20 @@ TEST(helo_names_are_judged)
 		const char *helo, *invalid, *not_qualified;
 	} cases[] = {
 		{"foo_bar!", "501 5.5.2 <foo_bar!>: Helo command rejected: Invalid name",
-		 "504 5.5.2 <foo_bar!>: Helo command rejected: need fully-qualified hostname"},
+	         "504 5.5.2 <foo_bar!>: Helo command rejected: need fully-qualified hostname"},
 		{"[1.2.3]", "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address",
-		 "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address"},
+	         "501 5.5.2 <[1.2.3]>: Helo command rejected: invalid ip address"},
 		{"1.2.3.4", "ok", "504 5.5.2 <1.2.3.4>: Helo command rejected: need fully-qualified hostname"},
 		{"a..b", "501 5.5.2 <a..b>: Helo command rejected: Invalid name",
-		 "504 5.5.2 <a..b>: Helo command rejected: need fully-qualified hostname"},
+	         "504 5.5.2 <a..b>: Helo command rejected: need fully-qualified hostname"},
 		{"[1.2.3.4]", "ok", "ok"},
 		{"[IPv6:::1]", "ok", "ok"},
 		{"foo.", "ok", "504 5.5.2 <foo.>: Helo command rejected: need fully-qualified hostname"},
 		{"under_score.x", "ok", "ok"},
 		{"-foo.x", "501 5.5.2 <-foo.x>: Helo command rejected: Invalid name",
-		 "504 5.5.2 <-foo.x>: Helo command rejected: need fully-qualified hostname"},
+	         "504 5.5.2 <-foo.x>: Helo command rejected: need fully-qualified hostname"},
 		{"1234", "501 5.5.2 <1234>: Helo command rejected: Invalid name",
-		 "504 5.5.2 <1234>: Helo command rejected: need fully-qualified hostname"},
+	         "504 5.5.2 <1234>: Helo command rejected: need fully-qualified hostname"},
 		{"", "ok", "ok"},
 	};
 
@@ -313,14 +316,14 @@ TEST(addresses_must_be_qualified)
 {
 	static const struct row rows[] = {
 		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "s@host", R,
-		 "504 5.5.2 <s@host>: Sender address rejected: need fully-qualified address"},
+	         "504 5.5.2 <s@host>: Sender address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "bob", R,
-		 "504 5.5.2 <bob>: Sender address rejected: need fully-qualified address"},
+	         "504 5.5.2 <bob>: Sender address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_sender", "", R, "ok"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x@host",
-		 "504 5.5.2 <x@host>: Recipient address rejected: need fully-qualified address"},
+	         "504 5.5.2 <x@host>: Recipient address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, "x",
-		 "504 5.5.2 <x>: Recipient address rejected: need fully-qualified address"},
+	         "504 5.5.2 <x>: Recipient address rejected: need fully-qualified address"},
 		{"smtpd_recipient_restrictions = reject_non_fqdn_recipient", S, R, "ok"},
 	};
 
@@ -332,16 +335,20 @@ TEST(access_results_are_carried_out)
 	static const struct {
 		const char *result, *want, *note;
 	} cases[] = {
-		{"OK", "ok", NULL}, {"RELAY", "ok", NULL}, {"123", "ok", NULL}, {"550", "ok", NULL}, {"DUNNO", "ok", NULL},
-		 {"dunno x", "ok", NULL},
+		{"OK", "ok", NULL},
+		{"RELAY", "ok", NULL},
+		{"123", "ok", NULL},
+		{"550", "ok", NULL},
+		{"DUNNO", "ok", NULL},
+		{"dunno x", "ok", NULL},
 		{"550 5.7.1", "550 5.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
 		{"550 text", "550 5.7.1 <s@sender.example>: Sender address rejected: text", NULL},
 		{"450 text", "450 4.7.1 <s@sender.example>: Sender address rejected: text", NULL},
 		{"550 5.1.1 text", "550 5.1.7 <s@sender.example>: Sender address rejected: text",
-		 "mapping DSN status 5.1.1 into Sender address status 5.1.7"},
+	         "mapping DSN status 5.1.1 into Sender address status 5.1.7"},
 		{"REJECT", "554 5.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
 		{"reject 4.1.2 text", "554 5.1.8 <s@sender.example>: Sender address rejected: text",
-		 "mapping DSN status 4.1.2 into Sender address status 4.1.8"},
+	         "mapping DSN status 4.1.2 into Sender address status 4.1.8"},
 		{"DEFER", "450 4.7.1 <s@sender.example>: Sender address rejected: Access denied", NULL},
 		{"DEFER_IF_PERMIT", "450 4.7.1 <s@sender.example>: Sender address rejected: Service unavailable", NULL},
 		{"DEFER_IF_REJECT text", "ok", NULL},
@@ -349,11 +356,12 @@ TEST(access_results_are_carried_out)
 		{"HOLD text", "ok", "hold: <s@sender.example>: Sender address text"},
 		{"DISCARD foo", "ok", "discard: <s@sender.example>: Sender address foo"},
 		{"FILTER smtp:foo", "ok", "filter: <s@sender.example>: Sender address triggers FILTER smtp:foo"},
-		{"FILTER foo", "ok", "access table static:{FILTER foo} entry \"s@sender.example\" requires transport:destination"},
+		{"FILTER foo", "ok",
+	         "access table static:{FILTER foo} entry \"s@sender.example\" requires transport:destination"},
 		{"REDIRECT foo@bar.example", "ok",
-		 "redirect: <s@sender.example>: Sender address triggers REDIRECT foo@bar.example"},
+	         "redirect: <s@sender.example>: Sender address triggers REDIRECT foo@bar.example"},
 		{"REDIRECT foo", "ok",
-		 "access table static:{REDIRECT foo} entry \"s@sender.example\" requires user@domain target"},
+	         "access table static:{REDIRECT foo} entry \"s@sender.example\" requires user@domain target"},
 		{"BCC foo@bar.example", "ok", "bcc: <s@sender.example>: Sender address triggers BCC foo@bar.example"},
 		{"PREPEND X-Foo: bar", "ok", NULL},
 		{"PREPEND foo", "ok", "access table static:{PREPEND foo} entry \"s@sender.example\" requires header: text"},
@@ -366,11 +374,12 @@ TEST(access_results_are_carried_out)
 		{"permit, reject", "ok", NULL},
 		{"foo", "451 4.3.5 Server configuration error", "unknown smtpd restriction: \"foo\""},
 		{"check_sender_access static:REJECT", "451 4.3.5 Server configuration error",
-		 "access table static:{check_sender_access static:REJECT} has entry with lookup table: check_sender_access static:REJECT"},
+	         "access table static:{check_sender_access static:REJECT} has entry with lookup table: check_sender_access "
+	         "static:REJECT"},
 		{"250 foo", "451 4.3.5 Server configuration error", "unknown smtpd restriction: \"250\""},
 		{"55a foo", "451 4.3.5 Server configuration error", "unknown smtpd restriction: \"55a\""},
 		{"  ", "451 4.3.5 <s@sender.example>: Sender address rejected: Server configuration error",
-		 "static:{  } lookup of s@sender.example returns an empty string result"},
+	         "static:{  } lookup of s@sender.example returns an empty string result"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -385,9 +394,9 @@ TEST(access_results_are_carried_out)
 		note = b.action.notes;
 		CHECK_CASE(!note == !cases[i].note, cases[i].result);
 		if (note && cases[i].note)
-			CHECK_STR(note->kind == NOTE_ACTION ? arena_printf(&b.arena, "%.*s: %.*s", STR_ARG(note->word),
-				STR_ARG(note->text))
-			                                    : note->text,
+			CHECK_STR(note->kind == NOTE_ACTION
+			                  ? arena_printf(&b.arena, "%.*s: %.*s", STR_ARG(note->word), STR_ARG(note->text))
+			                  : note->text,
 			          str_of(cases[i].note));
 		bench_close(&b);
 	}
@@ -397,11 +406,14 @@ TEST(access_actions_are_kept_for_the_message)
 {
 	struct bench b;
 
-	CHECK_INT(bench_open(&b,
-		"smtpd_sender_restrictions = check_sender_access static:HOLD, check_sender_access static:{PREPEND A: 1}, "
-	                         "check_sender_access static:{PREPEND B: 2}, check_sender_access static:{PREPEND C: 3}, "
-	                         "check_sender_access static:{BCC x@y}, check_sender_access static:{FILTER a:b}, "
-	                         "check_sender_access static:{FILTER c:}, check_sender_access static:{REDIRECT r@x}"), 0);
+	CHECK_INT(
+		bench_open(
+			&b,
+			"smtpd_sender_restrictions = check_sender_access static:HOLD, check_sender_access static:{PREPEND A: 1}, "
+			"check_sender_access static:{PREPEND B: 2}, check_sender_access static:{PREPEND C: 3}, "
+			"check_sender_access static:{BCC x@y}, check_sender_access static:{FILTER a:b}, "
+			"check_sender_access static:{FILTER c:}, check_sender_access static:{REDIRECT r@x}"),
+		0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	CHECK(b.action.is_held && !b.action.is_discarded);
 	CHECK_INT(b.action.prepend_count, 3);
@@ -410,8 +422,11 @@ TEST(access_actions_are_kept_for_the_message)
 	CHECK_STR(b.action.filter, STR("c:"));
 	CHECK_STR(b.action.redirect, STR("r@x"));
 	bench_close(&b);
-	CHECK_INT(bench_open(&b,
-		"smtpd_client_restrictions = check_client_access static:DISCARD\nsmtpd_recipient_restrictions = reject"), 0);
+	CHECK_INT(
+		bench_open(
+			&b,
+			"smtpd_client_restrictions = check_client_access static:DISCARD\nsmtpd_recipient_restrictions = reject"),
+		0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	CHECK(b.action.is_discarded);
 	bench_close(&b);
@@ -425,38 +440,40 @@ TEST(access_keys_are_searched_in_order)
 {
 	static const struct row rows[] = {
 		{"smtpd_sender_restrictions = check_sender_access inline:{{<>=REJECT null}}", "", R,
-		 "554 5.7.1 <>: Sender address rejected: null"},
+	         "554 5.7.1 <>: Sender address rejected: null"},
 		{"smtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT plain},{s+x@=REJECT xx}}",
-		 "s+x@sender.example", R,
-		 "554 5.7.1 <s+x@sender.example>: Sender address rejected: xx"},
-		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT plain},{s+x@=REJECT xx}}",
-		 "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: plain"},
-		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{s@=REJECT loc},{.example=REJECT dot}}",
-		 "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: dom"},
-		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{s@=REJECT loc},{.example=REJECT dot}}",
-		 "s+x@other.foo", R, "554 5.7.1 <s+x@other.foo>: Sender address rejected: loc"},
+	         "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: xx"},
+		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{s@sender.example=REJECT "
+	         "plain},{s+x@=REJECT xx}}",
+	         "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: plain"},
+		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{s@=REJECT "
+	         "loc},{.example=REJECT dot}}",
+	         "s+x@sender.example", R, "554 5.7.1 <s+x@sender.example>: Sender address rejected: dom"},
+		{"recipient_delimiter=+\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{s@=REJECT "
+	         "loc},{.example=REJECT dot}}",
+	         "s+x@other.foo", R, "554 5.7.1 <s+x@other.foo>: Sender address rejected: loc"},
 		{"smtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom}}", "s", R,
-		 "554 5.7.1 <s>: Sender address rejected: dom"},
-		{"parent_domain_matches_subdomains =\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT dom},{.example=REJECT dot}}",
-		 S, R, "554 5.7.1 <s@sender.example>: Sender address rejected: dot"},
+	         "554 5.7.1 <s>: Sender address rejected: dom"},
+		{"parent_domain_matches_subdomains =\nsmtpd_sender_restrictions = check_sender_access inline:{{example=REJECT "
+	         "dom},{.example=REJECT dot}}",
+	         S, R, "554 5.7.1 <s@sender.example>: Sender address rejected: dot"},
 		{"smtpd_client_restrictions = check_client_access inline:{{127.0=REJECT net},{localhost=DUNNO}}", S, R, "ok"},
 		{"smtpd_client_restrictions = check_client_access inline:{{127.0=REJECT net},{127=REJECT wide}}", S, R,
-		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: net"},
+	         "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: net"},
 		{"smtpd_client_restrictions = check_client_access regexp:{{/^127\\.0$/ REJECT}}", S, R, "ok"},
 		{"smtpd_client_restrictions = check_client_access cidr:{{127.0.0.0/8 REJECT}}", S, R,
-		 "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
+	         "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied"},
 		{"smtpd_helo_restrictions = check_helo_access inline:{{example=REJECT}}", S, R,
-		 "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
+	         "554 5.7.1 <client.example>: Helo command rejected: Access denied"},
 		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, R, "ok"},
 		{"smtpd_recipient_restrictions = check_recipient_access static:OK, reject", S, "a%b@other.example",
-		 "554 5.7.1 <a%b@other.example>: Recipient address rejected: Access denied"},
+	         "554 5.7.1 <a%b@other.example>: Recipient address rejected: Access denied"},
 		{"smtpd_recipient_restrictions = check_recipient_access inline:{{known@local.example=REJECT}}", S,
-		 "Known@LOCAL.example",
-		 "554 5.7.1 <Known@LOCAL.example>: Recipient address rejected: Access denied"},
+	         "Known@LOCAL.example", "554 5.7.1 <Known@LOCAL.example>: Recipient address rejected: Access denied"},
 		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:OK", S, R,
-		 "451 4.3.5 Server configuration error"},
+	         "451 4.3.5 Server configuration error"},
 		{"smtpd_client_restrictions = check_reverse_client_hostname_access static:REJECT", S, R,
-		 "554 5.7.1 <localhost>: Unverified Client host rejected: Access denied"},
+	         "554 5.7.1 <localhost>: Unverified Client host rejected: Access denied"},
 	};
 
 	CHECK_ROWS(rows);
@@ -491,7 +508,7 @@ TEST(client_names_are_asked_for)
 	struct bench b;
 
 	CHECK_INT(bench_open(&b, "smtpd_client_restrictions = reject_unknown_client_hostname\nunknown_client_reject_code = 550"),
-		0);
+	          0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	b.session.client_name = STR("unknown");
 	CHECK_STR(talk(&b, S, R), STR("550 5.7.25 Client host rejected: cannot find your hostname, [127.0.0.1]"));
@@ -516,16 +533,16 @@ TEST(logins_open_the_relay_and_own_senders)
 		{"", "joe", S, "ok"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "ann", S, "ok"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "bob", S,
-		 "553 5.7.1 <s@sender.example>: Sender address rejected: not owned by user bob"},
+	         "553 5.7.1 <s@sender.example>: Sender address rejected: not owned by user bob"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "", S,
-		 "553 5.7.1 <s@sender.example>: Sender address rejected: not logged in"},
+	         "553 5.7.1 <s@sender.example>: Sender address rejected: not logged in"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "joe", "any@own.example", "ok"},
 		{"smtpd_sender_restrictions = reject_sender_login_mismatch", "joe", "other@sender.example",
-		 "553 5.7.1 <other@sender.example>: Sender address rejected: not owned by user joe"},
+	         "553 5.7.1 <other@sender.example>: Sender address rejected: not owned by user joe"},
 		{"smtpd_sender_restrictions = reject_known_sender_login_mismatch", "joe", "other@sender.example", "ok"},
 		{"smtpd_sender_restrictions = reject_unauthenticated_sender_login_mismatch", "bob", S, "ok"},
 		{"smtpd_sender_restrictions = check_sasl_access inline:{{bob=REJECT gone}}", "bob", S,
-		 "554 5.7.1 <bob>: SASL login name rejected: gone"},
+	         "554 5.7.1 <bob>: SASL login name rejected: gone"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -545,10 +562,11 @@ TEST(late_stages_have_their_lists)
 	struct bench b;
 	struct reply reply;
 
-	CHECK_INT(bench_open(&b,
-		"smtpd_data_restrictions = reject_unauth_pipelining, reject_multi_recipient_bounce, check_recipient_access "
+	CHECK_INT(bench_open(&b, "smtpd_data_restrictions = reject_unauth_pipelining, reject_multi_recipient_bounce, "
+	                         "check_recipient_access "
 	                         "static:{550 5.1.1 no}, defer_if_permit\n"
-	                         "smtpd_end_of_data_restrictions = check_sender_access static:{PREPEND a: b}, reject"), 0);
+	                         "smtpd_end_of_data_restrictions = check_sender_access static:{PREPEND a: b}, reject"),
+	          0);
 	CHECK_STR(talk(&b, "", R), STR("ok"));
 	b.session.recipient_count = 1;
 	reply = policy_check_data(b.policy, &b.session, &b.action);
@@ -562,7 +580,8 @@ TEST(late_stages_have_their_lists)
 	CHECK_STR(reply_line(&b, &reply), STR("450 4.7.0 <DATA>: Data command rejected: defer_if_permit requested"));
 	b.session.has_bad_pipelining = true;
 	reply = policy_check_data(b.policy, &b.session, &b.action);
-	CHECK_STR(reply_line(&b, &reply), STR("503 5.5.0 <DATA>: Data command rejected: Improper use of SMTP command pipelining"));
+	CHECK_STR(reply_line(&b, &reply),
+	          STR("503 5.5.0 <DATA>: Data command rejected: Improper use of SMTP command pipelining"));
 	reply = policy_check_end_of_data(b.policy, &b.session, &b.action);
 	CHECK_STR(reply_line(&b, &reply), STR("554 5.7.1 <END-OF-MESSAGE>: End-of-data rejected: Access denied"));
 	CHECK_INT(b.action.prepend_count, 0);
@@ -582,8 +601,9 @@ TEST(warnings_of_rejects_go_to_the_log)
 	CHECK_STR(b.action.notes->word, STR("reject_warning"));
 	CHECK_STR(b.action.notes->text, STR("554 5.7.1 <s@sender.example>: Sender address rejected: Access denied"));
 	bench_close(&b);
-	CHECK_INT(bench_open(&b,
-		"smtpd_log_access_permit_actions = static:all\nsmtpd_sender_restrictions = check_sender_access static:OK"), 0);
+	CHECK_INT(bench_open(&b, "smtpd_log_access_permit_actions = static:all\nsmtpd_sender_restrictions = check_sender_access "
+	                         "static:OK"),
+	          0);
 	CHECK_STR(talk(&b, S, R), STR("ok"));
 	CHECK_STR(b.action.notes->word, STR("permit"));
 	CHECK_STR(b.action.notes->text, STR("action=OK for Sender address=s@sender.example from static:OK"));
@@ -612,7 +632,7 @@ TEST(an_open_relay_is_refused)
 		CHECK_CASE((err == 0) == cases[i].works, cases[i].main_cf);
 		if (err)
 			CHECK_CASE(str_find_str(buf_str(&b.why), STR("specify at least one working instance")) < b.why.len,
-				cases[i].main_cf);
+			           cases[i].main_cf);
 		bench_close(&b);
 	}
 }
@@ -627,7 +647,7 @@ TEST(what_cannot_work_is_refused_at_the_start)
 		{"smtpd_recipient_restrictions = reject_rbl_client zen.example=127.0.0.300", "filter"},
 		{"smtpd_recipient_restrictions = check_policy_service foo", "inet:host:port"},
 		{"smtpd_restriction_classes = only_in_tables\nonly_in_tables = check_sender_access texthash:/nonexistent/file",
-		 "/nonexistent/file"},
+	         "/nonexistent/file"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -645,9 +665,10 @@ TEST(what_will_answer_451_is_warned_about_once)
 	struct bench b;
 
 	CHECK_INT(bench_open(&b, "smtpd_restriction_classes = foo\nfoo = nonsense, static:OK\nsmtpd_sender_restrictions = foo\n"
-	                         "smtpd_recipient_restrictions = foo, permit, reject"), 0);
+	                         "smtpd_recipient_restrictions = foo, permit, reject"),
+	          0);
 	CHECK(str_ends(str_of(policy_warning(b.policy, 0)),
-		STR("unknown smtpd restriction: \"nonsense\": until this is mended, mail gets 451 4.3.5")));
+	               STR("unknown smtpd restriction: \"nonsense\": until this is mended, mail gets 451 4.3.5")));
 	CHECK(str_ends(str_of(policy_warning(b.policy, 1)), STR("restriction `reject' after `permit' is ignored")));
 	CHECK(policy_warning(b.policy, 2) == NULL);
 	bench_close(&b);
@@ -656,7 +677,7 @@ TEST(what_will_answer_451_is_warned_about_once)
 static void remember_step(void *arg, const struct policy_step *step)
 {
 	buf_addf(arg, "%u %u %.*s = %.*s (%.*s)\n", step->line, step->depth, STR_ARG(step->rule), STR_ARG(step->answer),
-		STR_ARG(step->reason));
+	         STR_ARG(step->reason));
 }
 
 TEST(every_rule_is_recorded_with_its_place)
@@ -664,8 +685,10 @@ TEST(every_rule_is_recorded_with_its_place)
 	struct buf steps = BUF_INIT(10000);
 	struct bench b;
 
-	CHECK_INT(bench_open(&b, "smtpd_restriction_classes = foo\nfoo = reject_plaintext_session\nsmtpd_relay_restrictions = "
-	                         "permit_mynetworks, reject_unauth_destination\nsmtpd_sender_restrictions = warn_if_reject foo\n"), 0);
+	CHECK_INT(bench_open(&b,
+	                     "smtpd_restriction_classes = foo\nfoo = reject_plaintext_session\nsmtpd_relay_restrictions = "
+	                     "permit_mynetworks, reject_unauth_destination\nsmtpd_sender_restrictions = warn_if_reject foo\n"),
+	          0);
 	policy_set_record(b.policy, remember_step, &steps);
 	b.session.client_address = STR("203.0.113.5");
 	CHECK_STR(talk(&b, S, "x@other.example"), STR("554 5.7.1 <x@other.example>: Relay access denied"));
@@ -673,7 +696,8 @@ TEST(every_rule_is_recorded_with_its_place)
 	          STR("10 1 reject_plaintext_session = dunno (would reject: 450 4.7.1 Session encryption is required)\n"
 	              "12 0 warn_if_reject foo = dunno ()\n"
 	              "11 0 permit_mynetworks = dunno (203.0.113.5 is not in mynetworks)\n"
-	              "11 0 reject_unauth_destination = reject: 554 5.7.1 <x@other.example>: Relay access denied (other.example is not one of ours)\n"));
+	              "11 0 reject_unauth_destination = reject: 554 5.7.1 <x@other.example>: Relay access denied (other.example "
+	              "is not one of ours)\n"));
 	bench_close(&b);
 	buf_done(&steps);
 }

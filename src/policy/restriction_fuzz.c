@@ -13,9 +13,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct policy *make_policy(void)
 {
-	static const struct str settings[] = {STR("compatibility_level=3.6"), STR("myhostname=mx.example"), STR("mydestination=mx.example"),
-		STR("mynetworks=127.0.0.0/8"), STR("local_recipient_maps="), STR("alias_maps="),
-		STR("smtpd_recipient_restrictions=permit_mynetworks,reject_unauth_destination")};
+	static const struct str settings[] = {STR("compatibility_level=3.6"),
+	                                      STR("myhostname=mx.example"),
+	                                      STR("mydestination=mx.example"),
+	                                      STR("mynetworks=127.0.0.0/8"),
+	                                      STR("local_recipient_maps="),
+	                                      STR("alias_maps="),
+	                                      STR("smtpd_recipient_restrictions=permit_mynetworks,reject_unauth_destination")};
 	char dir[] = "/tmp/restriction_fuzz.XXXXXX";
 	struct buf why = BUF_INIT(1000);
 	struct policy *p;
@@ -51,9 +55,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct policy *p;
 	struct arena a = ARENA_INIT;
-	struct policy_session s = {.client_name = STR("unknown"), .client_reverse_name = STR("unknown"), .client_address = STR("192.0.2.1"),
-		.helo = STR("h"), .sender = STR("s@x.example"), .sender_raw = STR("s@x.example"), .has_sender = true,
-		.recipient = STR("r@mx.example"), .recipient_raw = STR("r@mx.example"), .arena = &a};
+	struct policy_session s = {.client_name = STR("unknown"),
+	                           .client_reverse_name = STR("unknown"),
+	                           .client_address = STR("192.0.2.1"),
+	                           .helo = STR("h"),
+	                           .sender = STR("s@x.example"),
+	                           .sender_raw = STR("s@x.example"),
+	                           .has_sender = true,
+	                           .recipient = STR("r@mx.example"),
+	                           .recipient_raw = STR("r@mx.example"),
+	                           .arena = &a};
 	struct policy_action act = {0};
 	struct str rest = str_n((const char *)data, size), line;
 

@@ -2,11 +2,16 @@
 /* The table of all restriction names: what runs, what follows the name, when it is skipped. */
 #include "policy/policy_internal.h"
 
-#define TABLE_RULE(name, fn, flags, about) {name, fn, ARGUMENT_TABLE, flags, about, 0}
-#define HOSTS_RULES(prefix, flags, about)                                                                     \
-	{prefix "_a_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_A},    \
-	{prefix "_mx_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_MX},  \
-	{prefix "_ns_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_NS}
+#define TABLE_RULE(name, fn, flags, about) \
+	{ \
+		name, fn, ARGUMENT_TABLE, flags, about, 0 \
+	}
+#define HOSTS_RULES(prefix, flags, about) \
+	{prefix "_a_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_A}, \
+		{prefix "_mx_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_MX}, \
+	{ \
+		prefix "_ns_access", rule_check_hosts_access, ARGUMENT_TABLE, (flags) | RULE_NO_OK, about, DNS_NS \
+	}
 
 static const struct rule_type types[] = {
 	{"permit", rule_permit, 0, RULE_ENDS_LIST, 0, 0},
@@ -60,9 +65,9 @@ static const struct rule_type types[] = {
 	{"reject_unverified_sender", NULL, 0, RULE_UNBUILT, SUBJECT_SENDER, 0},
 	{"reject_rhsbl_sender", rule_reject_rhsbl, ARGUMENT_DOMAIN, RULE_NEEDS_SENDER, SUBJECT_SENDER, 0},
 	{"reject_authenticated_sender_login_mismatch", rule_login_authenticated, 0, RULE_NEEDS_SASL | RULE_NEEDS_SENDER,
-	 SUBJECT_SENDER, 0},
+         SUBJECT_SENDER, 0},
 	{"reject_unauthenticated_sender_login_mismatch", rule_login_unauthenticated, 0, RULE_NEEDS_SASL | RULE_NEEDS_SENDER,
-	 SUBJECT_SENDER, 0},
+         SUBJECT_SENDER, 0},
 	{"reject_known_sender_login_mismatch", rule_login_known, 0, RULE_NEEDS_SASL | RULE_NEEDS_SENDER, SUBJECT_SENDER, 0},
 	{"reject_sender_login_mismatch", rule_login_all, 0, RULE_NEEDS_SASL | RULE_NEEDS_SENDER, SUBJECT_SENDER, 0},
 
@@ -70,9 +75,9 @@ static const struct rule_type types[] = {
 	HOSTS_RULES("check_recipient", RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT),
 	{"permit_auth_destination", rule_permit_auth_destination, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},
 	{"reject_unauth_destination", rule_reject_unauth_destination, 0, RULE_NEEDS_RECIPIENT | RULE_GUARDS_RELAY,
-	 SUBJECT_RECIPIENT, 0},
+         SUBJECT_RECIPIENT, 0},
 	{"defer_unauth_destination", rule_defer_unauth_destination, 0, RULE_NEEDS_RECIPIENT | RULE_GUARDS_RELAY,
-	 SUBJECT_RECIPIENT, 0},
+         SUBJECT_RECIPIENT, 0},
 	{"permit_mx_backup", NULL, 0, RULE_UNBUILT, SUBJECT_RECIPIENT, 0},
 	{"reject_non_fqdn_recipient", rule_reject_non_fqdn_address, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},
 	{"reject_unknown_recipient_domain", rule_reject_unknown_address_domain, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},

@@ -203,8 +203,9 @@ static void dispatch(struct process *p, const struct message *m)
 static void keep(struct process *p, const struct message *m)
 {
 	struct arrival *a = mem_alloc(sizeof(*a));
-	struct str *text = m->type == MESSAGE_LISTENER ? &a->m.listener.service :
-			   m->type == MESSAGE_ENDPOINT ? &a->m.endpoint.name : NULL;
+	struct str *text = m->type == MESSAGE_LISTENER   ? &a->m.listener.service
+	                   : m->type == MESSAGE_ENDPOINT ? &a->m.endpoint.name
+	                                                 : NULL;
 
 	a->m = *m;
 	if (text) {

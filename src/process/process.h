@@ -35,11 +35,11 @@ struct process {
 	const struct role *role;
 	const struct rights *rights;
 	struct config *config;
-	uint32_t generation;  /* of the configuration */
+	uint32_t generation; /* of the configuration */
 	struct channel *master;
 	bool is_ready;
 	bool is_draining;
-	struct list waiting;  /* what came before GO */
+	struct list waiting; /* what came before GO */
 };
 
 /* The role's own part. What a role has no use for stays NULL. */

@@ -44,8 +44,9 @@ static int make_snapshot(const char *mydomain)
 	struct config *c;
 	int fd = memfd_create("config", MFD_CLOEXEC);
 
-	buf_addf(&text, "compatibility_level = 3.6\nmydomain = %s\nmyhostname = mx.%s\nmail_owner = nobody\nqueue_directory = %s\n",
-		mydomain, mydomain, folder);
+	buf_addf(&text,
+	         "compatibility_level = 3.6\nmydomain = %s\nmyhostname = mx.%s\nmail_owner = nobody\nqueue_directory = %s\n",
+	         mydomain, mydomain, folder);
 	write_file(folder, "main.cf", buf_cstr(&text));
 	write_file(folder, "master.cf", "lookup unix - - n - - lookup\n");
 	c = config_load(str_of(folder), NULL, 0);

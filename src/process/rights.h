@@ -18,17 +18,17 @@ enum may_write {
 };
 
 struct rights {
-	const char *program;       /* its executable in libexec/postrider, and the last part of its log tag */
-	bool is_per_core;          /* one process a core; otherwise one */
-	bool keeps_root;           /* stays root when master is root: it becomes other users in its children */
-	bool has_network;          /* makes and accepts connections over IP */
-	bool has_listeners;        /* gets the sockets of the inet services */
-	bool may_exec;             /* starts other programs */
-	bool is_kept_on_reload;    /* takes a new configuration in place; the others are replaced */
-	bool drains_last;          /* the others need it to finish their work */
+	const char *program;    /* its executable in libexec/postrider, and the last part of its log tag */
+	bool is_per_core;       /* one process a core; otherwise one */
+	bool keeps_root;        /* stays root when master is root: it becomes other users in its children */
+	bool has_network;       /* makes and accepts connections over IP */
+	bool has_listeners;     /* gets the sockets of the inet services */
+	bool may_exec;          /* starts other programs */
+	bool is_kept_on_reload; /* takes a new configuration in place; the others are replaced */
+	bool drains_last;       /* the others need it to finish their work */
 	enum may_write writes;
-	uint32_t peers;            /* bits of enum ipc_role */
-	const char *endpoints[3];  /* names of local sockets under $queue_directory/public; NULL behind the last one */
+	uint32_t peers;           /* bits of enum ipc_role */
+	const char *endpoints[3]; /* names of local sockets under $queue_directory/public; NULL behind the last one */
 };
 
 #define ROLE_BIT(role) (1u << (role))

@@ -53,7 +53,7 @@ int sandbox_become(const char *user, struct buf *why)
 		return -EPERM;
 	}
 	if (initgroups(user, pw->pw_gid) || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) ||
-		setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid)) {
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid)) {
 		int err = -errno;
 
 		buf_addf(why, "cannot become user %s: %s", user, strerror(-err));
@@ -85,9 +85,9 @@ void sandbox_raise_file_limit(void)
 static uint64_t writing_rights(int abi)
 {
 	uint64_t rights = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-			  LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-			  LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
-			  LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
+	                  LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+	                  LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+	                  LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
 
 	if (abi >= 2)
 		rights |= LANDLOCK_ACCESS_FS_REFER;
@@ -137,6 +137,7 @@ static int restrict_files(const struct rights *rights, const char *spool, struct
 
 /* --- system calls -------------------------------------------------------------- */
 
+/* clang-format off */
 /* Memory, time, threads, waiting, reading, sockets that exist: everyone needs these. */
 static const char *const common_calls[] = {"accept4", "access", "arch_prctl", "bind", "brk", "clock_getres", "clock_gettime",
 	"clock_nanosleep", "close", "close_range", "connect", "dup", "dup2", "dup3", "epoll_create1", "epoll_ctl", "epoll_pwait",
@@ -167,6 +168,7 @@ static const char *const hostile_calls[] = {"execve", "execveat", "fork", "vfork
 	"finit_module", "delete_module", "add_key", "request_key", "keyctl", "open_by_handle_at", "mknod", "mknodat", "chown",
 	"lchown", "fchownat", "reboot", "swapon", "swapoff", "acct", "quotactl", "personality", "modify_ldt", "iopl", "ioperm",
 	"sethostname", "setdomainname", "settimeofday", "clock_settime", "adjtimex"};
+/* clang-format on */
 
 static int add_calls(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t count)
 {
@@ -186,7 +188,7 @@ static int add_calls(scmp_filter_ctx filter, uint32_t action, const char *const 
 static int add_thread_rule(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-		SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	                        SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 }
 
 static int build_filter(scmp_filter_ctx filter, const struct rights *rights)

@@ -10,10 +10,12 @@ static bool is_never_split(struct str local, char delimiter, bool is_owner_speci
 {
 	if (str_eq_nocase(local, STR("mailer-daemon")) || str_eq_nocase(local, STR("double-bounce")))
 		return true;
-	return is_owner_special && delimiter == '-' && (str_starts_nocase(local, STR("owner-")) || str_ends_nocase(local, STR("-request")));
+	return is_owner_special && delimiter == '-' &&
+	       (str_starts_nocase(local, STR("owner-")) || str_ends_nocase(local, STR("-request")));
 }
 
-bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user, struct str *ret_extension)
+bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user,
+                     struct str *ret_extension)
 {
 	/* A delimiter at the front would leave no user. */
 	for (size_t i = 1; i < local.len; i++) {
@@ -194,8 +196,8 @@ static struct str apply_result(struct router *r, struct str result, struct str a
 	return router_rewrite(r, result, r->params->myorigin, a);
 }
 
-int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a, struct str *ret_address,
-                       struct buf *why)
+int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a,
+                       struct str *ret_address, struct buf *why)
 {
 	struct str value, extension = {NULL, 0}, result;
 	int err = router_find_address(r, m, address, a, &value, &extension, why);
@@ -233,8 +235,8 @@ static struct str masquerade(struct router *r, struct str address, struct arena 
 	return address;
 }
 
-int router_canonical(struct router *r, struct str address, bool is_sender, bool is_header, struct arena *a, struct str *ret_address,
-                     struct buf *why)
+int router_canonical(struct router *r, struct str address, bool is_sender, bool is_header, struct arena *a,
+                     struct str *ret_address, struct buf *why)
 {
 	unsigned side = is_sender ? (is_header ? SIDE_HEADER_SENDER : SIDE_ENVELOPE_SENDER)
 	                          : (is_header ? SIDE_HEADER_RECIPIENT : SIDE_ENVELOPE_RECIPIENT);
@@ -258,7 +260,8 @@ int router_canonical(struct router *r, struct str address, bool is_sender, bool 
 
 int router_bcc(struct router *r, struct str address, bool is_sender, struct arena *a, struct str *ret_address, struct buf *why)
 {
-	return router_map_address(r, r->maps[is_sender ? MAP_SENDER_BCC : MAP_RECIPIENT_BCC], address, false, a, ret_address, why);
+	return router_map_address(r, r->maps[is_sender ? MAP_SENDER_BCC : MAP_RECIPIENT_BCC], address, false, a, ret_address,
+	                          why);
 }
 
 /* --- virtual aliases --------------------------------------------------------------- */
@@ -314,7 +317,8 @@ static int add_steps(struct expansion *e, size_t at, struct str value, struct st
 			continue;
 		}
 		if (e->count >= e->limit) {
-			buf_addf(why, "unreasonable virtual_alias_maps map expansion size for %.*s", STR_ARG(e->steps[0].address));
+			buf_addf(why, "unreasonable virtual_alias_maps map expansion size for %.*s",
+			         STR_ARG(e->steps[0].address));
 			return -E2BIG;
 		}
 		e->steps[e->count++] = (struct step){result, at, e->steps[at].depth + 1};

@@ -239,8 +239,8 @@ static int ask_transport(struct resolution *s, struct str *ret_value)
 
 	if (err == -ENOENT && address_split(s->route->recipient, &local, &domain) &&
 	    split_extension(local, r->params->recipient_delimiter, r->params->owner_request_special, &user, &extension))
-		err = maps_find(m, address_external(s->a, arena_printf(s->a, "%.*s@%.*s", STR_ARG(user), STR_ARG(domain))), true, s->a,
-		                ret_value, s->why);
+		err = maps_find(m, address_external(s->a, arena_printf(s->a, "%.*s@%.*s", STR_ARG(user), STR_ARG(domain))), true,
+		                s->a, ret_value, s->why);
 	for (name = s->domain; err == -ENOENT && name.len > 0;) {
 		size_t dot;
 
@@ -289,7 +289,8 @@ static int apply_relocated(struct resolution *s)
 	return 0;
 }
 
-int router_resolve(struct router *r, struct str sender, struct str recipient, struct arena *a, struct route *ret_route, struct buf *why)
+int router_resolve(struct router *r, struct str sender, struct str recipient, struct arena *a, struct route *ret_route,
+                   struct buf *why)
 {
 	struct route route = {.recipient = recipient};
 	struct resolution s = {.r = r, .a = a, .why = why, .sender = sender, .route = &route};

@@ -40,8 +40,8 @@ bool router_has_changed(const struct router *r);
 /* To standard form: "user" becomes user@$myorigin and so on. `origin` is $myorigin or the remote domain. */
 struct str router_rewrite(struct router *r, struct str address, struct str origin, struct arena *a);
 /* 0; or -EAGAIN with a reason when a table failed (451 4.3.0). `sender` chooses sender_dependent tables. */
-[[nodiscard]] int router_resolve(struct router *r, struct str sender, struct str recipient, struct arena *a, struct route *ret_route,
-                                 struct buf *why);
+[[nodiscard]] int router_resolve(struct router *r, struct str sender, struct str recipient, struct arena *a,
+                                 struct route *ret_route, struct buf *why);
 /* The class of a domain alone. */
 [[nodiscard]] int router_class(struct router *r, struct str domain, enum address_class *ret_class, struct buf *why);
 /*
@@ -71,13 +71,14 @@ bool route_is_authorized(const struct route *route);
  * tables that map addresses (canonical, generic, relocated ...). -ENOENT, or a table's failure.
  * `*ret_extension`, if not NULL, is the "+ext" that the found key did not have.
  */
-[[nodiscard]] int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a, struct str *ret_value,
-                                      struct str *ret_extension, struct buf *why);
+[[nodiscard]] int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a,
+                                      struct str *ret_value, struct str *ret_extension, struct buf *why);
 /* The same, giving one address in standard form, extension propagated if `propagates`: for smtp_generic_maps. */
 [[nodiscard]] int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a,
                                      struct str *ret_address, struct buf *why);
 
 /* Cuts "user+ext" at the first of `delimiters`; false when there is no extension to cut off. */
-bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user, struct str *ret_extension);
+bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user,
+                     struct str *ret_extension);
 /* Takes the next address of "a@b, <c@d> (text) e" off the front, in internal form. */
 bool route_next_address(struct str *rest, struct arena *a, struct str *ret_address);

@@ -47,7 +47,8 @@ struct str router_rewrite(struct router *r, struct str address, struct str origi
 		address = arena_printf(a, "%.*s@%.*s", STR_ARG(address), STR_ARG(origin));
 		(void)address_split(address, &local, &domain);
 	}
-	if (p->append_dot_mydomain && domain.len > 0 && domain.ptr[0] != '[' && !str_has(domain, '.') && str_eq_nocase(origin, p->myorigin))
+	if (p->append_dot_mydomain && domain.len > 0 && domain.ptr[0] != '[' && !str_has(domain, '.') &&
+	    str_eq_nocase(origin, p->myorigin))
 		return arena_printf(a, "%.*s.%.*s", STR_ARG(address), STR_ARG(p->mydomain));
 	if (domain.len > 1 && domain.ptr[domain.len - 1] == '.' && domain.ptr[domain.len - 2] != '.')
 		address.len--;

@@ -6,7 +6,7 @@
 #include "config/config.h"
 #include "route/resolve.h"
 
-#define BASICS                                                                                            \
+#define BASICS \
 	"compatibility_level = 3.6\nmyhostname = mx.example.com\nmydomain = example.com\nmyorigin = $mydomain\n" \
 	"mydestination = $mydomain, localhost\nrecipient_delimiter = +\nlocal_recipient_maps =\n"
 
@@ -54,7 +54,8 @@ static struct str describe(struct router *r, const char *sender, const char *rec
 		result = arena_printf(a, "!%d %s", err, buf_cstr(&why));
 	else
 		result = arena_printf(a, "%c%s%s %.*s:%.*s %.*s", class_letters[route.class], route.is_routed ? "R" : "",
-		                      route.is_error ? "E" : "", STR_ARG(route.transport), STR_ARG(route.nexthop), STR_ARG(route.recipient));
+		                      route.is_error ? "E" : "", STR_ARG(route.transport), STR_ARG(route.nexthop),
+		                      STR_ARG(route.recipient));
 	buf_done(&why);
 	return result;
 }
@@ -81,7 +82,8 @@ TEST(recipients_resolve)
 		{"", "", "a%b@other.org", "dR smtp:other.org a%b@other.org"},
 		{"", "", "a%b%c.org@example.com", "dR smtp:c.org a%b@c.org"},
 		{"allow_percent_hack = no", "", "a%b@example.com", "lR local:mx.example.com a%b@example.com"},
-		{"resolve_dequoted_address = no\nswap_bangpath = no", "", "a@b@example.com", "lR local:mx.example.com a@b@example.com"},
+		{"resolve_dequoted_address = no\nswap_bangpath = no", "", "a@b@example.com",
+	         "lR local:mx.example.com a@b@example.com"},
 		/* syntax */
 		{"", "", "bob@a..b", "dE error:5.1.3 bad address syntax bob@a..b"},
 		{"", "", "bob@12345", "dE error:5.1.3 bad address syntax bob@12345"},
@@ -104,18 +106,19 @@ TEST(recipients_resolve)
 		/* relayhost and nexthops of transports */
 		{"relayhost = [gw.org]:587", "", "bob@x.org", "d smtp:[gw.org]:587 bob@x.org"},
 		{"relayhost = [gw.org]:587\nrelay_domains = r.org", "", "bob@r.org", "r relay:[gw.org]:587 bob@r.org"},
-		{"relayhost = [gw.org]\nrelay_transport = relay:[in.org]\nrelay_domains = r.org", "", "bob@r.org", "r relay:[in.org] bob@r.org"},
+		{"relayhost = [gw.org]\nrelay_transport = relay:[in.org]\nrelay_domains = r.org", "", "bob@r.org",
+	         "r relay:[in.org] bob@r.org"},
 		{"relayhost = [gw.org]\ndefault_transport = smtp:[d.org]", "", "bob@x.org", "d smtp:[d.org] bob@x.org"},
 		{"relayhost = [gw.org]\nvirtual_mailbox_domains = m.org", "", "bob@m.org", "v virtual:m.org bob@m.org"},
-		{"relayhost = g.org\nsender_dependent_relayhost_maps = inline:{a@s.org=[s.gw],{@t.org=DUNNO}}", "a@s.org", "bob@x.org",
-	         "d smtp:[s.gw] bob@x.org"},
-		{"relayhost = g.org\nsender_dependent_relayhost_maps = inline:{a@s.org=[s.gw],{@t.org=DUNNO}}", "a@t.org", "bob@x.org",
-	         "d smtp:g.org bob@x.org"},
+		{"relayhost = g.org\nsender_dependent_relayhost_maps = inline:{a@s.org=[s.gw],{@t.org=DUNNO}}", "a@s.org",
+	         "bob@x.org", "d smtp:[s.gw] bob@x.org"},
+		{"relayhost = g.org\nsender_dependent_relayhost_maps = inline:{a@s.org=[s.gw],{@t.org=DUNNO}}", "a@t.org",
+	         "bob@x.org", "d smtp:g.org bob@x.org"},
 		{"sender_dependent_relayhost_maps = inline:{{<>=[null.gw]}}", "", "bob@x.org", "d smtp:[null.gw] bob@x.org"},
 		{"sender_dependent_default_transport_maps = inline:{{@s.org=slow:}}\nrelayhost = g.org", "a@s.org", "bob@x.org",
 	         "d slow:g.org bob@x.org"},
-		{"sender_dependent_default_transport_maps = inline:{{@s.org=slow:}}\nrelay_domains = x.org", "a@s.org", "bob@x.org",
-	         "r relay:x.org bob@x.org"},
+		{"sender_dependent_default_transport_maps = inline:{{@s.org=slow:}}\nrelay_domains = x.org", "a@s.org",
+	         "bob@x.org", "r relay:x.org bob@x.org"},
 		/* transport_maps */
 		{"transport_maps = inline:{x.org=slow:[h]:25}", "", "bob@x.org", "d slow:[h]:25 bob@x.org"},
 		{"transport_maps = inline:{x.org=slow:}\nrelayhost = g.org", "", "bob@x.org", "d slow:x.org bob@x.org"},
@@ -128,7 +131,8 @@ TEST(recipients_resolve)
 		{"transport_maps = inline:{x.org=slow:}\nparent_domain_matches_subdomains = transport_maps", "", "bob@a.x.org",
 	         "d slow:a.x.org bob@a.x.org"},
 		{"transport_maps = inline:{*=slow:, bob@x.org=fast:}", "", "bob+ext@x.org", "d fast:x.org bob+ext@x.org"},
-		{"transport_maps = inline:{*=slow:, bob@x.org=fast:}", "", "bob@example.com", "l slow:example.com bob@example.com"},
+		{"transport_maps = inline:{*=slow:, bob@x.org=fast:}", "", "bob@example.com",
+	         "l slow:example.com bob@example.com"},
 		{"transport_maps = inline:{*=slow:}\nvirtual_alias_domains = v.org", "", "bob@v.org",
 	         "a error:5.1.1 User unknown in virtual alias table bob@v.org"},
 		{"transport_maps = regexp:{{/@x\\.org$$/ slow:}}", "", "bob@x.org", "d slow:x.org bob@x.org"},
@@ -147,8 +151,8 @@ TEST(recipients_resolve)
 		struct str got = describe(r, cases[i].sender, cases[i].recipient, &a);
 
 		if (!str_eq(got, str_of(cases[i].want)))
-			check_failed(__FILE__, __LINE__, "case %zu: \"%s\" <%s>: got \"%.*s\", want \"%s\"", i, cases[i].main_cf, cases[i].recipient,
-			             STR_ARG(got), cases[i].want);
+			check_failed(__FILE__, __LINE__, "case %zu: \"%s\" <%s>: got \"%.*s\", want \"%s\"", i, cases[i].main_cf,
+			             cases[i].recipient, STR_ARG(got), cases[i].want);
 		arena_done(&a);
 		done(r);
 	}
@@ -198,11 +202,13 @@ TEST(recipients_exist_as_their_class_says)
 		{"local_recipient_maps = inline:{bob=x}", "Bob+ext@example.com", 1, NULL},
 		{"local_recipient_maps = inline:{bob=x}", "ann@example.com", 0, "local recipient table"},
 		{"local_recipient_maps = unix:passwd.byname", "root@example.com", 1, NULL},
-		{"local_recipient_maps = inline:{bob=x}\nvirtual_alias_maps = inline:{ann@example.com=x}", "ann@example.com", 1, NULL},
+		{"local_recipient_maps = inline:{bob=x}\nvirtual_alias_maps = inline:{ann@example.com=x}", "ann@example.com", 1,
+	         NULL},
 		{"local_recipient_maps = inline:{bob=x}\ncanonical_maps = inline:{ann=x}", "ann@example.com", 1, NULL},
 		{"local_recipient_maps = fail:x", "ann@example.com", -EAGAIN, NULL},
 		{"virtual_mailbox_domains = m.org\nvirtual_mailbox_maps = inline:{a@m.org=x}", "a@m.org", 1, NULL},
-		{"virtual_mailbox_domains = m.org\nvirtual_mailbox_maps = inline:{a@m.org=x}", "b@m.org", 0, "virtual mailbox table"},
+		{"virtual_mailbox_domains = m.org\nvirtual_mailbox_maps = inline:{a@m.org=x}", "b@m.org", 0,
+	         "virtual mailbox table"},
 		{"virtual_mailbox_domains = m.org\nvirtual_mailbox_maps = inline:{@m.org=x}", "b@m.org", 1, NULL},
 		{"virtual_alias_domains = v.org\nvirtual_alias_maps = inline:{a@v.org=x}", "a@v.org", 1, NULL},
 		{"virtual_alias_domains = v.org\nvirtual_alias_maps = inline:{a@v.org=x}", "b@v.org", 0, "virtual alias table"},
@@ -247,8 +253,10 @@ TEST(virtual_aliases_expand)
 		{"virtual_alias_maps = inline:{bob=b@w.org}", "bob@example.com", "b@w.org"},
 		{"virtual_alias_maps = inline:{bob=b@w.org}", "bob@v.org", "bob@v.org"},
 		{"virtual_alias_maps = regexp:{{/^(.*)@v\\.org$$/ $$1@w.org}}", "a@v.org", "a@w.org"},
-		{"virtual_alias_maps = regexp:{{/^(.*)@v\\.org$$/ x$$1@v.org}}\nvirtual_alias_recursion_limit = 10", "a@v.org", "!-7"},
-		{"virtual_alias_maps = regexp:{{/^(.*)@v\\.org$$/ x$$1@v.org}}\nvirtual_alias_address_length_limit = 10", "a@v.org", "!-7"},
+		{"virtual_alias_maps = regexp:{{/^(.*)@v\\.org$$/ x$$1@v.org}}\nvirtual_alias_recursion_limit = 10", "a@v.org",
+	         "!-7"},
+		{"virtual_alias_maps = regexp:{{/^(.*)@v\\.org$$/ x$$1@v.org}}\nvirtual_alias_address_length_limit = 10",
+	         "a@v.org", "!-7"},
 		{"virtual_alias_maps = inline:{{a@v.org = b, c, d, e}}\nvirtual_alias_expansion_limit = 3", "a@v.org", "!-7"},
 		{"virtual_alias_maps = fail:x", "a@v.org", "!-11"},
 	};
@@ -283,9 +291,11 @@ TEST(canonical_maps_and_masquerading_follow_their_classes)
 	} cases[] = {
 		{"", "a@x.org", true, false, "a@x.org"},
 		{"canonical_maps = inline:{a@x.org=b@y.org}", "a@x.org", false, false, "b@y.org"},
-		{"canonical_maps = inline:{a@x.org=b@y.org}\ncanonical_classes = header_sender", "a@x.org", false, false, "a@x.org"},
+		{"canonical_maps = inline:{a@x.org=b@y.org}\ncanonical_classes = header_sender", "a@x.org", false, false,
+	         "a@x.org"},
 		{"canonical_maps = inline:{a@x.org=b}", "a+e@x.org", true, true, "b+e@example.com"},
-		{"sender_canonical_maps = inline:{a@x.org=b@x.org}\ncanonical_maps = inline:{b@x.org=c@x.org}", "a@x.org", true, false, "c@x.org"},
+		{"sender_canonical_maps = inline:{a@x.org=b@x.org}\ncanonical_maps = inline:{b@x.org=c@x.org}", "a@x.org", true,
+	         false, "c@x.org"},
 		{"sender_canonical_maps = inline:{a@x.org=b@x.org}", "a@x.org", false, true, "a@x.org"},
 		{"recipient_canonical_maps = inline:{a@x.org=b@x.org}", "a@x.org", false, true, "b@x.org"},
 		{"masquerade_domains = x.org", "a@h.x.org", true, false, "a@x.org"},
@@ -300,7 +310,8 @@ TEST(canonical_maps_and_masquerading_follow_their_classes)
 		struct buf why = BUF_INIT(4096);
 		struct str got = {NULL, 0};
 
-		CHECK_INT(router_canonical(r, str_of(cases[i].address), cases[i].is_sender, cases[i].is_header, &a, &got, &why), 0);
+		CHECK_INT(router_canonical(r, str_of(cases[i].address), cases[i].is_sender, cases[i].is_header, &a, &got, &why),
+		          0);
 		CHECK_STR(got, str_of(cases[i].want));
 		buf_done(&why);
 		arena_done(&a);

@@ -56,7 +56,8 @@ static int open_maps(struct router *r, struct buf *why)
 		{MAP_RELAY_RECIPIENT, "relay_recipient_maps", p->relay_recipient_maps, 0},
 		{MAP_RELOCATED, "relocated_maps", p->relocated_maps, 0},
 		{MAP_SENDER_RELAYHOST, "sender_dependent_relayhost_maps", p->sender_dependent_relayhost_maps, 0},
-		{MAP_SENDER_TRANSPORT, "sender_dependent_default_transport_maps", p->sender_dependent_default_transport_maps, TABLE_NO_REGSUB},
+		{MAP_SENDER_TRANSPORT, "sender_dependent_default_transport_maps", p->sender_dependent_default_transport_maps,
+	         TABLE_NO_REGSUB},
 		{MAP_CANONICAL, "canonical_maps", p->canonical_maps, 0},
 		{MAP_SENDER_CANONICAL, "sender_canonical_maps", p->sender_canonical_maps, 0},
 		{MAP_RECIPIENT_CANONICAL, "recipient_canonical_maps", p->recipient_canonical_maps, 0},
@@ -66,7 +67,8 @@ static int open_maps(struct router *r, struct buf *why)
 
 	for (size_t i = 0; i < COUNT_OF(all); i++) {
 		struct buf problem = BUF_INIT(1 << 20);
-		int err = maps_open(all[i].text, TABLE_FOLD | TABLE_SURROGATE | all[i].flags, r->view, &r->maps[all[i].which], &problem);
+		int err = maps_open(all[i].text, TABLE_FOLD | TABLE_SURROGATE | all[i].flags, r->view, &r->maps[all[i].which],
+		                    &problem);
 
 		if (problem.len > 0)
 			buf_addf(why, "%s%s: %s", why->len > 0 ? "\n" : "", all[i].name, buf_cstr(&problem));
@@ -96,8 +98,8 @@ static int open_lists(struct router *r, struct buf *why)
 	for (size_t i = 0; i < COUNT_OF(all); i++) {
 		struct buf problem = BUF_INIT(1 << 20);
 		bool wants_parents = list_has_word(p->parent_domain_matches_subdomains, str_of(all[i].name));
-		int err = match_list_open(all[i].text, all[i].kind, TABLE_SURROGATE | (wants_parents ? MATCH_PARENTS : 0), r->view, &r->lists[all[i].which],
-		                          &problem);
+		int err = match_list_open(all[i].text, all[i].kind, TABLE_SURROGATE | (wants_parents ? MATCH_PARENTS : 0),
+		                          r->view, &r->lists[all[i].which], &problem);
 
 		if (err)
 			buf_addf(why, "%s%s: %s", why->len > 0 ? "\n" : "", all[i].name, buf_cstr(&problem));
@@ -134,8 +136,9 @@ static void add_every_interface(struct ip_set *set)
 
 		if (!at->ifa_addr || (at->ifa_addr->sa_family != AF_INET && at->ifa_addr->sa_family != AF_INET6))
 			continue;
-		bytes = at->ifa_addr->sa_family == AF_INET ? (const void *)&((struct sockaddr_in *)(void *)at->ifa_addr)->sin_addr
-		                                           : (const void *)&((struct sockaddr_in6 *)(void *)at->ifa_addr)->sin6_addr;
+		bytes = at->ifa_addr->sa_family == AF_INET
+		                ? (const void *)&((struct sockaddr_in *)(void *)at->ifa_addr)->sin_addr
+		                : (const void *)&((struct sockaddr_in6 *)(void *)at->ifa_addr)->sin6_addr;
 		if (inet_ntop(at->ifa_addr->sa_family, bytes, text, sizeof(text)) && ip_key_parse(str_of(text), &ip))
 			add_own(set, &ip);
 	}

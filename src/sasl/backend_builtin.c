@@ -87,8 +87,8 @@ static void check_plain(struct sasl_exchange *x, struct str response, struct sas
 
 	if (sasl_decode(x, response))
 		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in response");
-	else if (!str_split(buf_str(&x->decoded), '\0', &authzid, &rest) ||
-	    !str_split(rest, '\0', &name, &password) || str_has(password, '\0'))
+	else if (!str_split(buf_str(&x->decoded), '\0', &authzid, &rest) || !str_split(rest, '\0', &name, &password) ||
+	         str_has(password, '\0'))
 		sasl_result_set(x, ret, SASL_MALFORMED, "malformed authentication response");
 	else if (!str_is_empty(authzid) && !str_eq(authzid, name))
 		sasl_result_set(x, ret, SASL_FAILED, "authentication failure");
@@ -139,6 +139,11 @@ static void builtin_end(struct sasl_exchange *x)
 }
 
 const struct sasl_backend sasl_backend_builtin = {
-	.type = "builtin", .open = builtin_open, .close = builtin_close, .mechanisms = builtin_mechanisms, .begin = builtin_begin,
-	.step = builtin_step, .end = builtin_end,
+	.type = "builtin",
+	.open = builtin_open,
+	.close = builtin_close,
+	.mechanisms = builtin_mechanisms,
+	.begin = builtin_begin,
+	.step = builtin_step,
+	.end = builtin_end,
 };

@@ -34,13 +34,13 @@ enum {
 };
 
 struct dovecot {
-	struct str path;      /* as configured, for people */
+	struct str path; /* as configured, for people */
 	bool is_inet;
 	struct str host, port, file;
 	bool has_mechanisms;
 	struct mechanism_list mechanisms;
 	struct instant next_try; /* to learn the mechanisms */
-	struct list idle;     /* of struct dovecot_connection, the latest first */
+	struct list idle;        /* of struct dovecot_connection, the latest first */
 	size_t idle_count, connection_count;
 };
 
@@ -74,9 +74,9 @@ static int dovecot_open(struct sasl_server *s, struct buf *why)
 	}
 	if (str_starts(path, STR("unix:")))
 		path = str_from(path, 5);
-	d->file = path.len && path.ptr[0] == '/' ? path
-	                                         : arena_printf(&s->arena, "%.*s/%.*s", STR_ARG(s->params->queue_directory),
-	                                         	STR_ARG(path));
+	d->file = path.len && path.ptr[0] == '/'
+	                  ? path
+	                  : arena_printf(&s->arena, "%.*s/%.*s", STR_ARG(s->params->queue_directory), STR_ARG(path));
 	return 0;
 }
 
@@ -93,8 +93,7 @@ static void dovecot_close(struct sasl_server *s)
 
 	if (!d)
 		return;
-	LIST_EACH(&d->idle, link)
-	{
+	LIST_EACH(&d->idle, link) {
 		list_remove(link);
 		connection_free(d, LIST_ENTRY(link, struct dovecot_connection, link));
 	}
@@ -116,8 +115,8 @@ static int connect_place(struct dovecot *d, int *ret_fd)
 	if (!err && ip_parse(d->host, port, &to)) {
 		err = dns_addresses(d->host, true, true, true, &a, &answer);
 		if (!err)
-			err = answer.status == DNS_FOUND && answer.count ? ip_from_bytes(answer.records[0].data, port,
-				&to) : -EHOSTUNREACH;
+			err = answer.status == DNS_FOUND && answer.count ? ip_from_bytes(answer.records[0].data, port, &to)
+			                                                 : -EHOSTUNREACH;
 	}
 	if (!err)
 		err = connect_tcp((struct sockaddr *)&to, NULL, duration_s(HANDSHAKE_TIMEOUT_S), ret_fd);
@@ -298,7 +297,8 @@ static int read_answer(struct sasl_exchange *x, struct sasl_result *ret)
 
 		if (err)
 			return err;
-		if ((line.verb == DOVECOT_OK || line.verb == DOVECOT_CONT || line.verb == DOVECOT_FAIL) && line.number == c->last_id) {
+		if ((line.verb == DOVECOT_OK || line.verb == DOVECOT_CONT || line.verb == DOVECOT_FAIL) &&
+		    line.number == c->last_id) {
 			stream_set_deadline(c->stream, INSTANT_NEVER);
 			take_line(x, &line, ret);
 			return 0;
@@ -411,6 +411,11 @@ static void dovecot_step(struct sasl_exchange *x, struct str response, struct sa
 }
 
 const struct sasl_backend sasl_backend_dovecot = {
-	.type = "dovecot", .open = dovecot_open, .close = dovecot_close, .mechanisms = dovecot_mechanisms, .begin = dovecot_begin,
-	.step = dovecot_step, .end = dovecot_end,
+	.type = "dovecot",
+	.open = dovecot_open,
+	.close = dovecot_close,
+	.mechanisms = dovecot_mechanisms,
+	.begin = dovecot_begin,
+	.step = dovecot_step,
+	.end = dovecot_end,
 };

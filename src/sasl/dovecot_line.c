@@ -10,16 +10,20 @@ static const struct {
 	const char *word;
 	enum dovecot_verb verb;
 } verbs[] = {
-	{"VERSION", DOVECOT_VERSION}, {"MECH", DOVECOT_MECH}, {"DONE", DOVECOT_DONE}, {"OK", DOVECOT_OK}, {"CONT", DOVECOT_CONT},
-	{"FAIL", DOVECOT_FAIL},
+	{"VERSION", DOVECOT_VERSION}, {"MECH", DOVECOT_MECH}, {"DONE", DOVECOT_DONE},
+	{"OK", DOVECOT_OK},           {"CONT", DOVECOT_CONT}, {"FAIL", DOVECOT_FAIL},
 };
 
 static const struct {
 	const char *word;
 	unsigned flag;
 } mechanism_flags[] = {
-	{"anonymous", MECHANISM_ANONYMOUS}, {"plaintext", MECHANISM_PLAINTEXT}, {"dictionary", MECHANISM_DICTIONARY},
-	{"active", MECHANISM_ACTIVE}, {"forward-secrecy", MECHANISM_FORWARD_SECRECY}, {"mutual-auth", MECHANISM_MUTUAL_AUTH},
+	{"anonymous", MECHANISM_ANONYMOUS},
+	{"plaintext", MECHANISM_PLAINTEXT},
+	{"dictionary", MECHANISM_DICTIONARY},
+	{"active", MECHANISM_ACTIVE},
+	{"forward-secrecy", MECHANISM_FORWARD_SECRECY},
+	{"mutual-auth", MECHANISM_MUTUAL_AUTH},
 	{"private", MECHANISM_PRIVATE},
 };
 

@@ -17,7 +17,8 @@ static enum sasl_status check_joe(void *arg, struct str service, struct str user
 static struct sasl_server *make_server(void)
 {
 	static const struct str settings[] = {STR("smtpd_sasl_auth_enable=yes"), STR("smtpd_sasl_type=builtin"),
-		STR("smtpd_sasl_builtin_maps=static:x"), STR("compatibility_level=3.6"), STR("myhostname=mx.example")};
+	                                      STR("smtpd_sasl_builtin_maps=static:x"), STR("compatibility_level=3.6"),
+	                                      STR("myhostname=mx.example")};
 	char dir[] = "/tmp/exchange_fuzz.XXXXXX";
 	struct buf why = BUF_INIT(1000);
 	struct sasl_server *s;

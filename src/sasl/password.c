@@ -33,8 +33,8 @@ struct hashing {
 /* The hash without "{SHA512-CRYPT}" and the like; empty for schemes that are not crypt(3). */
 static struct str bare_hash(struct str value)
 {
-	static const char *const schemes[] = {"{CRYPT}", "{SHA512-CRYPT}", "{SHA256-CRYPT}", "{BLF-CRYPT}", "{MD5-CRYPT}",
-		"{YESCRYPT}"};
+	static const char *const schemes[] = {"{CRYPT}",     "{SHA512-CRYPT}", "{SHA256-CRYPT}",
+	                                      "{BLF-CRYPT}", "{MD5-CRYPT}",    "{YESCRYPT}"};
 
 	value = str_trim(value);
 	if (str_is_empty(value) || value.ptr[0] != '{')
@@ -118,8 +118,8 @@ static int find_hash(struct password_store *ps, struct str username, struct aren
 	struct str user, domain;
 	int err = maps_find(ps->maps, username, false, a, ret_hash, reason);
 
-	if (err == -ENOENT && str_split(username, '@', &user, &domain) && !str_is_empty(domain) && str_eq_nocase(domain,
-		ps->local_domain))
+	if (err == -ENOENT && str_split(username, '@', &user, &domain) && !str_is_empty(domain) &&
+	    str_eq_nocase(domain, ps->local_domain))
 		err = maps_find(ps->maps, user, false, a, ret_hash, reason);
 	return err;
 }

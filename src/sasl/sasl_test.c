@@ -25,7 +25,7 @@ static struct config *load(const char *main_cf)
 	snprintf(path, sizeof(path), "%s/main.cf", dir);
 	f = fopen(path, "w");
 	fprintf(f, "compatibility_level = 3.6\nmyhostname = mx.example\nqueue_directory = %s\nsmtpd_sasl_auth_enable = yes\n%s\n",
-		dir, main_cf);
+	        dir, main_cf);
 	fclose(f);
 	return config_load(str_of(dir), NULL, 0);
 }
@@ -56,7 +56,7 @@ TEST(auth_is_offered_only_where_it_may_be)
 		{"smtpd_tls_auth_only = yes", "192.0.2.1", true, "PLAIN LOGIN"},
 		{"smtpd_sasl_security_options = noplaintext, noanonymous", "192.0.2.1", false, ""},
 		{"smtpd_sasl_security_options = noplaintext\nsmtpd_sasl_tls_security_options = noanonymous", "192.0.2.1", true,
-		 "PLAIN LOGIN"},
+	         "PLAIN LOGIN"},
 		{"smtpd_sasl_exceptions_networks = 192.0.2.0/24", "192.0.2.1", true, ""},
 		{"smtpd_sasl_exceptions_networks = !192.0.2.1, 192.0.2.0/24", "192.0.2.1", true, "PLAIN LOGIN"},
 		{"smtpd_sasl_mechanism_filter = !login, static:rest", "192.0.2.1", true, "PLAIN"},
@@ -87,7 +87,7 @@ TEST(auth_is_offered_only_where_it_may_be)
 TEST(what_cannot_work_is_told)
 {
 	static const char *const cases[] = {"smtpd_sasl_type = builtin", "smtpd_sasl_type = cyrus", "smtpd_sasl_type = foo",
-		BUILTIN "smtpd_sasl_security_options = nothing"};
+	                                    BUILTIN "smtpd_sasl_security_options = nothing"};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf why = BUF_INIT(1000);
@@ -118,11 +118,11 @@ TEST(plain_and_login_take_names_and_passwords)
 	} cases[] = {
 		{"plain", "AGpvZQBzZWNyZXQ=", NULL, NULL, SASL_OK},
 		{"PLAIN", NULL, "AGpvZQBzZWNyZXQ=", NULL, SASL_OK},
-		{"PLAIN", "am9lAGpvZQBzZWNyZXQ=", NULL, NULL, SASL_OK},      /* joe for joe */
-		{"PLAIN", "cm9vdABqb2UAc2VjcmV0", NULL, NULL, SASL_FAILED},   /* joe for root */
+		{"PLAIN", "am9lAGpvZQBzZWNyZXQ=", NULL, NULL, SASL_OK},     /* joe for joe */
+		{"PLAIN", "cm9vdABqb2UAc2VjcmV0", NULL, NULL, SASL_FAILED}, /* joe for root */
 		{"PLAIN", "AGpvZQB3cm9uZw==", NULL, NULL, SASL_FAILED},
-		{"PLAIN", "AGpvZQA=", NULL, NULL, SASL_FAILED},               /* no password */
-		{"PLAIN", "AABzZWNyZXQ=", NULL, NULL, SASL_FAILED},           /* no name */
+		{"PLAIN", "AGpvZQA=", NULL, NULL, SASL_FAILED},     /* no password */
+		{"PLAIN", "AABzZWNyZXQ=", NULL, NULL, SASL_FAILED}, /* no name */
 		{"PLAIN", "AGxhdGVyAHNlY3JldA==", NULL, NULL, SASL_TRY_LATER},
 		{"PLAIN", "am9l", NULL, NULL, SASL_MALFORMED},
 		{"PLAIN", "AGpvZQBzZWNyZXQAbW9yZQ==", NULL, NULL, SASL_MALFORMED},
@@ -189,11 +189,17 @@ static void check_passwords(void *arg)
 		const char *user, *password;
 		enum sasl_status want;
 	} cases[] = {
-		{"joe", "secret", SASL_OK}, {"JOE", "secret", SASL_OK}, {"joe@mx.example", "secret", SASL_OK}, {"joe", "wrong",
-		 SASL_FAILED},
-		{"joe", "", SASL_FAILED}, {"ann", "secret", SASL_OK}, {"nobody", "secret", SASL_FAILED}, {"locked", "secret",
-		 SASL_FAILED},
-		{"junk", "secret", SASL_TRY_LATER}, {"plain", "secret", SASL_FAILED}, {"joe@other.example", "secret", SASL_FAILED},
+		{"joe", "secret", SASL_OK},
+		{"JOE", "secret", SASL_OK},
+		{"joe@mx.example", "secret", SASL_OK},
+		{"joe", "wrong", SASL_FAILED},
+		{"joe", "", SASL_FAILED},
+		{"ann", "secret", SASL_OK},
+		{"nobody", "secret", SASL_FAILED},
+		{"locked", "secret", SASL_FAILED},
+		{"junk", "secret", SASL_TRY_LATER},
+		{"plain", "secret", SASL_FAILED},
+		{"joe@other.example", "secret", SASL_FAILED},
 	};
 	struct password_store *ps = arg;
 
@@ -201,16 +207,17 @@ static void check_passwords(void *arg)
 		struct buf reason = BUF_INIT(200);
 
 		CHECK_CASE(password_check(ps, str_of(cases[i].user), str_of(cases[i].password), &reason) == cases[i].want,
-			cases[i].user);
+		           cases[i].user);
 		buf_done(&reason);
 	}
 }
 
 TEST(passwords_are_checked_against_hashes)
 {
-	struct config *c = load("smtpd_sasl_type = builtin\nsmtpd_sasl_local_domain = mx.example\nsmtpd_sasl_builtin_maps = inline:{"
-	                        "{joe=" HASH_SHA512 "},{ann={SHA512-CRYPT}" HASH_SHA512 "},{locked=!},{junk=$$9$$nonsense$$xxxx},"
-	                        "{plain={PLAIN}secret}}");
+	struct config *c =
+		load("smtpd_sasl_type = builtin\nsmtpd_sasl_local_domain = mx.example\nsmtpd_sasl_builtin_maps = inline:{"
+	             "{joe=" HASH_SHA512 "},{ann={SHA512-CRYPT}" HASH_SHA512 "},{locked=!},{junk=$$9$$nonsense$$xxxx},"
+	             "{plain={PLAIN}secret}}");
 	struct buf why = BUF_INIT(1000);
 	struct password_store *ps = NULL;
 
@@ -269,7 +276,8 @@ static void serve(void *arg)
 		bool is_bare;
 
 		play->connections++;
-		(void)!stream_printf(s,
+		(void)!stream_printf(
+			s,
 			"VERSION\t1\t2\nSPID\t1\nCUID\t1\nCOOKIE\tx\nMECH\tPLAIN\tplaintext\nMECH\tANONYMOUS\tanonymous\nDONE\n");
 		(void)!stream_flush(s);
 		while (!stream_read_line(s, 8000, &line, &is_bare)) {
@@ -371,7 +379,7 @@ TEST(dovecot_is_told_who_asks)
 
 	run_dovecot(&dc);
 	CHECK_STR(str_of(dc.play.last_request),
-		STR("AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.9\trip=192.0.2.1\tsecured\tresp=AGpvZQBzZWNyZXQ="));
+	          STR("AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=192.0.2.9\trip=192.0.2.1\tsecured\tresp=AGpvZQBzZWNyZXQ="));
 }
 
 TEST(no_dovecot_means_no_auth_is_offered)

@@ -17,9 +17,9 @@ static const struct {
 	const char *name;
 	unsigned forbidden, required;
 } options[] = {
-	{"noplaintext", MECHANISM_PLAINTEXT, 0}, {"noactive", MECHANISM_ACTIVE, 0}, {"nodictionary", MECHANISM_DICTIONARY, 0},
-	{"noanonymous", MECHANISM_ANONYMOUS, 0}, {"forward_secrecy", 0, MECHANISM_FORWARD_SECRECY},
-	{"mutual_auth", 0, MECHANISM_MUTUAL_AUTH},
+	{"noplaintext", MECHANISM_PLAINTEXT, 0},           {"noactive", MECHANISM_ACTIVE, 0},
+	{"nodictionary", MECHANISM_DICTIONARY, 0},         {"noanonymous", MECHANISM_ANONYMOUS, 0},
+	{"forward_secrecy", 0, MECHANISM_FORWARD_SECRECY}, {"mutual_auth", 0, MECHANISM_MUTUAL_AUTH},
 };
 
 static int parse_security(const char *parameter, struct str text, struct security *ret, struct buf *why)
@@ -33,8 +33,10 @@ static int parse_security(const char *parameter, struct str text, struct securit
 		while (i < COUNT_OF(options) && !str_eq_nocase(word, str_of(options[i].name)))
 			i++;
 		if (i == COUNT_OF(options)) {
-			buf_addf(why, "%s: unknown option \"%.*s\"; there are noplaintext, noactive, nodictionary, noanonymous, "
-			         "forward_secrecy, mutual_auth", parameter, STR_ARG(word));
+			buf_addf(why,
+			         "%s: unknown option \"%.*s\"; there are noplaintext, noactive, nodictionary, noanonymous, "
+			         "forward_secrecy, mutual_auth",
+			         parameter, STR_ARG(word));
 			return -EINVAL;
 		}
 		ret->forbidden |= options[i].forbidden;
@@ -51,8 +53,8 @@ static int pick_backend(struct sasl_server *s, struct buf *why)
 			return s->backend->open(s, why);
 		}
 	if (str_eq(s->params->smtpd_sasl_type, STR("cyrus")))
-		buf_add(why,
-			STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with smtpd_sasl_builtin_maps"));
+		buf_add(why, STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with "
+		                 "smtpd_sasl_builtin_maps"));
 	else
 		buf_addf(why, "smtpd_sasl_type = %.*s: there are builtin and dovecot", STR_ARG(s->params->smtpd_sasl_type));
 	return -ENOTSUP;
@@ -72,7 +74,7 @@ int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struc
 		err = parse_security("smtpd_sasl_security_options", params->smtpd_sasl_security_options, &s->clear, why);
 		if (!err)
 			err = parse_security("smtpd_sasl_tls_security_options", params->smtpd_sasl_tls_security_options, &s->tls,
-				why);
+			                     why);
 		if (!err)
 			err = match_list_open(params->smtpd_sasl_exceptions_networks, MATCH_ADDRESS, 0, v, &s->exceptions, why);
 		if (!err)
@@ -229,10 +231,11 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 
 	x->server = s;
 	x->decoded = BUF_INIT(DECODED_MAX);
-	x->peer = (struct sasl_peer){.has_tls = peer->has_tls, .client_address = arena_str(&x->arena, peer->client_address),
-		.client_port = arena_str(&x->arena, peer->client_port), .server_address = arena_str(&x->arena,
-			peer->server_address),
-		.server_port = arena_str(&x->arena, peer->server_port)};
+	x->peer = (struct sasl_peer){.has_tls = peer->has_tls,
+	                             .client_address = arena_str(&x->arena, peer->client_address),
+	                             .client_port = arena_str(&x->arena, peer->client_port),
+	                             .server_address = arena_str(&x->arena, peer->server_address),
+	                             .server_port = arena_str(&x->arena, peer->server_port)};
 	method = arena_cstr(&x->arena, str_cut(mechanism, 0, MECHANISM_NAME_MAX));
 	for (char *c = method; *c; c++)
 		*c = ascii_upper(*c);
@@ -242,8 +245,7 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 }
 
 struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism,
-	struct str initial,
-                                          struct sasl_result *ret_result)
+                                          struct str initial, struct sasl_result *ret_result)
 {
 	struct sasl_exchange *x = exchange_new(s, peer, mechanism);
 	const char *why = NULL;

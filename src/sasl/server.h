@@ -69,7 +69,8 @@ void sasl_server_set_check(struct sasl_server *s, sasl_check_fn *check, void *ar
  * why in a few words (a static text: "smtpd_tls_auth_only and no TLS"). Heeds smtpd_sasl_auth_enable, smtpd_tls_auth_only, the
  * security options, exceptions_networks and mechanism_filter. Waits when the back end has not told its mechanisms yet.
  */
-struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why) WAITS;
+struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a,
+                                  const char **ret_why) WAITS;
 
 /*
  * Starts an AUTH dialogue. `initial` is what followed the mechanism, as on the wire ("=" is an
@@ -77,8 +78,8 @@ struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer 
  * the exchange. After anything but SASL_CONTINUE only sasl_exchange_free() is left to call. Waits;
  * a cancelled fiber gets SASL_TRY_LATER.
  */
-struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism, struct str initial,
-                                          struct sasl_result *ret_result) WAITS;
+struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism,
+                                          struct str initial, struct sasl_result *ret_result) WAITS;
 /* The client's next line; "*" cancels. */
 void sasl_exchange_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret_result) WAITS;
 /* At any moment; nothing is left behind, secrets are wiped. NULL is fine. */

@@ -9,8 +9,13 @@
 #include "table/table.h"
 
 enum mechanism_flag {
-	MECHANISM_PLAINTEXT = 1, MECHANISM_ANONYMOUS = 2, MECHANISM_DICTIONARY = 4, MECHANISM_ACTIVE = 8,
-	MECHANISM_FORWARD_SECRECY = 16, MECHANISM_MUTUAL_AUTH = 32, MECHANISM_PRIVATE = 64,
+	MECHANISM_PLAINTEXT = 1,
+	MECHANISM_ANONYMOUS = 2,
+	MECHANISM_DICTIONARY = 4,
+	MECHANISM_ACTIVE = 8,
+	MECHANISM_FORWARD_SECRECY = 16,
+	MECHANISM_MUTUAL_AUTH = 32,
+	MECHANISM_PRIVATE = 64,
 };
 
 enum { MECHANISMS_MAX = 50, MECHANISM_NAME_MAX = 40 };
@@ -36,7 +41,7 @@ struct sasl_backend {
 	int (*open)(struct sasl_server *s, struct buf *why);
 	void (*close)(struct sasl_server *s);
 	/* What it can do. NULL and a reason when it cannot tell now. */
-	const struct mechanism_list *(*mechanisms)(struct sasl_server *s, const char **ret_why) WAITS;
+	const struct mechanism_list *(*mechanisms)(struct sasl_server *s, const char **ret_why)WAITS;
 	void (*begin)(struct sasl_exchange *x, struct str initial, struct sasl_result *ret) WAITS;
 	void (*step)(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
 	/* Releases x->state. */
@@ -48,10 +53,10 @@ struct sasl_server {
 	const struct params *params;
 	const struct sasl_backend *backend;
 	void *state;
-	struct str service;             /* "name/type", for lookup */
+	struct str service; /* "name/type", for lookup */
 	struct security clear, tls;
-	struct match_list *exceptions;  /* smtpd_sasl_exceptions_networks */
-	struct match_list *filter;      /* smtpd_sasl_mechanism_filter */
+	struct match_list *exceptions; /* smtpd_sasl_exceptions_networks */
+	struct match_list *filter;     /* smtpd_sasl_mechanism_filter */
 	sasl_check_fn *check;
 	void *check_arg;
 	size_t exchange_count;
@@ -60,17 +65,18 @@ struct sasl_server {
 
 struct sasl_exchange {
 	struct sasl_server *server;
-	struct sasl_peer peer;          /* strings in the arena */
+	struct sasl_peer peer; /* strings in the arena */
 	struct str method;
 	void *state;
 	struct arena arena;
-	struct buf decoded;             /* secrets: wiped */
+	struct buf decoded; /* secrets: wiped */
 };
 
 extern const struct sasl_backend sasl_backend_builtin, sasl_backend_dovecot;
 
 /* Sets status and reason; the reason is copied into the exchange. */
-void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 /* Decodes into x->decoded, after wiping it. -EINVAL. "=" alone is the empty response. */
 [[nodiscard]] int sasl_decode(struct sasl_exchange *x, struct str base64);
 void sasl_wipe(struct buf *b);

@@ -71,8 +71,8 @@ static void bench_main(void *arg)
 		(void)wait_list_wait(&bench.ended, INSTANT_NEVER);
 	cpu = cpu_seconds() - cpu;
 	printf("%u sessions, %zu bytes: %.0f messages/s, %.3f ms each, %.1f us of CPU each\n", bench.sessions, bench.content.len,
-		(double)bench.count / bench.seconds, (double)bench.waited_ns / 1e6 / (double)bench.count,
-		cpu * 1e6 / (double)bench.count);
+	       (double)bench.count / bench.seconds, (double)bench.waited_ns / 1e6 / (double)bench.count,
+	       cpu * 1e6 / (double)bench.count);
 	if (bench.f.troubles.len)
 		printf("%s", buf_cstr(&bench.f.troubles));
 	(void)fiber_sleep(duration_ms(50));

@@ -124,8 +124,8 @@ static void report_damage(struct spool *sp, struct segment_file *seg, const stru
 		return;
 	seg->has_damage = !b->is_recovered;
 	spool_trouble(sp, "%s/segments/%08x: no readable message between bytes %llu and %llu%s", sp->path, seg->number,
-		(unsigned long long)b->skipped_from, (unsigned long long)b->skipped_to,
-		b->is_recovered ? ", a write cut short or damage" : "; the file is kept");
+	              (unsigned long long)b->skipped_from, (unsigned long long)b->skipped_to,
+	              b->is_recovered ? ", a write cut short or damage" : "; the file is kept");
 }
 
 static void hand_out(struct spool *sp, struct segment_file *seg, struct batch *b)

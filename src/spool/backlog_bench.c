@@ -80,7 +80,7 @@ static void fill(unsigned count)
 		spool_count(bench.f.sp, &counts);
 	} while (bench.running || counts.waiting || counts.committing || counts.active);
 	printf("%u messages appended and deferred in %.0f ms, %llu indexed, %llu MB in segments\n", count, ms_since(begin),
-		(unsigned long long)counts.indexed, (unsigned long long)(counts.disk >> 20));
+	       (unsigned long long)counts.indexed, (unsigned long long)(counts.disk >> 20));
 }
 
 static void measure_start(void)

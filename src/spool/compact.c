@@ -203,8 +203,8 @@ static int move_some(struct spool *sp, struct segment_file *from)
 		moves_free(&j, false);
 	if (j.is_damaged) {
 		from->has_damage = true;
-		spool_trouble(
-			sp, "%s/segments/%08x: a deferred message cannot be read; the file is kept", sp->path, from->number);
+		spool_trouble(sp, "%s/segments/%08x: a deferred message cannot be read; the file is kept", sp->path,
+		              from->number);
 	}
 	if (j.is_full)
 		seal_own(sp);

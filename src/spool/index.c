@@ -517,8 +517,8 @@ int index_due_next(struct index_txn *txn, struct index_due *due)
 		return err;
 	if (key.mv_size < 8 || key.mv_size - 8 >= QUEUE_ID_SIZE || value.mv_size != 8)
 		return -EIO;
-	*due = (struct index_due){
-		.at = {(int64_t)read_number(key.mv_data, 8)}, .deferred_at = {(int64_t)read_number(value.mv_data, 8)}};
+	*due = (struct index_due){.at = {(int64_t)read_number(key.mv_data, 8)},
+	                          .deferred_at = {(int64_t)read_number(value.mv_data, 8)}};
 	memcpy(due->id, (char *)key.mv_data + 8, key.mv_size - 8);
 	return 0;
 }

@@ -30,10 +30,10 @@ static int put(struct index_txn *txn, const char *id, uint64_t at, int64_t next,
 	struct spool_recipient state = {.reason = {.text = STR("why")}};
 	struct spool_message m = {.envelope = {.recipients = &to, .recipient_count = 1}, .recipients = &state};
 	struct row_head head = {.ref = {.segment = 1, .epoch = 9, .at = at},
-		.content_at = at + 200,
-		.next_attempt = {next},
-		.deferred_at = {5},
-		.flags = flags};
+	                        .content_at = at + 200,
+	                        .next_attempt = {next},
+	                        .deferred_at = {5},
+	                        .flags = flags};
 	struct buf row = BUF_INIT(65536);
 	int err;
 

@@ -161,7 +161,7 @@ void large_remove_lost(struct spool *sp)
 		(void)fiber_work(remove_run, &j);
 		if (j.err && j.err != -ENOENT)
 			spool_trouble(sp, "cannot remove %s/large/%016llx: %s", sp->path, (unsigned long long)j.number,
-				strerror(-j.err));
+			              strerror(-j.err));
 	}
 }
 
@@ -207,7 +207,7 @@ static void sweep_folder(struct sweep_job *j, DIR *dir, struct index_txn *txn)
 		unsigned long long number = strtoull(entry->d_name, &end, 16);
 
 		if (end != entry->d_name + 16 || *end || index_has_large(txn, number) ||
-			!is_abandoned(j->sp->large_fd, entry->d_name))
+		    !is_abandoned(j->sp->large_fd, entry->d_name))
 			continue;
 		j->numbers = mem_resize(j->numbers, (j->count + 1) * sizeof *j->numbers);
 		j->numbers[j->count++] = number;

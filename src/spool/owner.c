@@ -186,14 +186,14 @@ static struct spool *spool_new(const struct spool_options *o, const struct spool
 	struct spool *sp = mem_alloc(sizeof *sp);
 
 	*sp = (struct spool){.events = *events,
-		.path = mem_strdup(o->path),
-		.reserve = o->reserve,
-		.is_hungry = true,
-		.segment_size = o->segment_size ? o->segment_size : SEGMENT_SIZE_DEFAULT,
-		.folder_fd = -1,
-		.segments_fd = -1,
-		.large_fd = -1,
-		.lock_fd = -1};
+	                     .path = mem_strdup(o->path),
+	                     .reserve = o->reserve,
+	                     .is_hungry = true,
+	                     .segment_size = o->segment_size ? o->segment_size : SEGMENT_SIZE_DEFAULT,
+	                     .folder_fd = -1,
+	                     .segments_fd = -1,
+	                     .large_fd = -1,
+	                     .lock_fd = -1};
 	list_init(&sp->segments);
 	list_init(&sp->large);
 	list_init(&sp->lost_large);
@@ -301,12 +301,12 @@ void spool_defer(struct spool *sp, struct spool_message *m)
 	m->deferred_at = clock_wall();
 	m->flags &= ~(uint32_t)SPOOL_FLUSHED;
 	o->head = (struct row_head){.ref = m->ref,
-		.large = m->large,
-		.content_at = m->content_at,
-		.next_attempt = m->next_attempt,
-		.deferred_at = m->deferred_at,
-		.attempts = m->attempts,
-		.flags = m->flags};
+	                            .large = m->large,
+	                            .content_at = m->content_at,
+	                            .next_attempt = m->next_attempt,
+	                            .deferred_at = m->deferred_at,
+	                            .attempts = m->attempts,
+	                            .flags = m->flags};
 	/* What was given already is not looked at again before the next start. */
 	if (o->head.next_attempt.us <= sp->due.at.us)
 		o->head.next_attempt.us = sp->due.at.us + 1;

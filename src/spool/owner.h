@@ -84,8 +84,8 @@ struct spool_events {
  * can be granted at once, and recovered messages arrive through `incoming`. Fails with
  * -EBUSY when another process owns it, -ENOSPC, -EACCES ...; `why` then has a sentence.
  */
-[[nodiscard]] int spool_open(
-	const struct spool_options *o, const struct spool_events *events, struct buf *why, struct spool **ret_spool) WAITS;
+[[nodiscard]] int spool_open(const struct spool_options *o, const struct spool_events *events, struct buf *why,
+                             struct spool **ret_spool) WAITS;
 /* Makes durable what is under way and closes. Messages being worked on are found again at the next open; they stay the caller's.
  */
 void spool_close(struct spool *sp) WAITS;
@@ -141,8 +141,8 @@ void spool_defer(struct spool *sp, struct spool_message *m);
  * how many. Each is the callee's as with `incoming`; it is not given again before spool_defer().
  */
 typedef void spool_take_fn(void *arg, struct spool_message *m);
-[[nodiscard]] int spool_take_due(
-	struct spool *sp, struct wall_time now, uint32_t max, spool_take_fn *take, void *arg, uint32_t *ret_count) WAITS;
+[[nodiscard]] int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_take_fn *take, void *arg,
+                                 uint32_t *ret_count) WAITS;
 /* When to call spool_take_due() again: the earliest time in the index that was not given yet; 0 during a flush, INT64_MAX for
  * never. */
 struct wall_time spool_next_due(struct spool *sp);

@@ -158,7 +158,7 @@ static void begin_work(struct spool *sp, struct spool_message *m)
 static void put_off(struct spool *sp, struct spool_message *m, int err)
 {
 	spool_trouble(sp, "%s: cannot read the message in %s/segments/%08x: %s", m->envelope.queue_id, sp->path, m->ref.segment,
-		strerror(-err));
+	              strerror(-err));
 	begin_work(sp, m);
 	m->next_attempt.us = clock_wall().us + UNREADABLE_DELAY_S * INT64_C(1000000);
 	spool_defer(sp, m);
@@ -189,12 +189,12 @@ int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_t
 
 	index_lock(sp);
 	*j = (struct take_job){.ix = sp->ix,
-		.now = now,
-		.max = max < TAKE_MAX ? max : TAKE_MAX,
-		.due = sp->due,
-		.is_flushing = sp->is_flushing,
-		.flush_at = sp->flush_at,
-		.flush_due = sp->flush_due};
+	                       .now = now,
+	                       .max = max < TAKE_MAX ? max : TAKE_MAX,
+	                       .due = sp->due,
+	                       .is_flushing = sp->is_flushing,
+	                       .flush_at = sp->flush_at,
+	                       .flush_due = sp->flush_due};
 	err = fiber_work(take_run, j);
 	if (j->err)
 		err = j->err;

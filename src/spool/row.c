@@ -55,9 +55,9 @@ void row_encode(struct buf *to, struct row_head *head, const struct spool_messag
 
 	envelope_encode(&envelope, &m->envelope);
 	head->size = record_size(&(struct record_head){.envelope_size = (uint32_t)envelope.len,
-		.recipient_count = m->envelope.recipient_count,
-		.content_size = m->envelope.content_size,
-		.large = m->large});
+	                                               .recipient_count = m->envelope.recipient_count,
+	                                               .content_size = m->envelope.content_size,
+	                                               .large = m->large});
 	row_head_encode(to, head);
 	buf_add_lstr(to, buf_str(&envelope));
 	buf_done(&envelope);
@@ -174,7 +174,7 @@ void message_apply_states(struct spool_message *m, struct str states)
 }
 
 int message_from_record(const struct record_ref *ref, const struct record_head *head, struct str states, struct str envelope,
-	struct spool_message **ret_message)
+                        struct spool_message **ret_message)
 {
 	struct spool_message *m = message_new();
 	int err = message_set_envelope(m, envelope);

@@ -36,7 +36,7 @@ void row_encode(struct buf *to, struct row_head *head, const struct spool_messag
 
 /* A new message from the parts of a record. `states` are the recipients' state bytes. -EBADMSG, -EINVAL: no such envelope. */
 [[nodiscard]] int message_from_record(const struct record_ref *ref, const struct record_head *head, struct str states,
-	struct str envelope, struct spool_message **ret_message);
+                                      struct str envelope, struct spool_message **ret_message);
 /* Takes over what the record's state bytes say. */
 void message_apply_states(struct spool_message *m, struct str states);
 void message_free(struct spool_message *m);

@@ -107,10 +107,10 @@ int scan_next(struct scan *s, struct scan_record *ret_record)
 	if (record_check(str_n(bytes, RECORD_HEAD_SIZE), &head, envelope))
 		return -EBADMSG;
 	*ret_record = (struct scan_record){.head = head,
-		.at = s->at,
-		.size = record_size(&head),
-		.envelope = envelope,
-		.states = str_n(bytes + RECORD_HEAD_SIZE, head.recipient_count)};
+	                                   .at = s->at,
+	                                   .size = record_size(&head),
+	                                   .envelope = envelope,
+	                                   .states = str_n(bytes + RECORD_HEAD_SIZE, head.recipient_count)};
 	s->at += ret_record->size;
 	return 0;
 }

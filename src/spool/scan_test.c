@@ -15,10 +15,10 @@ enum { EPOCH = 0x5eed1234, FILE_SIZE = 65536 };
 static void add_record(struct buf *to, uint32_t epoch, struct str envelope, struct str content)
 {
 	struct record_head head = {.epoch = epoch,
-		.envelope_size = (uint32_t)envelope.len,
-		.recipient_count = 2,
-		.content_size = content.len,
-		.content_crc = crc32c(0, content.ptr, content.len)};
+	                           .envelope_size = (uint32_t)envelope.len,
+	                           .recipient_count = 2,
+	                           .content_size = content.len,
+	                           .content_crc = crc32c(0, content.ptr, content.len)};
 	size_t size = (size_t)record_size(&head);
 	char *bytes = buf_room(to, size);
 
@@ -85,9 +85,9 @@ TEST(any_changed_byte_but_a_state_is_noticed)
 	add_record(&b, EPOCH, STR("envelope"), STR("some content\r\n"));
 	fd = file_of(&b);
 	for (size_t i = 0; i < RECORD_HEAD_SIZE + 8 +
-				       strlen("envelope"
-					      "some content\r\n");
-		i++) {
+	                               strlen("envelope"
+	                                      "some content\r\n");
+	     i++) {
 		bool is_state = i >= RECORD_STATE_AT && i < RECORD_HEAD_SIZE + 8;
 		char flipped = (char)(b.ptr[i] ^ 1);
 

@@ -17,12 +17,9 @@ static const char *const state_names[] = {"spare", "writing", "sealed", "settled
 
 /* Which states may follow; one bit each. */
 static const unsigned next_states[] = {
-	[SEGMENT_SPARE] = 1U << SEGMENT_WRITING | 1U << SEGMENT_GONE,
-	[SEGMENT_WRITING] = 1U << SEGMENT_SEALED,
-	[SEGMENT_SEALED] = 1U << SEGMENT_SETTLED | 1U << SEGMENT_CLEARING,
-	[SEGMENT_SETTLED] = 1U << SEGMENT_CLEARING,
-	[SEGMENT_CLEARING] = 1U << SEGMENT_SPARE | 1U << SEGMENT_GONE,
-	[SEGMENT_GONE] = 0,
+	[SEGMENT_SPARE] = 1U << SEGMENT_WRITING | 1U << SEGMENT_GONE,      [SEGMENT_WRITING] = 1U << SEGMENT_SEALED,
+	[SEGMENT_SEALED] = 1U << SEGMENT_SETTLED | 1U << SEGMENT_CLEARING, [SEGMENT_SETTLED] = 1U << SEGMENT_CLEARING,
+	[SEGMENT_CLEARING] = 1U << SEGMENT_SPARE | 1U << SEGMENT_GONE,     [SEGMENT_GONE] = 0,
 };
 
 void segment_set_state(struct segment_file *seg, enum segment_state to)
@@ -54,11 +51,11 @@ static struct segment_file *segment_new(uint32_t number, int fd, enum segment_st
 	struct segment_file *seg = mem_alloc(sizeof *seg);
 
 	*seg = (struct segment_file){.number = number,
-		.fd = fd,
-		.read_fd = -1,
-		.state = state,
-		.end = SEGMENT_HEAD_SIZE,
-		.handed_at = SEGMENT_HEAD_SIZE};
+	                             .fd = fd,
+	                             .read_fd = -1,
+	                             .state = state,
+	                             .end = SEGMENT_HEAD_SIZE,
+	                             .handed_at = SEGMENT_HEAD_SIZE};
 	list_init(&seg->link);
 	return seg;
 }
@@ -111,7 +108,7 @@ static void load_headless(struct spool *sp, const char *name, struct str head, u
 	if (renameat(sp->segments_fd, name, sp->segments_fd, aside))
 		spool_trouble(sp, "cannot rename %s/segments/%s: %s", sp->path, name, strerror(errno));
 	spool_trouble(sp, "%s/segments/%s has a damaged head; kept as %s, %llu deferred messages are in it", sp->path, name,
-		aside, (unsigned long long)rows);
+	              aside, (unsigned long long)rows);
 }
 
 static void ask_index(struct spool *sp, uint32_t number, struct index_segment *ret_known)
@@ -545,11 +542,11 @@ static void segment_remove(struct spool *sp, struct segment_file *seg)
 static void segment_use_again(struct spool *sp, struct segment_file *seg)
 {
 	struct make_job j = {.sp = sp,
-		.number = seg->number,
-		.epoch = fresh_epoch(seg->epoch),
-		.size = seg->size,
-		.fd = seg->fd,
-		.has_marks = seg->has_marks};
+	                     .number = seg->number,
+	                     .epoch = fresh_epoch(seg->epoch),
+	                     .size = seg->size,
+	                     .fd = seg->fd,
+	                     .has_marks = seg->has_marks};
 
 	(void)fiber_work(make_run, &j);
 	if (j.err) {

@@ -30,14 +30,14 @@ static const char *folder_named(const char *name)
 #define OPEN(f) CHECK_INT(fixture_open((f), folder_named("spool"), SMALL_SEGMENT), 0)
 
 /* A test body that runs as a fiber. */
-#define SPOOL_TEST(name)                                                                                                         \
-	static void name##_fiber(void *arg);                                                                                     \
-	TEST(name)                                                                                                               \
-	{                                                                                                                        \
-		static struct fixture f;                                                                                         \
-		f = (struct fixture){0};                                                                                         \
-		fixture_run(name##_fiber, &f);                                                                                   \
-	}                                                                                                                        \
+#define SPOOL_TEST(name) \
+	static void name##_fiber(void *arg); \
+	TEST(name) \
+	{ \
+		static struct fixture f; \
+		f = (struct fixture){0}; \
+		fixture_run(name##_fiber, &f); \
+	} \
 	static void name##_fiber(void *arg)
 
 static struct str repeat(struct buf *b, char c, size_t len)
@@ -407,9 +407,9 @@ SPOOL_TEST(a_large_message_has_a_file_of_its_own)
 {
 	struct fixture *f = arg;
 	struct envelope e = {.queue_id = "LARGEz",
-		.sender = STR("big@example.com"),
-		.recipient_count = 1,
-		.recipients = &(struct recipient){.address = STR("r@example.org")}};
+	                     .sender = STR("big@example.com"),
+	                     .recipient_count = 1,
+	                     .recipients = &(struct recipient){.address = STR("r@example.org")}};
 	struct buf b = BUF_INIT(1 << 20);
 	struct str piece = repeat(&b, 'z', 1 << 20);
 	struct append_large *l, *dropped;

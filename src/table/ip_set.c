@@ -45,7 +45,8 @@ bool ip_key_parse(struct str text, struct ip_key *ret_ip)
 	if (!str_has(text, ':')) {
 		if (inet_pton(AF_INET, name, bytes) != 1)
 			return false;
-		*ret_ip = (struct ip_key){.low = (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 | bytes[3]};
+		*ret_ip = (struct ip_key){.low = (uint64_t)bytes[0] << 24 | (uint64_t)bytes[1] << 16 | (uint64_t)bytes[2] << 8 |
+		                                 bytes[3]};
 		return true;
 	}
 	if (inet_pton(AF_INET6, name, bytes) != 1)
@@ -101,7 +102,8 @@ static void say_host_bits(struct str text, const struct ip_net *n, struct buf *w
 		bytes[8 + i] = (unsigned char)(low >> (56 - 8 * i));
 	}
 	inet_ntop(n->first.is_v6 ? AF_INET6 : AF_INET, n->first.is_v6 ? bytes : bytes + 12, name, sizeof(name));
-	buf_addf(why, "non-null host address bits in \"%.*s\", perhaps you should use \"%s/%u\" instead", STR_ARG(text), name, n->prefix);
+	buf_addf(why, "non-null host address bits in \"%.*s\", perhaps you should use \"%s/%u\" instead", STR_ARG(text), name,
+	         n->prefix);
 }
 
 /* The address without the brackets, and the text behind "/". False if the brackets do not pair. */
@@ -253,7 +255,8 @@ void ip_set_build(struct ip_set *s)
 		while (depth > 0 && ip_key_cmp(&stack[depth - 1].last, &m->first) < 0)
 			close_top(s, stack, &depth);
 		/* The same network again: sorted behind the smaller value, it never wins. */
-		if (depth > 0 && ip_key_cmp(&stack[depth - 1].first, &m->first) == 0 && ip_key_cmp(&stack[depth - 1].last, &m->last) == 0)
+		if (depth > 0 && ip_key_cmp(&stack[depth - 1].first, &m->first) == 0 &&
+		    ip_key_cmp(&stack[depth - 1].last, &m->last) == 0)
 			continue;
 		if (depth > 0 && stack[depth - 1].value < m->value)
 			m->value = stack[depth - 1].value;

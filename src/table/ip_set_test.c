@@ -56,7 +56,8 @@ TEST(sets_agree_with_asking_every_network)
 	for (size_t i = 0; i < COUNT_OF(nets); i++) {
 		unsigned prefix = 20 + random_below(13);
 
-		nets[i] = (struct ip_net){.first.low = 0x0a000000u | (random_below(1 << 13) & ~(prefix == 32 ? 0 : 0xffffffffu >> prefix)),
+		nets[i] = (struct ip_net){.first.low = 0x0a000000u |
+		                                       (random_below(1 << 13) & ~(prefix == 32 ? 0 : 0xffffffffu >> prefix)),
 		                          .prefix = prefix};
 		ip_set_add(s, &nets[i], (int)i);
 	}
@@ -83,7 +84,8 @@ TEST(bad_networks_are_explained)
 		const char *why;
 	} cases[] = {
 		{"10.0.0.1/8", "non-null host address bits in \"10.0.0.1/8\", perhaps you should use \"10.0.0.0/8\" instead"},
-		{"[2001:db8::1]/32", "non-null host address bits in \"[2001:db8::1]/32\", perhaps you should use \"2001:db8::/32\" instead"},
+		{"[2001:db8::1]/32",
+	         "non-null host address bits in \"[2001:db8::1]/32\", perhaps you should use \"2001:db8::/32\" instead"},
 		{"1.2.3.300", "bad address pattern: \"1.2.3.300\""},
 		{"10.0.0.0/33", "bad mask length in \"10.0.0.0/33\""},
 		{"foo", "bad address pattern: \"foo\""},

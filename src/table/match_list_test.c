@@ -57,7 +57,8 @@ TEST(lists_match_as_their_kind_says)
 		int got = ask(cases[i].list, cases[i].kind, cases[i].flags, cases[i].name);
 
 		if (got != cases[i].want)
-			check_failed(__FILE__, __LINE__, "case %zu: \"%s\" asked for %s: %d", i, cases[i].list, cases[i].name, got);
+			check_failed(__FILE__, __LINE__, "case %zu: \"%s\" asked for %s: %d", i, cases[i].list, cases[i].name,
+			             got);
 	}
 }
 

@@ -24,7 +24,7 @@ struct pattern_engine {
 	void (*free)(void *code);
 };
 
-[[nodiscard]] int pattern_open(const struct table_type *type, const struct pattern_engine *engine, struct str name, unsigned flags,
-                               struct table **ret_table, struct buf *why);
+[[nodiscard]] int pattern_open(const struct table_type *type, const struct pattern_engine *engine, struct str name,
+                               unsigned flags, struct table **ret_table, struct buf *why);
 int pattern_find(struct table *t, struct str key, struct arena *a, struct str *ret_value, struct buf *why);
 void pattern_close(struct table *t);

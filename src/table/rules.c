@@ -103,7 +103,8 @@ static int read_inline_rules(struct reader *r, struct str rules)
 
 	while (str_next_braced(&rules, ", \t\r\n", &item)) {
 		if (!table_unbrace(item, &inside)) {
-			buf_addf(r->why, "%.*s: bad syntax at \"%.*s\"; need {{rule}, {rule}, ...}", STR_ARG(r->label), STR_ARG(item));
+			buf_addf(r->why, "%.*s: bad syntax at \"%.*s\"; need {{rule}, {rule}, ...}", STR_ARG(r->label),
+			         STR_ARG(item));
 			return -EINVAL;
 		}
 		read_rule(r, inside, number++);
@@ -111,8 +112,8 @@ static int read_inline_rules(struct reader *r, struct str rules)
 	return 0;
 }
 
-int rules_read(struct rule_set *set, const struct table_type *type, struct str name, struct file_stamp *stamp, rule_parse_fn *parse,
-               void *type_arg, struct buf *why)
+int rules_read(struct rule_set *set, const struct table_type *type, struct str name, struct file_stamp *stamp,
+               rule_parse_fn *parse, void *type_arg, struct buf *why)
 {
 	struct reader r = {.set = set, .parse = parse, .type_arg = type_arg, .why = why};
 	struct str inside;

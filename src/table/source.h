@@ -18,8 +18,8 @@ struct source {
 	struct str file; /* for messages */
 	struct str rest;
 	unsigned next_line;
-	unsigned line;    /* where the present logical line begins */
-	struct buf text;  /* the present logical line */
+	unsigned line;   /* where the present logical line begins */
+	struct buf text; /* the present logical line */
 };
 
 /* `bytes` and `file` must stay. */

@@ -9,15 +9,15 @@
 #include "table/table_internal.h"
 
 static const struct table_type *const table_types[] = {
-	&table_lmdb, &table_hash, &table_btree, &table_texthash, &table_inline, &table_static, &table_environ, &table_fail, &table_unix,
-	&table_cidr, &table_regexp, &table_pcre, &table_proxy, &table_debug, &table_pipemap, &table_unionmap, &table_randmap,
-	&table_nis,
+	&table_lmdb,    &table_hash,  &table_btree,   &table_texthash, &table_inline,  &table_static,
+	&table_environ, &table_fail,  &table_unix,    &table_cidr,     &table_regexp,  &table_pcre,
+	&table_proxy,   &table_debug, &table_pipemap, &table_unionmap, &table_randmap, &table_nis,
 };
 
 /* Types that Postfix has and we know by name, so that the message can say more than "unknown". */
 static const char *const later_types[] = {
-	"mysql", "pgsql", "sqlite", "ldap", "mongodb", "memcache", "socketmap", "tcp", "nisplus", "netinfo",
-	"cdb", "dbm", "sdbm", "internal",
+	"mysql", "pgsql",   "sqlite",  "ldap", "mongodb", "memcache", "socketmap",
+	"tcp",   "nisplus", "netinfo", "cdb",  "dbm",     "sdbm",     "internal",
 };
 
 static const struct table_type *find_type(struct str name)
@@ -41,8 +41,8 @@ static int refuse_type(struct str type, struct str spec, struct buf *why)
 	for (size_t i = 0; i < COUNT_OF(later_types); i++) {
 		if (!str_eq(type, str_of(later_types[i])))
 			continue;
-		buf_addf(why, "table %.*s: tables of type %.*s are not supported yet; use lmdb:, texthash:, pcre: or cidr:", STR_ARG(spec),
-		         STR_ARG(type));
+		buf_addf(why, "table %.*s: tables of type %.*s are not supported yet; use lmdb:, texthash:, pcre: or cidr:",
+		         STR_ARG(spec), STR_ARG(type));
 		return -ENOTSUP;
 	}
 	buf_addf(why, "table %.*s: unknown table type \"%.*s\"", STR_ARG(spec), STR_ARG(type));

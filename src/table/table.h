@@ -18,9 +18,9 @@ struct table;
 struct view;
 
 enum table_flag {
-	TABLE_FOLD = 1,       /* lower-case the key (fixed-key types); nearly everyone wants this */
-	TABLE_NO_REGSUB = 2,  /* refuse $1 in regexp and pcre: alias_maps, transport_maps, virtual_*_maps ... */
-	TABLE_PARANOID = 4,   /* refuse types that a stranger may influence (tcp) */
+	TABLE_FOLD = 1,      /* lower-case the key (fixed-key types); nearly everyone wants this */
+	TABLE_NO_REGSUB = 2, /* refuse $1 in regexp and pcre: alias_maps, transport_maps, virtual_*_maps ... */
+	TABLE_PARANOID = 4,  /* refuse types that a stranger may influence (tcp) */
 	/*
 	 * A table that cannot be opened (missing, unsupported) is no error but a warning, and each lookup in it a
 	 * temporary failure: so a server starts, and only what needs the table waits. Bad syntax stays an error.
@@ -74,9 +74,9 @@ struct table *maps_table(const struct maps *m, size_t at);
 
 struct match_list;
 enum match_kind {
-	MATCH_STRING,      /* exact, case-insensitive */
-	MATCH_DOMAIN,      /* the domain itself, .parent patterns; with MATCH_PARENTS also its subdomains */
-	MATCH_ADDRESS,     /* IP addresses and address/prefix */
+	MATCH_STRING,  /* exact, case-insensitive */
+	MATCH_DOMAIN,  /* the domain itself, .parent patterns; with MATCH_PARENTS also its subdomains */
+	MATCH_ADDRESS, /* IP addresses and address/prefix */
 	MATCH_USER,
 };
 /* TABLE_SURROGATE may be added. */

@@ -52,8 +52,8 @@ static void cidr_close(struct table *t)
 	rules_done(&ct->rules);
 }
 
-static int cidr_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                     struct buf *why)
+static int cidr_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                     struct table **ret_table, struct buf *why)
 {
 	struct cidr_table *ct = mem_alloc(sizeof(*ct));
 	int err = rules_read(&ct->rules, type, name, &ct->table.file, cidr_parse, ct, why);

@@ -23,8 +23,8 @@ struct table_type {
 	const char *name;
 	bool is_fixed_key;
 	/* `name` is what follows "type:". Sets *ret_table; the caller fills in the common part. */
-	int (*open)(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-	            struct buf *why);
+	int (*open)(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+	            struct table **ret_table, struct buf *why);
 	/* The key is as the caller gave it; table.c folds it for types with is_fixed_key. */
 	int (*find)(struct table *t, struct str key, struct arena *a, struct str *ret_value, struct buf *why);
 	/* Optional. */

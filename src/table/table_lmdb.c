@@ -39,17 +39,18 @@ static const char *maker(struct str source)
 {
 	struct str base = str_from(source, str_find_last(source, '/') == source.len ? 0 : str_find_last(source, '/') + 1);
 
-	return str_eq(base, STR("aliases")) || str_ends(base, STR("aliases")) || str_starts(base, STR("aliases")) ? "postalias" : "postmap";
+	return str_eq(base, STR("aliases")) || str_ends(base, STR("aliases")) || str_starts(base, STR("aliases")) ? "postalias"
+	                                                                                                          : "postmap";
 }
 
 static int explain_open(const struct table_type *type, struct str name, int err, struct buf *why)
 {
 	if (err == ENOENT)
-		buf_addf(why, "table %s:%.*s: there is no %.*s.lmdb; run: %s %s:%.*s", type->name, STR_ARG(name), STR_ARG(name), maker(name),
-		         type->name, STR_ARG(name));
-	else if (err == MDB_INVALID || err == MDB_VERSION_MISMATCH)
-		buf_addf(why, "table %s:%.*s: %.*s.lmdb is not an LMDB file; run: %s %s:%.*s", type->name, STR_ARG(name), STR_ARG(name),
+		buf_addf(why, "table %s:%.*s: there is no %.*s.lmdb; run: %s %s:%.*s", type->name, STR_ARG(name), STR_ARG(name),
 		         maker(name), type->name, STR_ARG(name));
+	else if (err == MDB_INVALID || err == MDB_VERSION_MISMATCH)
+		buf_addf(why, "table %s:%.*s: %.*s.lmdb is not an LMDB file; run: %s %s:%.*s", type->name, STR_ARG(name),
+		         STR_ARG(name), maker(name), type->name, STR_ARG(name));
 	else
 		buf_addf(why, "table %s:%.*s: open %.*s.lmdb: %s", type->name, STR_ARG(name), STR_ARG(name), mdb_strerror(err));
 	return err > 0 ? -err : -EINVAL;
@@ -61,10 +62,10 @@ static void warn_if_stale(const struct table_type *type, struct str name, const 
 	char *source = str_cstr(name);
 	struct stat st;
 
-	if (stat(source, &st) == 0 &&
-	    (st.st_mtim.tv_sec > file->mtime.tv_sec ||
-	     (st.st_mtim.tv_sec == file->mtime.tv_sec && st.st_mtim.tv_nsec > file->mtime.tv_nsec)))
-		table_warn(why, str_of(file->path), 0, "older than its source %s; run: %s %s:%s", source, maker(name), type->name, source);
+	if (stat(source, &st) == 0 && (st.st_mtim.tv_sec > file->mtime.tv_sec ||
+	                               (st.st_mtim.tv_sec == file->mtime.tv_sec && st.st_mtim.tv_nsec > file->mtime.tv_nsec)))
+		table_warn(why, str_of(file->path), 0, "older than its source %s; run: %s %s:%s", source, maker(name), type->name,
+		           source);
 	free(source);
 }
 
@@ -83,8 +84,8 @@ static int lmdb_begin(struct lmdb_table *lt, const char *path)
 	return err;
 }
 
-static int lmdb_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                     struct buf *why)
+static int lmdb_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                     struct table **ret_table, struct buf *why)
 {
 	struct lmdb_table *lt = mem_alloc(sizeof(*lt));
 	struct buf path = BUF_INIT(4096);

@@ -7,8 +7,8 @@
 
 #include "table/table_internal.h"
 
-static int nis_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                    struct buf *why)
+static int nis_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                    struct table **ret_table, struct buf *why)
 {
 	*ret_table = mem_alloc(sizeof(struct table));
 	return 0;

@@ -129,8 +129,8 @@ static void pcre_free(void *code)
 
 static const struct pattern_engine engine = {pcre_compile, pcre_match, pcre_free};
 
-static int pcre_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                     struct buf *why)
+static int pcre_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                     struct table **ret_table, struct buf *why)
 {
 	return pattern_open(type, &engine, name, flags, ret_table, why);
 }

@@ -70,7 +70,8 @@ static int regexp_match(void *code, struct str subject, struct span *spans, stru
 		return -EIO;
 	}
 	for (size_t i = 0; i < count; i++)
-		spans[i] = at[i].rm_so < 0 ? (struct span){PATTERN_UNSET, 0} : (struct span){(size_t)at[i].rm_so, (size_t)at[i].rm_eo};
+		spans[i] = at[i].rm_so < 0 ? (struct span){PATTERN_UNSET, 0}
+		                           : (struct span){(size_t)at[i].rm_so, (size_t)at[i].rm_eo};
 	return 1;
 }
 

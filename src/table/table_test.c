@@ -28,7 +28,8 @@ static void check_answer(int line, const char *spec, const char *key, const char
 		else if (err)
 			value = STR("!");
 		if (!str_eq(value, str_of(want)))
-			check_failed(__FILE__, line, "%s asked for %s: \"%.*s\" instead of \"%s\"", spec, key, STR_ARG(value), want);
+			check_failed(__FILE__, line, "%s asked for %s: \"%.*s\" instead of \"%s\"", spec, key, STR_ARG(value),
+			             want);
 		table_close(t);
 	}
 	buf_done(&why);
@@ -137,7 +138,8 @@ TEST(cidr_rules_match_in_order)
 	CHECK_ANSWER(spec, "1.2.3.4", "y");
 	CHECK_ANSWER(spec, "2001:db8:1::", "six");
 	CHECK_ANSWER(spec, "mail.example.com", "-");
-	spec = spec_of("cidr", "!192.0.2.0/24 notnet\n192.0.2.5 five\n2001:db8::/32 six\nif 192.0.2.8/29\n192.0.2.8 eight\n192.0.2.1 one\nendif\n");
+	spec = spec_of("cidr", "!192.0.2.0/24 notnet\n192.0.2.5 five\n2001:db8::/32 six\nif 192.0.2.8/29\n192.0.2.8 "
+	                       "eight\n192.0.2.1 one\nendif\n");
 	CHECK_ANSWER(spec, "192.0.2.5", "five");
 	CHECK_ANSWER(spec, "1.2.3.4", "notnet");
 	CHECK_ANSWER(spec, "2001:db8::1", "six");
@@ -165,16 +167,19 @@ TEST(what_cannot_be_opened_is_explained)
 	              "table mysql:/x: tables of type mysql are not supported yet; use lmdb:, texthash:, pcre: or cidr:");
 	check_refusal(__LINE__, "proxy:mysql:/x", 0, -ENOTSUP,
 	              "table mysql:/x: tables of type mysql are not supported yet; use lmdb:, texthash:, pcre: or cidr:");
-	check_refusal(__LINE__, "hash:/nonexistent/virtual", 0, -ENOENT,
-	              "table hash:/nonexistent/virtual: there is no /nonexistent/virtual.lmdb; run: postmap hash:/nonexistent/virtual");
+	check_refusal(
+		__LINE__, "hash:/nonexistent/virtual", 0, -ENOENT,
+		"table hash:/nonexistent/virtual: there is no /nonexistent/virtual.lmdb; run: postmap hash:/nonexistent/virtual");
 	check_refusal(__LINE__, "hash:/nonexistent/aliases", 0, -ENOENT,
-	              "table hash:/nonexistent/aliases: there is no /nonexistent/aliases.lmdb; run: postalias hash:/nonexistent/aliases");
+	              "table hash:/nonexistent/aliases: there is no /nonexistent/aliases.lmdb; run: postalias "
+	              "hash:/nonexistent/aliases");
 	check_refusal(__LINE__, "texthash:/nonexistent", 0, -ENOENT, "open /nonexistent: No such file or directory");
 	check_refusal(__LINE__, "inline:a=b", 0, -EINVAL, "bad syntax: \"inline:a=b\"; need \"inline:{name=value...}\"");
 	check_refusal(__LINE__, "pcre:{{/a/ $1}}", 0, 0,
 	              "pcre map {{/a/ $1}}, line 1: out of range replacement index \"1\": skipping this rule");
-	check_refusal(__LINE__, "pcre:{{/(a)/ $1}}", TABLE_NO_REGSUB, 0,
-	              "pcre map {{/(a)/ $1}}, line 1: $1 is not allowed in this table, for reasons of security: skipping this rule");
+	check_refusal(
+		__LINE__, "pcre:{{/(a)/ $1}}", TABLE_NO_REGSUB, 0,
+		"pcre map {{/(a)/ $1}}, line 1: $1 is not allowed in this table, for reasons of security: skipping this rule");
 	check_refusal(__LINE__, "regexp:{{!/(a)/ $1}}", 0, 0,
 	              "regexp map {{!/(a)/ $1}}, line 1: $number found in negative match replacement text: skipping this rule");
 }
@@ -265,8 +270,9 @@ TEST(a_file_that_is_no_data_base_is_refused)
 		CHECK_INT(table_open(str_of(spec), TABLE_FOLD, NULL, &t, &why), -EINVAL);
 		CHECK(str_find_str(buf_str(&why), STR("is not an LMDB file; run: postmap hash:")) < why.len);
 		buf_done(&why);
-		file_of("virtual.lmdb", "garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage "
-		                        "garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage");
+		file_of("virtual.lmdb",
+		        "garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage "
+		        "garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage garbage");
 	}
 }
 

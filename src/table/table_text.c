@@ -98,7 +98,8 @@ static int inline_open(const struct table_type *type, struct str name, unsigned 
 	tt = mem_alloc(sizeof(*tt));
 	while (str_next_braced(&rest, ", \t\r\n", &item)) {
 		if (!inline_pair(item, &key, &value)) {
-			buf_addf(why, "inline:%.*s: \"%.*s\" is not of the form name=value or { name = value }", STR_ARG(name), STR_ARG(item));
+			buf_addf(why, "inline:%.*s: \"%.*s\" is not of the form name=value or { name = value }", STR_ARG(name),
+			         STR_ARG(item));
 			text_free(tt);
 			return -EINVAL;
 		}

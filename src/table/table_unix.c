@@ -13,8 +13,8 @@ struct unix_table {
 	bool is_group;
 };
 
-static int unix_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                     struct buf *why)
+static int unix_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                     struct table **ret_table, struct buf *why)
 {
 	bool is_group = str_eq(name, STR("group.byname"));
 	struct unix_table *ut;
@@ -35,8 +35,8 @@ static int ask_passwd(const char *key, char *space, size_t size, struct buf *rec
 	int err = getpwnam_r(key, &entry, space, size, &found);
 
 	if (found)
-		buf_addf(record, "%s:%s:%u:%u:%s:%s:%s", found->pw_name, found->pw_passwd, (unsigned)found->pw_uid, (unsigned)found->pw_gid,
-		         found->pw_gecos, found->pw_dir, found->pw_shell);
+		buf_addf(record, "%s:%s:%u:%u:%s:%s:%s", found->pw_name, found->pw_passwd, (unsigned)found->pw_uid,
+		         (unsigned)found->pw_gid, found->pw_gecos, found->pw_dir, found->pw_shell);
 	return err;
 }
 

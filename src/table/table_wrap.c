@@ -81,8 +81,8 @@ static int bad_list(const struct table_type *type, struct str name, struct buf *
 	return -EINVAL;
 }
 
-static int list_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view, struct table **ret_table,
-                     struct buf *why)
+static int list_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
+                     struct table **ret_table, struct buf *why)
 {
 	struct wrap_table *wt;
 	struct str rest, item;

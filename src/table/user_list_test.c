@@ -10,8 +10,8 @@ TEST(users_are_matched_by_their_names)
 		uid_t uid;
 		int want;
 	} cases[] = {
-		{"static:anyone", 0, 1}, {"root", 0, 1}, {"!root, static:all", 0, 0}, {"nobody, root", 0, 1}, {"nobody", 0, 0},
-		{"", 0, 0}, {"unknown", 3999999999, 1}, {"root", 3999999999, 0},
+		{"static:anyone", 0, 1}, {"root", 0, 1}, {"!root, static:all", 0, 0}, {"nobody, root", 0, 1},
+		{"nobody", 0, 0},        {"", 0, 0},     {"unknown", 3999999999, 1},  {"root", 3999999999, 0},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -135,7 +135,8 @@ int table_writer_put(struct table_writer *w, struct str key, struct str value, b
 	int err;
 
 	if (key.len == 0 || key.len > KEY_MAX) {
-		buf_addf(why, "%s: the key \"%.*s\" is longer than %d bytes", w->final_path, STR_ARG(str_cut(key, 0, 40)), KEY_MAX);
+		buf_addf(why, "%s: the key \"%.*s\" is longer than %d bytes", w->final_path, STR_ARG(str_cut(key, 0, 40)),
+		         KEY_MAX);
 		return -EMSGSIZE;
 	}
 	err = mdb_put(w->txn, w->dbi, &k, &v, is_replacing ? 0 : MDB_NOOVERWRITE);

@@ -17,7 +17,8 @@ struct table_writer;
 /* Can tables of this "type:name" be written? */
 bool table_is_writable(struct str spec);
 /* `is_fresh` starts empty; otherwise the present content is taken over (-ENOENT if there is none). */
-[[nodiscard]] int table_writer_open(struct str spec, bool is_fresh, mode_t mode, struct table_writer **ret_writer, struct buf *why);
+[[nodiscard]] int table_writer_open(struct str spec, bool is_fresh, mode_t mode, struct table_writer **ret_writer,
+                                    struct buf *why);
 /* -EEXIST if the key is there and `is_replacing` is false; nothing is changed then. */
 [[nodiscard]] int table_writer_put(struct table_writer *w, struct str key, struct str value, bool is_replacing, struct buf *why);
 /* -ENOENT if there is no such key. */

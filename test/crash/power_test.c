@@ -230,7 +230,7 @@ static void complain(struct look *l, unsigned number, const char *what)
 {
 	if (l->failures++ < 10)
 		check_failed(__FILE__, __LINE__, "cut %zu luck %llu: message %u %s", l->cut, (unsigned long long)l->seed, number,
-			what);
+		             what);
 }
 
 static void look_at(struct look *l, struct spool_message *m)
@@ -270,8 +270,8 @@ static void check_reclaimed(struct look *l)
 	if (counts.indexed || counts.segments > LEFT_MAX || counts.active) {
 		l->failures++;
 		check_failed(__FILE__, __LINE__, "cut %zu: %llu segments, %llu indexed, %llu active stay", l->cut,
-			(unsigned long long)counts.segments, (unsigned long long)counts.indexed,
-			(unsigned long long)counts.active);
+		             (unsigned long long)counts.segments, (unsigned long long)counts.indexed,
+		             (unsigned long long)counts.active);
 	}
 }
 

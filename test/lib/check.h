@@ -20,23 +20,23 @@ bool check_int(const char *file, int line, long long got, long long want);
 /* A fresh folder, removed when the test ends. */
 const char *check_folder(void);
 
-#define TEST(name)                                                           \
-	static void test_##name(void);                                       \
-	__attribute__((constructor)) static void register_##name(void)       \
-	{                                                                    \
-		check_register(#name, test_##name);                          \
-	}                                                                    \
+#define TEST(name) \
+	static void test_##name(void); \
+	__attribute__((constructor)) static void register_##name(void) \
+	{ \
+		check_register(#name, test_##name); \
+	} \
 	static void test_##name(void)
 
-#define CHECK(condition)                                                     \
-	do {                                                                 \
-		if (!(condition))                                            \
-			check_failed(__FILE__, __LINE__, "%s", #condition);  \
+#define CHECK(condition) \
+	do { \
+		if (!(condition)) \
+			check_failed(__FILE__, __LINE__, "%s", #condition); \
 	} while (0)
 /* For table-driven cases: the label says which row. */
-#define CHECK_CASE(condition, label)                                                        \
-	do {                                                                                \
-		if (!(condition))                                                           \
+#define CHECK_CASE(condition, label) \
+	do { \
+		if (!(condition)) \
 			check_failed(__FILE__, __LINE__, "case %s: %s", (label), #condition); \
 	} while (0)
 #define CHECK_STR(got, want) check_str(__FILE__, __LINE__, (got), (want))

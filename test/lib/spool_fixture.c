@@ -51,10 +51,10 @@ int fixture_open(struct fixture *f, const char *folder, uint64_t segment_size)
 {
 	struct spool_options o = {.path = folder, .segment_size = segment_size};
 	struct spool_events events = {.arg = f,
-		.incoming = on_incoming,
-		.segment_gone = on_segment_gone,
-		.large_gone = on_large_gone,
-		.trouble = on_trouble};
+	                              .incoming = on_incoming,
+	                              .segment_gone = on_segment_gone,
+	                              .large_gone = on_large_gone,
+	                              .trouble = on_trouble};
 	unsigned next_id = f->next_id;
 
 	*f = (struct fixture){.next_id = next_id, .troubles = BUF_INIT(65536)};
@@ -133,10 +133,10 @@ static void on_drop_large(void *arg, uint64_t number)
 void fixture_start_appender(struct fixture *f)
 {
 	struct append_owner owner = {.arg = f,
-		.want_segment = on_want_segment,
-		.queued = on_queued,
-		.want_large = on_want_large,
-		.drop_large = on_drop_large};
+	                             .want_segment = on_want_segment,
+	                             .queued = on_queued,
+	                             .want_large = on_want_large,
+	                             .drop_large = on_drop_large};
 
 	f->is_cut = false;
 	f->ap = appender_new(&owner);

@@ -94,7 +94,8 @@ static void set_owner(struct expansion *x, const struct mail_name *n, struct lev
 		lv->has_owner = lv->is_resubmitting = true;
 		lv->sender = arena_printf(&x->j->arena, "%.*s@%.*s", STR_ARG(owner), STR_ARG(n->domain));
 		if (x->j->transport->params->expand_owner_alias && route_next_address(&value, &x->j->arena, &first))
-			lv->sender = router_rewrite(x->j->transport->router, first, x->j->transport->params->myorigin, &x->j->arena);
+			lv->sender =
+				router_rewrite(x->j->transport->router, first, x->j->transport->params->myorigin, &x->j->arena);
 	}
 	buf_done(&why);
 }
@@ -102,7 +103,12 @@ static void set_owner(struct expansion *x, const struct mail_name *n, struct lev
 /* 1 delivered (however that went), 0 no such alias. */
 static bool try_alias(struct expansion *x, const struct mail_name *n, struct str name, const struct level *lv)
 {
-	struct level inner = {.up = lv, .depth = lv->depth + 1, .kind = "alias", .name = name, .sender = lv->sender, .has_owner = lv->has_owner};
+	struct level inner = {.up = lv,
+	                      .depth = lv->depth + 1,
+	                      .kind = "alias",
+	                      .name = name,
+	                      .sender = lv->sender,
+	                      .has_owner = lv->has_owner};
 	struct str address = arena_printf(&x->j->arena, "%.*s@%.*s", STR_ARG(n->local), STR_ARG(n->domain)), value;
 	struct buf why = BUF_INIT(4096);
 	struct outcome o;
@@ -234,7 +240,8 @@ static void deliver_recipient(struct job *j, uint32_t index)
 	struct level top = {.kind = "", .sender = j->envelope.sender};
 
 	if (!j->file || !j->transport->router) {
-		struct outcome o = outcome_of(j, "4.3.0", j->file ? "mail system configuration error" : "the content of the message is not open here");
+		struct outcome o = outcome_of(
+			j, "4.3.0", j->file ? "mail system configuration error" : "the content of the message is not open here");
 
 		expansion_note(&x, &o, r->address);
 	} else {

@@ -102,7 +102,8 @@ static bool recipient_macro(struct macro *m, struct str name, struct str *ret_va
 	if (!split_extension(local, p->recipient_delimiter, p->owner_request_special, &user, &extension))
 		user = local;
 	if (str_eq(name, STR("recipient")))
-		*ret_value = quoted(m->j, m->s, domain.len > 0 ? arena_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain)) : local);
+		*ret_value = quoted(m->j, m->s,
+		                    domain.len > 0 ? arena_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain)) : local);
 	else if (str_eq(name, STR("original_recipient")))
 		*ret_value = quoted(m->j, m->s, m->r->original.len > 0 ? m->r->original : m->r->address);
 	else if (str_eq(name, STR("user")))
@@ -251,8 +252,8 @@ void agent_pipe(struct job *j)
 	else if (!j->file)
 		o = outcome_of(j, "4.3.0", "the content of the message is not open here");
 	else if (s.size_limit > 0 && j->content_size > (unsigned long long)s.size_limit)
-		o = outcome_of(j, "5.2.3", "message size %llu exceeds size limit %lld of service %s", (unsigned long long)j->content_size,
-		               s.size_limit, relay);
+		o = outcome_of(j, "5.2.3", "message size %llu exceeds size limit %lld of service %s",
+		               (unsigned long long)j->content_size, s.size_limit, relay);
 	else
 		o = run(j, &s);
 	for (uint32_t i = 0; i < j->envelope.recipient_count; i++) {

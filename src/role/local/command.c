@@ -23,20 +23,13 @@ static const struct {
 	const char *dsn;
 	const char *text;
 } exits[] = {
-	{"5.3.0", "command line usage error"},
-	{"5.6.0", "data format error"},
-	{"5.3.0", "cannot open input"},
-	{"5.1.1", "user unknown"},
-	{"5.1.2", "host name unknown"},
-	{"5.3.0", "service unavailable"},
-	{"5.3.0", "internal software error"},
-	{"4.3.0", "system resource problem"},
-	{"5.3.0", "critical OS file missing"},
-	{"5.2.0", "can't create user output file"},
-	{"5.3.0", "input/output error"},
-	{"4.3.0", "temporary failure"},
-	{"5.5.0", "remote error in protocol"},
-	{"5.7.0", "permission denied"},
+	{"5.3.0", "command line usage error"},  {"5.6.0", "data format error"},
+	{"5.3.0", "cannot open input"},         {"5.1.1", "user unknown"},
+	{"5.1.2", "host name unknown"},         {"5.3.0", "service unavailable"},
+	{"5.3.0", "internal software error"},   {"4.3.0", "system resource problem"},
+	{"5.3.0", "critical OS file missing"},  {"5.2.0", "can't create user output file"},
+	{"5.3.0", "input/output error"},        {"4.3.0", "temporary failure"},
+	{"5.5.0", "remote error in protocol"},  {"5.7.0", "permission denied"},
 	{"5.3.5", "local configuration error"},
 };
 
@@ -50,7 +43,8 @@ struct child {
 
 static bool needs_shell(struct str command)
 {
-	static const char *const builtins[] = {"if", "while", "for", "case", "cd", "exec", "test", "set", "umask", "ulimit", "exit"};
+	static const char *const builtins[] = {"if",   "while", "for",   "case",   "cd",  "exec",
+	                                       "test", "set",   "umask", "ulimit", "exit"};
 	struct str rest = command, word;
 
 	if (str_find_any(command, "$`\"'\\;&|<>()*?[]{}~#!\n") < command.len || !str_next(&rest, " \t", &word))
@@ -111,8 +105,8 @@ static int spawn(struct child *c, const struct message_work_command *m, int inpu
 	if (m->flags & WORK_ARGV) {
 		split_arguments(command, m->command.len, words);
 	} else if (m->shell.len > 0 || needs_shell(m->command)) {
-		words[0] = m->shell.len > 0 ? shell : (char *)(uintptr_t)"/bin/sh";
-		words[1] = (char *)(uintptr_t)"-c";
+		words[0] = m->shell.len > 0 ? shell : (char *)(uintptr_t) "/bin/sh";
+		words[1] = (char *)(uintptr_t) "-c";
 		words[2] = command;
 	} else {
 		split_words(command, words);
@@ -282,7 +276,8 @@ static void judge(struct child *c, const struct message_work_command *m, int sta
 		snprintf(dsn, sizeof(dsn), "%.*s", (int)own, said.ptr);
 		work_say(r, dsn, "%.*s", STR_ARG(str_trim(str_from(said, own))));
 	} else if (code >= 64 && code < 64 + (int)COUNT_OF(exits)) {
-		work_say(r, exits[code - 64].dsn, "%s%s%.*s", exits[code - 64].text, said.len ? ". Command output: " : "", STR_ARG(said));
+		work_say(r, exits[code - 64].dsn, "%s%s%.*s", exits[code - 64].text, said.len ? ". Command output: " : "",
+		         STR_ARG(said));
 	} else {
 		work_say(r, "5.3.0", "Command died with status %d: \"%.*s\"%s%.*s", code, STR_ARG(m->command),
 		         said.len ? ". Command output: " : "", STR_ARG(said));

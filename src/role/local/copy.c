@@ -12,10 +12,10 @@ struct copier {
 	int to;
 	unsigned flags;
 	struct buf out;
-	bool has_cr;       /* the chunk before ended in CR */
-	char start[5];     /* the beginning of a line that may become "From " */
+	bool has_cr;   /* the chunk before ended in CR */
+	char start[5]; /* the beginning of a line that may become "From " */
 	size_t start_len;
-	bool is_at_start;  /* of a line */
+	bool is_at_start; /* of a line */
 };
 
 static int write_all(int fd, struct str s)

@@ -21,15 +21,23 @@ static bool is_allowed(struct str list, const char *kind)
 
 static void deliver_include(struct expansion *x, struct str path, const struct level *lv)
 {
-	struct level inner = {.up = lv, .depth = lv->depth + 1, .kind = "include", .name = path, .sender = lv->sender,
-	                      .has_owner = lv->has_owner, .is_resubmitting = true, .uid = lv->uid, .gid = lv->gid};
+	struct level inner = {.up = lv,
+	                      .depth = lv->depth + 1,
+	                      .kind = "include",
+	                      .name = path,
+	                      .sender = lv->sender,
+	                      .has_owner = lv->has_owner,
+	                      .is_resubmitting = true,
+	                      .uid = lv->uid,
+	                      .gid = lv->gid};
 	struct message m = {.type = MESSAGE_WORK_READ, .fd = -1, .work_read = {.path = path, .flags = WORK_TRUSTED_FILE}};
 	struct work_answer answer;
 	struct outcome o;
 	struct stat st;
 
 	if (path.len == 0 || path.ptr[0] != '/') {
-		o = outcome_of(x->j, "5.3.5", "mail system configuration error: :include:%.*s uses a relative path name", STR_ARG(path));
+		o = outcome_of(x->j, "5.3.5", "mail system configuration error: :include:%.*s uses a relative path name",
+		               STR_ARG(path));
 		expansion_note(x, &o, x->r->address);
 		return;
 	}
@@ -42,8 +50,8 @@ static void deliver_include(struct expansion *x, struct str path, const struct l
 	}
 	workers_run(inner.uid, inner.gid, &m, NULL, &x->j->arena, &answer);
 	if (answer.error != 0) {
-		o = outcome_of(x->j, answer.error == ENOENT ? "5.3.5" : "4.3.0", "cannot open include file %.*s: %s", STR_ARG(path),
-		               strerror(answer.error));
+		o = outcome_of(x->j, answer.error == ENOENT ? "5.3.5" : "4.3.0", "cannot open include file %.*s: %s",
+		               STR_ARG(path), strerror(answer.error));
 		expansion_note(x, &o, x->r->address);
 		return;
 	}

@@ -15,7 +15,8 @@
 /* --- templates ---------------------------------------------------------------------- */
 
 /* What names mean while a template is expanded. */
-struct template {
+struct template
+{
 	struct expansion *x;
 	const struct user *user;
 	const struct mail_name *n;
@@ -155,7 +156,8 @@ static struct str head_for(struct expansion *x, const char *what)
 	return delivery_head(x->j, x->r, (struct str){NULL, 0});
 }
 
-void deliver_command(struct expansion *x, struct str command, const struct user *user, const struct mail_name *n, const struct level *lv)
+void deliver_command(struct expansion *x, struct str command, const struct user *user, const struct mail_name *n,
+                     const struct level *lv)
 {
 	const struct params *p = x->j->transport->params;
 	uid_t uid = user ? user->uid : lv->uid;
@@ -178,7 +180,8 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	c->environment = environment_of(x, user, n);
 	c->folder = p->queue_directory;
 	if (user && p->command_execution_directory.len > 0 && n &&
-	    template_expand(x, p->command_execution_directory, user, n, p->execution_directory_expansion_filter, &c->folder, &why) != 0)
+	    template_expand(x, p->command_execution_directory, user, n, p->execution_directory_expansion_filter, &c->folder,
+	                    &why) != 0)
 		c->folder = p->queue_directory;
 	c->shell = p->local_command_shell;
 	c->time_limit = (uint32_t)(p->command_time_limit.ns / NS_PER_S);
@@ -190,7 +193,8 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 
 void deliver_file(struct expansion *x, struct str path, const struct level *lv)
 {
-	struct message_work_mailbox m = {.path = path, .flags = WORK_PLAIN_FILE, .limit = (uint64_t)x->j->transport->params->mailbox_size_limit};
+	struct message_work_mailbox m = {
+		.path = path, .flags = WORK_PLAIN_FILE, .limit = (uint64_t)x->j->transport->params->mailbox_size_limit};
 	struct outcome o;
 
 	if (expansion_was_here(x, "file", path))
@@ -259,7 +263,8 @@ static struct str forwarded_head(struct expansion *x)
 	struct buf head = BUF_INIT(8192);
 	struct str result;
 
-	buf_addf(&head, "Received: by %.*s (%.*s)\n\tid %s; ", STR_ARG(p->myhostname), STR_ARG(p->mail_name), x->j->envelope.queue_id);
+	buf_addf(&head, "Received: by %.*s (%.*s)\n\tid %s; ", STR_ARG(p->myhostname), STR_ARG(p->mail_name),
+	         x->j->envelope.queue_id);
 	mail_date_format(&head, clock_wall());
 	buf_addf(&head, "\nDelivered-To: ");
 	address_format(&head, x->r->address);
@@ -281,7 +286,8 @@ static struct envelope envelope_for(struct expansion *x, const struct forwarding
 		/* The owner of a list takes the reports over; else only success is told here already. */
 		if (!f->is_list) {
 			e.recipients[i].orcpt = x->r->orcpt;
-			e.recipients[i].notify = x->r->notify == NOTIFY_SUCCESS ? NOTIFY_NEVER : (uint8_t)(x->r->notify & ~NOTIFY_SUCCESS);
+			e.recipients[i].notify =
+				x->r->notify == NOTIFY_SUCCESS ? NOTIFY_NEVER : (uint8_t)(x->r->notify & ~NOTIFY_SUCCESS);
 		}
 	}
 	if (!f->is_list) {
@@ -308,7 +314,8 @@ static void send_one(struct expansion *x, const struct forwarding *f)
 		if (code / 100 == 2)
 			o = outcome_of(x->j, "2.0.0", "forwarded as %.*s", STR_ARG(id));
 		else
-			o = outcome_of(x->j, code / 100 == 5 ? "5.3.0" : "4.3.0", "unable to forward message: %.*s", STR_ARG(text));
+			o = outcome_of(x->j, code / 100 == 5 ? "5.3.0" : "4.3.0", "unable to forward message: %.*s",
+			               STR_ARG(text));
 	}
 	/* The list's owner answers for its mail from here on; otherwise reports come from where it goes. */
 	o.action = f->is_list ? STR("delivered") : STR("expanded");

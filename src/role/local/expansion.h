@@ -34,9 +34,9 @@ struct expansion {
 struct level {
 	const struct level *up;
 	unsigned depth;
-	const char *kind;     /* "alias", "include", "forward"; "" at the top */
-	struct str name;      /* the alias, or the user of the .forward */
-	struct str sender;    /* of mail that goes on: the original one or owner-NAME */
+	const char *kind;  /* "alias", "include", "forward"; "" at the top */
+	struct str name;   /* the alias, or the user of the .forward */
+	struct str sender; /* of mail that goes on: the original one or owner-NAME */
 	bool has_owner;
 	bool is_resubmitting; /* members become new mail, not deliveries of this one */
 	uid_t uid;            /* the rights of files and commands */

@@ -118,7 +118,8 @@ static struct peer *choose_peer(void)
 	return NULL;
 }
 
-void forward_submit(const struct envelope *e, int fd, struct arena *a, uint32_t *ret_code, struct str *ret_text, struct str *ret_queue_id)
+void forward_submit(const struct envelope *e, int fd, struct arena *a, uint32_t *ret_code, struct str *ret_text,
+                    struct str *ret_queue_id)
 {
 	struct question q = {.arena = a, .code = 451, .text = STR("no mail acceptor can be reached")};
 	struct message m = {.type = MESSAGE_SUBMIT, .fd = fd, .submit = {.token = ++forward.last_token}};

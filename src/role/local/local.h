@@ -17,8 +17,16 @@
 #include "table/table.h"
 
 /* The programs of master.cf that this role stands for. */
-enum agent { AGENT_LOCAL, AGENT_VIRTUAL, AGENT_ERROR, AGENT_RETRY, AGENT_DISCARD, AGENT_PIPE, AGENT_COUNT,
-	AGENT_NONE = AGENT_COUNT /* a name that is no transport of ours */ };
+enum agent {
+	AGENT_LOCAL,
+	AGENT_VIRTUAL,
+	AGENT_ERROR,
+	AGENT_RETRY,
+	AGENT_DISCARD,
+	AGENT_PIPE,
+	AGENT_COUNT,
+	AGENT_NONE = AGENT_COUNT /* a name that is no transport of ours */
+};
 
 /* A transport: its view and the tables that its agent asks. */
 struct transport {
@@ -26,14 +34,14 @@ struct transport {
 	enum agent agent;
 	const struct view *view;
 	const struct params *params;
-	struct str tag;          /* of the log: "postfix/virtual" */
-	unsigned lock_flags;     /* enum work_flag from *_delivery_lock */
-	struct router *router;   /* local */
+	struct str tag;        /* of the log: "postfix/virtual" */
+	unsigned lock_flags;   /* enum work_flag from *_delivery_lock */
+	struct router *router; /* local */
 	struct maps *aliases;
 	struct maps *mailbox_commands;
 	struct maps *mailbox_transports;
 	struct maps *fallback_transports;
-	struct maps *mailboxes;  /* virtual */
+	struct maps *mailboxes; /* virtual */
 	struct maps *uids;
 	struct maps *gids;
 };

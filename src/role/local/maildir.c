@@ -155,7 +155,8 @@ static void deliver(struct delivery *d, const struct message_work_mailbox *m, co
 	if (!err) {
 		err = move_to_new(d, now);
 		if (err)
-			work_say(r, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->new), strerror(-err));
+			work_say(r, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->new),
+			         strerror(-err));
 	}
 	if (err) {
 		(void)unlink(buf_cstr(&d->tmp));

@@ -96,7 +96,8 @@ static void run_job(void *arg)
 		agent_discard(j);
 		break;
 	case AGENT_NONE:
-		o = outcome_of(j, "4.3.5", "mail transport \"%.*s\" is none that delivers on this machine", STR_ARG(j->transport->name));
+		o = outcome_of(j, "4.3.5", "mail transport \"%.*s\" is none that delivers on this machine",
+		               STR_ARG(j->transport->name));
 		defer_all(j, &o);
 		break;
 	case AGENT_PIPE:
@@ -239,7 +240,8 @@ static void drain(struct process *p)
 	fiber_start("drain", wait_and_end, p);
 }
 
-static const struct role role_local = {.id = ROLE_LOCAL, .start = start, .peer = add_peer, .peer_draining = peer_draining, .drain = drain};
+static const struct role role_local = {
+	.id = ROLE_LOCAL, .start = start, .peer = add_peer, .peer_draining = peer_draining, .drain = drain};
 
 int main(int argc, char **argv)
 {

@@ -59,7 +59,8 @@ static bool check_mailbox(const struct message_work_mailbox *m, const struct sta
 {
 	/* A second name of a file that was given as the mailbox by somebody else. */
 	if (S_ISREG(st->st_mode) && st->st_nlink > 1) {
-		work_say(r, "4.2.0", "cannot %s %.*s: file has %lu hard links", kind(m), STR_ARG(m->path), (unsigned long)st->st_nlink);
+		work_say(r, "4.2.0", "cannot %s %.*s: file has %lu hard links", kind(m), STR_ARG(m->path),
+		         (unsigned long)st->st_nlink);
 		return false;
 	}
 	if (m->flags & WORK_PLAIN_FILE) {

@@ -51,7 +51,9 @@ static void answer_all(struct job *j, const struct outcome *o)
 
 void agent_error(struct job *j, bool is_permanent)
 {
-	char first = j->nexthop.len > 0 && j->nexthop.ptr[0] == '4' && dsn_length(j->nexthop) > 0 ? '4' : is_permanent ? '5' : '4';
+	char first = j->nexthop.len > 0 && j->nexthop.ptr[0] == '4' && dsn_length(j->nexthop) > 0 ? '4'
+	             : is_permanent                                                               ? '5'
+	                                                                                          : '4';
 	struct outcome o = outcome_of_nexthop(j, first, is_permanent ? "Address is undeliverable" : "Delivery is postponed");
 
 	answer_all(j, &o);

@@ -110,8 +110,9 @@ bool transports_have_changed(void)
 
 	while (map_next(&transports, &at, &key, &value)) {
 		const struct transport *t = value;
-		const struct maps *const all[] = {t->aliases, t->mailbox_commands, t->mailbox_transports, t->fallback_transports,
-		                                  t->mailboxes, t->uids, t->gids};
+		const struct maps *const all[] = {
+			t->aliases, t->mailbox_commands, t->mailbox_transports, t->fallback_transports, t->mailboxes, t->uids,
+			t->gids};
 
 		for (size_t i = 0; i < COUNT_OF(all); i++)
 			if (all[i] && maps_have_changed(all[i]))

@@ -34,8 +34,11 @@ int user_find(struct str name, struct arena *a, struct user *ret_user)
 	(void)fiber_work(ask, &q);
 	if (!q.found)
 		return q.error == 0 || q.error == ENOENT || q.error == ESRCH ? -ENOENT : -q.error;
-	*ret_user = (struct user){.name = str_of(q.found->pw_name), .home = str_of(q.found->pw_dir), .shell = str_of(q.found->pw_shell),
-	                          .uid = q.found->pw_uid, .gid = q.found->pw_gid};
+	*ret_user = (struct user){.name = str_of(q.found->pw_name),
+	                          .home = str_of(q.found->pw_dir),
+	                          .shell = str_of(q.found->pw_shell),
+	                          .uid = q.found->pw_uid,
+	                          .gid = q.found->pw_gid};
 	return 0;
 }
 
@@ -47,10 +50,18 @@ static struct str address_of(struct expansion *x, const struct mail_name *n)
 /* --- .forward -------------------------------------------------------------------------- */
 
 /* 1 the file told where mail goes, 0 no file or nothing in it, <0 deferred and noted. */
-static int try_forward_file(struct expansion *x, struct str path, const struct mail_name *n, const struct user *u, const struct level *lv)
+static int try_forward_file(struct expansion *x, struct str path, const struct mail_name *n, const struct user *u,
+                            const struct level *lv)
 {
-	struct level inner = {.up = lv, .depth = lv->depth + 1, .kind = "forward", .name = u->name, .sender = lv->sender,
-	                      .has_owner = lv->has_owner, .is_resubmitting = true, .uid = u->uid, .gid = u->gid};
+	struct level inner = {.up = lv,
+	                      .depth = lv->depth + 1,
+	                      .kind = "forward",
+	                      .name = u->name,
+	                      .sender = lv->sender,
+	                      .has_owner = lv->has_owner,
+	                      .is_resubmitting = true,
+	                      .uid = u->uid,
+	                      .gid = u->gid};
 	struct message m = {.type = MESSAGE_WORK_READ, .fd = -1, .work_read = {.path = path}};
 	struct work_answer answer;
 	struct outcome o;
@@ -68,7 +79,8 @@ static int try_forward_file(struct expansion *x, struct str path, const struct m
 		log_warn("%.*s: not a file of that user alone; ignored", STR_ARG(path));
 		return 0;
 	default:
-		o = outcome_of(x->j, "4.3.0", "%.*s: %s", STR_ARG(path), answer.text.len > 0 ? answer.text.ptr : strerror(answer.error));
+		o = outcome_of(x->j, "4.3.0", "%.*s: %s", STR_ARG(path),
+		               answer.text.len > 0 ? answer.text.ptr : strerror(answer.error));
 		expansion_note(x, &o, address_of(x, n));
 		return -1;
 	}
@@ -124,7 +136,8 @@ static void deliver_to_mailbox(struct expansion *x, const struct mail_name *n, c
 	} else {
 		bool is_maildir = str_ends(spool, STR("/"));
 
-		m.path = arena_printf(&x->j->arena, "%.*s%s%.*s%s", STR_ARG(spool), is_maildir ? "" : "/", STR_ARG(u->name), is_maildir ? "/" : "");
+		m.path = arena_printf(&x->j->arena, "%.*s%s%.*s%s", STR_ARG(spool), is_maildir ? "" : "/", STR_ARG(u->name),
+		                      is_maildir ? "/" : "");
 		gid = spool_group(spool, u, &x->j->arena);
 	}
 	m.head = delivery_head(x->j, x->r, x->r->address);
@@ -160,7 +173,8 @@ static bool try_mailbox_command(struct expansion *x, const struct mail_name *n, 
 }
 
 /* mailbox_transport and fallback_transport with their maps: another transport takes the recipient. */
-static bool try_transport(struct expansion *x, const struct mail_name *n, struct maps *m, struct str transport, const struct level *lv)
+static bool try_transport(struct expansion *x, const struct mail_name *n, struct maps *m, struct str transport,
+                          const struct level *lv)
 {
 	struct buf why = BUF_INIT(4096);
 	struct outcome o;

@@ -34,11 +34,13 @@ static bool find_id(struct job *j, struct maps *m, const char *name, struct str 
 	int err = find(j, m, address, &value, &why);
 
 	if (err == -ENOENT)
-		*ret_outcome = outcome_of(j, "4.3.5", "mail system configuration error: recipient %.*s: not found in %s", STR_ARG(address), name);
+		*ret_outcome = outcome_of(j, "4.3.5", "mail system configuration error: recipient %.*s: not found in %s",
+		                          STR_ARG(address), name);
 	else if (err)
 		*ret_outcome = outcome_of(j, "4.3.0", "%s lookup failure: %s", name, buf_cstr(&why));
 	else if (str_parse_u64(str_trim(value), ret_id) != 0)
-		*ret_outcome = outcome_of(j, "4.3.5", "mail system configuration error: bad id \"%.*s\" in %s", STR_ARG(value), name);
+		*ret_outcome =
+			outcome_of(j, "4.3.5", "mail system configuration error: bad id \"%.*s\" in %s", STR_ARG(value), name);
 	buf_done(&why);
 	return !err && ret_outcome->dsn.len == 0;
 }
@@ -79,18 +81,22 @@ static struct outcome deliver(struct job *j, const struct recipient *r)
 	if (err)
 		return o;
 	if (!is_safe(value))
-		return outcome_of(j, "4.3.5", "mail system configuration error: mailbox \"%.*s\" leads out of its folder", STR_ARG(value));
+		return outcome_of(j, "4.3.5", "mail system configuration error: mailbox \"%.*s\" leads out of its folder",
+		                  STR_ARG(value));
 	if (!find_id(j, j->transport->uids, "virtual_uid_maps", address, &uid, &o))
 		return o;
 	if (uid < (unsigned long long)p->virtual_minimum_uid)
-		return outcome_of(j, "4.3.5", "mail system configuration error: recipient %.*s: user id %llu is below virtual_minimum_uid",
+		return outcome_of(j, "4.3.5",
+		                  "mail system configuration error: recipient %.*s: user id %llu is below virtual_minimum_uid",
 		                  STR_ARG(address), uid);
 	if (!find_id(j, j->transport->gids, "virtual_gid_maps", address, &gid, &o))
 		return o;
 	m.path = mailbox_path(j, value);
 	if (m.path.len == 0 || m.path.ptr[0] != '/')
-		return outcome_of(j, "4.3.5", "mail system configuration error: virtual_mailbox_base is not set and \"%.*s\" is no absolute path",
-		                  STR_ARG(value));
+		return outcome_of(
+			j, "4.3.5",
+			"mail system configuration error: virtual_mailbox_base is not set and \"%.*s\" is no absolute path",
+			STR_ARG(value));
 	m.head = delivery_head(j, r, r->address);
 	m.loop = r->address;
 	m.limit = (uint64_t)p->virtual_mailbox_limit;

@@ -12,7 +12,8 @@ enum { TEXT_MAX = 8192, FILE_MAX = 4 << 20 };
 
 void work_result_init(struct work_result *r)
 {
-	*r = (struct work_result){.status = DELIVERY_DEFERRED, .dsn = "4.3.0", .text = BUF_INIT(TEXT_MAX), .data = BUF_INIT(FILE_MAX)};
+	*r = (struct work_result){
+		.status = DELIVERY_DEFERRED, .dsn = "4.3.0", .text = BUF_INIT(TEXT_MAX), .data = BUF_INIT(FILE_MAX)};
 }
 
 void work_result_done(struct work_result *r)

@@ -83,7 +83,8 @@ TEST(lines_across_chunks_stay_whole)
 
 	/* Lines of growing length, so that every place of a line meets a chunk's end. */
 	for (size_t at = 0, line = 0; at + 60 < size; line++) {
-		size_t len = (size_t)snprintf(text + at, size - at, "From %.*s\r\n", (int)(line % 41), "0123456789012345678901234567890123456789");
+		size_t len = (size_t)snprintf(text + at, size - at, "From %.*s\r\n", (int)(line % 41),
+		                              "0123456789012345678901234567890123456789");
 
 		want_len += (size_t)snprintf(want + want_len, 60, ">%.*s\n", (int)len - 2, text + at);
 		at += len;
@@ -123,8 +124,13 @@ static struct work_result deliver(const char *path, const char *text, uint64_t l
 {
 	struct work_content c = content_of(text);
 	struct work_result r;
-	struct message_work_mailbox m = {.path = str_of(path), .head = STR("Return-Path: <a@b>\n"), .from_line = STR("From a@b  Sun Nov 22 2026"),
-	                                 .limit = limit, .flags = flags, .lock_attempts = 1, .stale_lock = 500};
+	struct message_work_mailbox m = {.path = str_of(path),
+	                                 .head = STR("Return-Path: <a@b>\n"),
+	                                 .from_line = STR("From a@b  Sun Nov 22 2026"),
+	                                 .limit = limit,
+	                                 .flags = flags,
+	                                 .lock_attempts = 1,
+	                                 .stale_lock = 500};
 
 	work_result_init(&r);
 	(str_ends(m.path, STR("/")) ? work_maildir : work_mbox)(&m, &c, &r);
@@ -162,7 +168,8 @@ TEST(a_maildir_is_made_and_gets_whole_files)
 	globfree(&found);
 	CHECK_INT(count_files("a/b/tmp/*"), 0);
 	CHECK_INT(count_files("a/b/cur"), 1);
-	CHECK_RESULT(deliver(path_of("a/b/"), "x\r\n", 10, 0), "5.2.2", "maildir delivery failed: error writing message: File too large");
+	CHECK_RESULT(deliver(path_of("a/b/"), "x\r\n", 10, 0), "5.2.2",
+	             "maildir delivery failed: error writing message: File too large");
 	CHECK_INT(count_files("a/b/tmp/*"), 0);
 	CHECK_INT(count_files("a/b/new/*"), 1);
 	CHECK_RESULT(deliver("/proc/nowhere/", "x\r\n", 0, 0), "4.2.0", NULL);
@@ -200,7 +207,8 @@ TEST(a_mailbox_is_appended_to)
 	          STR("From a@b  Sun Nov 22 2026\nReturn-Path: <a@b>\nSubject: x\n\n>From y\n\n"));
 	CHECK_INT(count_files("box.lock"), 0);
 	CHECK_RESULT(deliver(path_of("box"), "z\r\n", 0, WORK_LOCK_FLOCK), "2.0.0", "delivered to mailbox");
-	CHECK(str_ends(read_path(path_of("box"), text, sizeof(text)), STR("\n\nFrom a@b  Sun Nov 22 2026\nReturn-Path: <a@b>\nz\n\n")));
+	CHECK(str_ends(read_path(path_of("box"), text, sizeof(text)),
+	               STR("\n\nFrom a@b  Sun Nov 22 2026\nReturn-Path: <a@b>\nz\n\n")));
 }
 
 TEST(a_full_mailbox_stays_as_it_was)
@@ -272,7 +280,9 @@ static struct work_result run(const char *command, unsigned time_limit)
 	static const char environment[] = "A=b\0PATH=/usr/bin:/bin";
 	struct work_content c = content_of("Subject: x\r\n\r\nhello\r\n");
 	struct work_result r;
-	struct message_work_command m = {.command = str_of(command), .head = STR("From a\n"), .environment = str_n(environment, sizeof(environment)),
+	struct message_work_command m = {.command = str_of(command),
+	                                 .head = STR("From a\n"),
+	                                 .environment = str_n(environment, sizeof(environment)),
 	                                 .time_limit = time_limit};
 
 	m.folder = str_of(check_folder());

@@ -211,7 +211,8 @@ static int become(unsigned long uid, unsigned long gid)
 
 	if (geteuid() != 0)
 		return uid == geteuid() ? 0 : -EPERM;
-	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 || setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) != 0)
+	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 ||
+	    setresuid((uid_t)uid, (uid_t)uid, (uid_t)uid) != 0)
 		return -errno;
 	return uid == 0 || setuid(0) != 0 ? 0 : -EPERM;
 }

@@ -20,8 +20,8 @@ struct worker {
 	gid_t gid;
 	struct channel *channel;
 	struct fiber *fiber; /* hears its answers; cancelled to let it go */
-	struct map tasks; /* by token, to struct task */
-	struct map files; /* the content files it knows, by number, to struct content_file */
+	struct map tasks;    /* by token, to struct task */
+	struct map files;    /* the content files it knows, by number, to struct content_file */
 	bool is_gone;
 };
 
@@ -162,7 +162,7 @@ static int spawn(uid_t uid, gid_t gid, int fd)
 {
 	pid_t pid;
 	char uid_text[24], gid_text[24];
-	char *argv[] = {(char *)(uintptr_t)"local", (char *)(uintptr_t)"worker", uid_text, gid_text, NULL};
+	char *argv[] = {(char *)(uintptr_t) "local", (char *)(uintptr_t) "worker", uid_text, gid_text, NULL};
 	posix_spawn_file_actions_t actions;
 	int err;
 
@@ -265,7 +265,8 @@ static void set_names(struct message *m, uint64_t token, uint64_t file)
 	}
 }
 
-void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a, struct work_answer *ret_answer)
+void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a,
+                 struct work_answer *ret_answer)
 {
 	struct task t = {.answer = ret_answer, .arena = a};
 	uint64_t token = ++pool.last_token;

@@ -36,7 +36,8 @@ struct work_answer {
  * Has the worker of that user do it. `m` is a WORK_MAILBOX, WORK_COMMAND or WORK_READ; its token and file
  * are filled in here; `file` is NULL for WORK_READ. Always answers: what goes wrong here is a deferral.
  */
-void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a, struct work_answer *ret_answer) WAITS;
+void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a,
+                 struct work_answer *ret_answer) WAITS;
 /* The program to start workers from; the default is the one that runs. */
 void workers_set_program(const char *path);
 /* Ends them all. */

@@ -31,13 +31,13 @@ struct question {
 	uint64_t token;
 	struct password_store *store;
 	struct str username;
-	char *secret;          /* wiped */
+	char *secret; /* wiped */
 	size_t secret_size;
 };
 
 static struct {
 	struct process *process;
-	struct map stores;     /* "name/type" of a service to struct password_store */
+	struct map stores; /* "name/type" of a service to struct password_store */
 	size_t client_count, question_count;
 	bool is_draining;
 	bool has_told_change;
@@ -173,7 +173,8 @@ static void take_message(struct client *c, const struct message *m)
 	if (m->type == MESSAGE_AUTH_CHECK) {
 		take_question(c, &m->auth_check);
 	} else if (m->type == MESSAGE_TABLE_ASK) {
-		struct message reply = {.type = MESSAGE_TABLE_ANSWER, .table_answer = {.token = m->table_ask.token, .result = ENOTSUP}};
+		struct message reply = {.type = MESSAGE_TABLE_ANSWER,
+		                        .table_answer = {.token = m->table_ask.token, .result = ENOTSUP}};
 
 		if (channel_send(c->channel, &reply))
 			c->is_gone = true;

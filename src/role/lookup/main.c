@@ -7,7 +7,8 @@
 
 int main(int argc, char **argv)
 {
-	static const struct role role = {.id = ROLE_LOOKUP, .prepare = lookup_prepare, .peer = lookup_add_peer, .drain = lookup_drain};
+	static const struct role role = {
+		.id = ROLE_LOOKUP, .prepare = lookup_prepare, .peer = lookup_add_peer, .drain = lookup_drain};
 
 	return process_main(&role, argc, argv);
 }

@@ -51,7 +51,8 @@ static int make_folder(struct str base, const char *name, uid_t uid, gid_t gid, 
 		close(fd);
 	if (err)
 		buf_addf(why, "%s: %s%s", buf_cstr(&path), strerror(-err),
-			err == -EACCES ? "; start as root, or set queue_directory and data_directory to folders of your own" : "");
+		         err == -EACCES ? "; start as root, or set queue_directory and data_directory to folders of your own"
+		                        : "");
 	buf_done(&path);
 	return err;
 }
@@ -67,7 +68,8 @@ int folders_make(const struct config *c, struct buf *why)
 	int err = 0;
 
 	if (geteuid() == 0 && (!pw || pw->pw_uid == 0)) {
-		buf_addf(why, "mail_owner: there is no user \"%s\" of its own; create one with `adduser --system --group %s`", owner, owner);
+		buf_addf(why, "mail_owner: there is no user \"%s\" of its own; create one with `adduser --system --group %s`",
+		         owner, owner);
 		err = -ENOENT;
 	}
 	free(owner);

@@ -62,7 +62,8 @@ static void send_peer_draining(struct instance *to, const struct instance *peer)
 
 static bool are_peers(const struct instance *a, const struct instance *b)
 {
-	return a != b && !a->is_gone && !b->is_gone && a->rights->peers & ROLE_BIT(b->role) && b->rights->peers & ROLE_BIT(a->role);
+	return a != b && !a->is_gone && !b->is_gone && a->rights->peers & ROLE_BIT(b->role) &&
+	       b->rights->peers & ROLE_BIT(a->role);
 }
 
 static void introduce(struct instance *a, struct instance *b)
@@ -200,7 +201,8 @@ static void handle(struct instance *i, const struct message *msg)
 		break;
 	case MESSAGE_TABLE_CHANGED:
 		if (i->state == INSTANCE_READY) {
-			log_info("a table of %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.path), i->rights->program);
+			log_info("a table of %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.path),
+			         i->rights->program);
 			i->master->replace_roles |= ROLE_BIT(i->role);
 			wait_list_wake_all(&i->master->changed);
 		}
@@ -288,8 +290,15 @@ static struct instance *instance_new(struct master *m, struct slot *slot, pid_t 
 {
 	struct instance *i = mem_alloc(sizeof(*i));
 
-	*i = (struct instance){.master = m, .slot = slot, .role = slot->role, .rights = rights_of(slot->role), .id = ++m->last_id,
-		.pid = pid, .control = channel_new(control_fd), .started_at = clock_now(), .why = BUF_INIT(8192)};
+	*i = (struct instance){.master = m,
+	                       .slot = slot,
+	                       .role = slot->role,
+	                       .rights = rights_of(slot->role),
+	                       .id = ++m->last_id,
+	                       .pid = pid,
+	                       .control = channel_new(control_fd),
+	                       .started_at = clock_now(),
+	                       .why = BUF_INIT(8192)};
 	list_add(&m->instances, &i->link);
 	i->reader = fiber_start("instance", listen_to, i);
 	return i;
@@ -390,7 +399,7 @@ static bool is_needed(struct master *m, const struct instance *i)
 		const struct instance *other = LIST_ENTRY(it, struct instance, link);
 
 		if (!other->rights->drains_last && !other->is_gone && other->state >= INSTANCE_LEAVING &&
-			(m->is_stopping || other->generation <= i->generation))
+		    (m->is_stopping || other->generation <= i->generation))
 			return true;
 	}
 	return false;
@@ -413,9 +422,11 @@ void instances_advance(struct master *m)
 static void log_end(const struct instance *i, int status)
 {
 	if (WIFSIGNALED(status))
-		log_warn("process %s/%s pid %d killed by signal %d", i->master->libexec, i->rights->program, (int)i->pid, WTERMSIG(status));
+		log_warn("process %s/%s pid %d killed by signal %d", i->master->libexec, i->rights->program, (int)i->pid,
+		         WTERMSIG(status));
 	else if (WEXITSTATUS(status) || i->state < INSTANCE_LEAVING)
-		log_warn("process %s/%s pid %d exit status %d", i->master->libexec, i->rights->program, (int)i->pid, WEXITSTATUS(status));
+		log_warn("process %s/%s pid %d exit status %d", i->master->libexec, i->rights->program, (int)i->pid,
+		         WEXITSTATUS(status));
 }
 
 /* A slot that lost its process gets another one; soon, unless this happens again and again. */

@@ -27,7 +27,7 @@ struct request {
 static int refuse(struct request *r, int err, struct str what)
 {
 	buf_addf(r->why, "%.*s:%u: service %.*s: %.*s", STR_ARG(r->service->origin.file), r->service->origin.line,
-		STR_ARG(r->service->name), STR_ARG(what));
+	         STR_ARG(r->service->name), STR_ARG(what));
 	return err;
 }
 
@@ -270,7 +270,7 @@ int listeners_open(struct master *m, const struct config *c, struct buf *why)
 			continue;
 		if (!str_eq(s->program, STR("smtpd")) && !str_eq(s->program, STR("postscreen"))) {
 			log_warn("%.*s:%u: service %.*s: no program %.*s for inet services here; nothing listens there",
-				STR_ARG(s->origin.file), s->origin.line, STR_ARG(s->name), STR_ARG(s->program));
+			         STR_ARG(s->origin.file), s->origin.line, STR_ARG(s->name), STR_ARG(s->program));
 			continue;
 		}
 		err = open_service(m, c, s, why);
@@ -323,7 +323,7 @@ static int endpoint_open(struct master *m, struct str queue, const char *name, s
 	err = channel_listen(buf_cstr(&path), 0666, &fd);
 	if (err) {
 		buf_addf(why, "%s: %s%s", buf_cstr(&path), strerror(-err),
-			err == -ENAMETOOLONG ? "; a socket's path has at most 107 bytes: choose a shorter queue_directory" : "");
+		         err == -ENAMETOOLONG ? "; a socket's path has at most 107 bytes: choose a shorter queue_directory" : "");
 	} else {
 		m->endpoints[m->endpoint_count].name = name;
 		m->endpoints[m->endpoint_count++].fd = fd;

@@ -12,7 +12,8 @@ static bool has_allowed_prefix(struct str path, struct str prefixes)
 	struct str prefix;
 
 	while (str_next(&prefixes, ", \t\n", &prefix))
-		if (str_starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/' || str_ends(prefix, STR("/"))))
+		if (str_starts(path, prefix) &&
+		    (path.len == prefix.len || path.ptr[prefix.len] == '/' || str_ends(prefix, STR("/"))))
 			return true;
 	return false;
 }
@@ -61,12 +62,13 @@ int log_sink_open(struct master *m, const struct config *c, struct buf *why)
 	int fd = -1, err = 0;
 
 	if (path.len && !has_allowed_prefix(path, prefixes)) {
-		buf_addf(why, "maillog_file = %.*s: lies under none of maillog_file_prefixes (%.*s); add its folder there", STR_ARG(path),
-			STR_ARG(prefixes));
+		buf_addf(why, "maillog_file = %.*s: lies under none of maillog_file_prefixes (%.*s); add its folder there",
+		         STR_ARG(path), STR_ARG(prefixes));
 		return -EINVAL;
 	}
 	if (str_eq(path, STR("/dev/stdout")) && !m->is_foreground) {
-		buf_addf(why, "maillog_file = /dev/stdout needs `postfix start-fg`; with `postfix start` write a file name or leave it empty");
+		buf_addf(why, "maillog_file = /dev/stdout needs `postfix start-fg`; with `postfix start` write a file name or "
+		              "leave it empty");
 		return -EINVAL;
 	}
 	if (str_eq(path, STR("/dev/stdout")))

@@ -59,7 +59,7 @@ struct slot {
 	enum ipc_role role;
 	struct instance *current;
 	struct instance *next;
-	unsigned failures; /* deaths soon after the start, in a row */
+	unsigned failures;         /* deaths soon after the start, in a row */
 	struct instant restart_at; /* when there is no current one */
 };
 

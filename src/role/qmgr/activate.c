@@ -9,9 +9,9 @@
 #include "route/resolve.h"
 
 enum {
-	RESOLVER_COUNT = 20,       /* lookups that may wait at the same time */
+	RESOLVER_COUNT = 20,        /* lookups that may wait at the same time */
 	JOB_RECIPIENT_LIMIT = 5000, /* of one message to a deliverer, whatever is configured */
-	TURN = 64,                 /* messages before the other fibers have the word */
+	TURN = 64,                  /* messages before the other fibers have the word */
 };
 
 /* Where one recipient goes. */
@@ -35,7 +35,8 @@ void routing_release(struct routing *r)
 
 void activate_feed(struct qmgr *q)
 {
-	bool has_room = map_count(&q->works) < q->settings->active_limit && q->recipient_count < q->settings->active_recipient_limit;
+	bool has_room =
+		map_count(&q->works) < q->settings->active_limit && q->recipient_count < q->settings->active_recipient_limit;
 
 	if (has_room != q->is_hungry && q->is_spool_open) {
 		q->is_hungry = has_room;
@@ -131,8 +132,9 @@ static bool probe_here(struct qmgr *q, struct router *router, struct message_wor
 	if (exists > 0)
 		o->reason = (struct spool_reason){.dsn = STR("2.0.0"), .text = STR("delivers on this host")};
 	else if (exists == 0)
-		o->reason = (struct spool_reason){.dsn = STR("5.1.1"),
-		                                  .text = arena_printf(&w->m->arena, "unknown user: \"%.*s\"", STR_ARG(route->recipient))};
+		o->reason = (struct spool_reason){
+			.dsn = STR("5.1.1"),
+			.text = arena_printf(&w->m->arena, "unknown user: \"%.*s\"", STR_ARG(route->recipient))};
 	else
 		o->reason = (struct spool_reason){.dsn = STR("4.3.0"), .text = arena_str(&w->m->arena, buf_str(&why))};
 	buf_done(&why);
@@ -161,8 +163,10 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 	if (e->filter.len && !is_double_bounce_address(q, e->sender) && !(e->flags & ENVELOPE_VERIFY_ONLY))
 		apply_filter(q, e->filter, &route);
 	/* Copies: a job may wait longer than the router and its configuration live. */
-	*stop = (struct stop){
-	    .at = at, .transport = arena_str(a, route.transport), .nexthop = arena_str(a, route.nexthop), .address = arena_str(a, route.recipient)};
+	*stop = (struct stop){.at = at,
+	                      .transport = arena_str(a, route.transport),
+	                      .nexthop = arena_str(a, route.nexthop),
+	                      .address = arena_str(a, route.recipient)};
 	stop->info = settings_transport(q->settings, route.transport);
 	if (stop->info->is_deferred && !(w->m->flags & SPOOL_FLUSHED)) {
 		job_defer_recipient(q, w, at, route.recipient, STR("4.3.2"), STR("deferred transport"));
@@ -176,7 +180,7 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 	if (probe_here(q, router, w, stop, &route))
 		return false;
 	stop->key = stop->info->recipient_limit == 1 && !stop->info->is_error ? user_key(q, route.recipient, route.nexthop, a)
-									       : arena_lower(a, route.nexthop);
+	                                                                      : arena_lower(a, route.nexthop);
 	return true;
 }
 
@@ -220,7 +224,8 @@ static struct job *job_new(struct message_work *w, const struct stop *stops, uin
 	return job;
 }
 
-void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport, struct str nexthop)
+void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport,
+                   struct str nexthop)
 {
 	struct arena *a = &w->m->arena;
 	struct stop stop = {.at = at, .address = address, .transport = transport, .nexthop = nexthop};
@@ -273,7 +278,8 @@ static void make_jobs(struct qmgr *q, struct message_work *w, struct stop *stops
 
 		if (count > 1 && !str_eq(transport, stops[i].transport)) {
 			transport = stops[i].transport;
-			is_bulk = stops[i].info->bulk_count && count_jobs(stops + i, count - i, transport) >= stops[i].info->bulk_count;
+			is_bulk = stops[i].info->bulk_count &&
+			          count_jobs(stops + i, count - i, transport) >= stops[i].info->bulk_count;
 		}
 		length = run_length(stops + i, count - i);
 		job = job_new(w, stops + i, length);

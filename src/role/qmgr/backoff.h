@@ -7,8 +7,8 @@
 #include "base/clock.h"
 
 struct backoff {
-	struct duration minimal; /* $minimal_backoff_time */
-	struct duration maximal; /* $maximal_backoff_time */
+	struct duration minimal;         /* $minimal_backoff_time */
+	struct duration maximal;         /* $maximal_backoff_time */
 	struct duration lifetime;        /* $maximal_queue_lifetime */
 	struct duration bounce_lifetime; /* $bounce_queue_lifetime, for mail from the null sender */
 };

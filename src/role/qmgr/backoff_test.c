@@ -17,13 +17,13 @@ TEST(the_wait_is_the_age_of_the_message_within_its_limits)
 		const char *label;
 		int64_t age, wait;
 	} cases[] = {
-	    {"a new message waits the least", 0, 300}, {"young", 299, 300}, {"its age", 1000, 1000},
-	    {"old", 5000, 4000}, {"a clock that went back", -50, 300},
+		{"a new message waits the least", 0, 300}, {"young", 299, 300}, {"its age", 1000, 1000}, {"old", 5000, 4000},
+		{"a clock that went back", -50, 300},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++)
 		CHECK_CASE(backoff_next(&USUAL, wall_s(0), wall_s(cases[i].age)).us == wall_s(cases[i].age + cases[i].wait).us,
-			   cases[i].label);
+		           cases[i].label);
 }
 
 TEST(five_days_of_attempts_double_at_first_and_then_come_every_4000_seconds)

@@ -119,8 +119,8 @@ static int requeue_all(struct qmgr *q, uint64_t *ret_count)
 static int change_index(struct qmgr *q, struct str id, enum queue_change what, uint64_t *count)
 {
 	static const enum spool_change changes[] = {
-	    [CHANGE_HOLD] = SPOOL_HOLD, [CHANGE_RELEASE] = SPOOL_RELEASE,        [CHANGE_DELETE] = SPOOL_DELETE,
-	    [CHANGE_EXPIRE] = SPOOL_EXPIRE, [CHANGE_EXPIRE_RELEASE] = SPOOL_EXPIRE, [CHANGE_RETRY] = SPOOL_RETRY,
+		[CHANGE_HOLD] = SPOOL_HOLD,     [CHANGE_RELEASE] = SPOOL_RELEASE,       [CHANGE_DELETE] = SPOOL_DELETE,
+		[CHANGE_EXPIRE] = SPOOL_EXPIRE, [CHANGE_EXPIRE_RELEASE] = SPOOL_EXPIRE, [CHANGE_RETRY] = SPOOL_RETRY,
 	};
 	uint64_t changed = 0, ignored = 0;
 	int err;
@@ -146,8 +146,9 @@ static int change_index(struct qmgr *q, struct str id, enum queue_change what, u
 static void log_change(struct qmgr *q, struct str id, enum queue_change what, uint64_t count)
 {
 	static const char *const words[] = {
-	    [CHANGE_HOLD] = "placed on hold", [CHANGE_RELEASE] = "released from hold", [CHANGE_DELETE] = "removed",
-	    [CHANGE_REQUEUE] = "requeued",    [CHANGE_EXPIRE] = "expired",             [CHANGE_EXPIRE_RELEASE] = "expired",
+		[CHANGE_HOLD] = "placed on hold", [CHANGE_RELEASE] = "released from hold",
+		[CHANGE_DELETE] = "removed",      [CHANGE_REQUEUE] = "requeued",
+		[CHANGE_EXPIRE] = "expired",      [CHANGE_EXPIRE_RELEASE] = "expired",
 	};
 	char tag[160];
 
@@ -258,16 +259,16 @@ static const struct request {
 	enum { DO_LIST, DO_FLUSH, DO_FLUSH_SITE, DO_CHANGE } action;
 	enum queue_change change;
 } requests[] = {
-    {"list", RIGHT_MAILQ, DO_LIST, 0},
-    {"flush", RIGHT_FLUSH, DO_FLUSH, 0},
-    {"flush-site", RIGHT_FLUSH, DO_FLUSH_SITE, 0},
-    {"flush-id", RIGHT_FLUSH, DO_CHANGE, CHANGE_RETRY},
-    {"hold", RIGHT_ADMIN, DO_CHANGE, CHANGE_HOLD},
-    {"release", RIGHT_ADMIN, DO_CHANGE, CHANGE_RELEASE},
-    {"delete", RIGHT_ADMIN, DO_CHANGE, CHANGE_DELETE},
-    {"requeue", RIGHT_ADMIN, DO_CHANGE, CHANGE_REQUEUE},
-    {"expire", RIGHT_ADMIN, DO_CHANGE, CHANGE_EXPIRE},
-    {"expire-release", RIGHT_ADMIN, DO_CHANGE, CHANGE_EXPIRE_RELEASE},
+	{"list", RIGHT_MAILQ, DO_LIST, 0},
+	{"flush", RIGHT_FLUSH, DO_FLUSH, 0},
+	{"flush-site", RIGHT_FLUSH, DO_FLUSH_SITE, 0},
+	{"flush-id", RIGHT_FLUSH, DO_CHANGE, CHANGE_RETRY},
+	{"hold", RIGHT_ADMIN, DO_CHANGE, CHANGE_HOLD},
+	{"release", RIGHT_ADMIN, DO_CHANGE, CHANGE_RELEASE},
+	{"delete", RIGHT_ADMIN, DO_CHANGE, CHANGE_DELETE},
+	{"requeue", RIGHT_ADMIN, DO_CHANGE, CHANGE_REQUEUE},
+	{"expire", RIGHT_ADMIN, DO_CHANGE, CHANGE_EXPIRE},
+	{"expire-release", RIGHT_ADMIN, DO_CHANGE, CHANGE_EXPIRE_RELEASE},
 };
 
 static const struct request *find_request(struct str name)

@@ -18,7 +18,7 @@ enum queue_change {
 struct queue_ids {
 	struct {
 		char id[QUEUE_ID_SIZE];
-	} *ids;
+	} * ids;
 	size_t count;
 };
 

@@ -8,7 +8,7 @@
 
 enum {
 	BATCH = 200,
-	SHARE = 2,      /* half of the active queue: the other half is for new mail */
+	SHARE = 2, /* half of the active queue: the other half is for new mail */
 	TROUBLE_PAUSE = 10,
 };
 

@@ -24,7 +24,8 @@ static void expire(struct qmgr *q, struct message_work *w)
 	const struct spool_message *m = w->m;
 	bool is_forced = m->flags & SPOOL_EXPIRED;
 
-	if (!is_forced && !backoff_is_over(&q->settings->backoff, m->envelope.arrival, str_is_empty(m->envelope.sender), clock_wall()))
+	if (!is_forced &&
+	    !backoff_is_over(&q->settings->backoff, m->envelope.arrival, str_is_empty(m->envelope.sender), clock_wall()))
 		return;
 	w->is_expired = true;
 	for (uint32_t i = 0; i < m->envelope.recipient_count; i++)

@@ -8,8 +8,8 @@
 #include "role/qmgr/qmgr.h"
 
 enum {
-	SPREAD = 4,            /* how much busier a destination's usual process may be than the idlest one */
-	LOSSES_LIMIT = 3,      /* deliverers that may die with a job */
+	SPREAD = 4,       /* how much busier a destination's usual process may be than the idlest one */
+	LOSSES_LIMIT = 3, /* deliverers that may die with a job */
 	REASON_SIZE_LIMIT = 2000,
 	SUSPENDED_PER_TURN = 256,
 };
@@ -177,17 +177,17 @@ static int job_send(struct qmgr *q, struct job *job, struct peer *p)
 	if (err)
 		return err;
 	deliver.deliver = (struct message_deliver){
-	    .job = job->id,
-	    .transport = job->transport_name,
-	    .nexthop = job->nexthop,
-	    .envelope = job_envelope(q, job),
-	    .segment = m->ref.segment,
-	    .epoch = m->ref.epoch,
-	    .large = m->large,
-	    .content_at = m->content_at,
-	    .content_size = m->envelope.content_size,
-	    .active_at = (uint64_t)job->work->active_at.us,
-	    .has_more = schedule_has_more(&job->entry),
+		.job = job->id,
+		.transport = job->transport_name,
+		.nexthop = job->nexthop,
+		.envelope = job_envelope(q, job),
+		.segment = m->ref.segment,
+		.epoch = m->ref.epoch,
+		.large = m->large,
+		.content_at = m->content_at,
+		.content_size = m->envelope.content_size,
+		.active_at = (uint64_t)job->work->active_at.us,
+		.has_more = schedule_has_more(&job->entry),
 	};
 	return channel_send(p->channel, &deliver);
 }
@@ -361,7 +361,7 @@ static void job_leave_peer(struct job *job)
 int job_end(struct peer *p, const struct message_job_done *d)
 {
 	static const enum verdict verdicts[SITE_STATE_COUNT] = {
-	    [SITE_OK] = VERDICT_GOOD, [SITE_BUSY] = VERDICT_BUSY, [SITE_DOWN] = VERDICT_BAD};
+		[SITE_OK] = VERDICT_GOOD, [SITE_BUSY] = VERDICT_BUSY, [SITE_DOWN] = VERDICT_BAD};
 	struct job *job = find_job(p, d->job);
 	struct qmgr *q = p->q;
 

@@ -40,13 +40,13 @@ static int send_item(const struct qmgr *q, struct channel *ch, const struct spoo
 	int err;
 
 	item.queue_item = (struct message_queue_item){
-	    .queue_id = str_of(e->queue_id),
-	    .queue = str_of(queue_of(q, m)),
-	    .arrival = (uint64_t)e->arrival.us,
-	    .size = e->content_size,
-	    .sender = e->sender,
-	    .is_expired = (m->flags & SPOOL_EXPIRED) != 0,
-	    .next_attempt = (uint64_t)m->next_attempt.us,
+		.queue_id = str_of(e->queue_id),
+		.queue = str_of(queue_of(q, m)),
+		.arrival = (uint64_t)e->arrival.us,
+		.size = e->content_size,
+		.sender = e->sender,
+		.is_expired = (m->flags & SPOOL_EXPIRED) != 0,
+		.next_attempt = (uint64_t)m->next_attempt.us,
 	};
 	err = channel_send(ch, &item);
 	for (uint32_t i = 0; i < e->recipient_count && !err; i++) {
@@ -55,7 +55,7 @@ static int send_item(const struct qmgr *q, struct channel *ch, const struct spoo
 		if (is_over(q, m, i))
 			continue;
 		rcpt.queue_recipient = (struct message_queue_recipient){
-		    .address = e->recipients[i].address, .original = e->recipients[i].original, .reason = reason_of(q, m, i)};
+			.address = e->recipients[i].address, .original = e->recipients[i].original, .reason = reason_of(q, m, i)};
 		err = channel_send(ch, &rcpt);
 	}
 	return err ? err : channel_wait_room(ch, clock_deadline(duration_s(READER_TIME)));

@@ -36,20 +36,21 @@ static int reconfigure(struct process *p, struct config *old, struct buf *why)
 	return qmgr_reconfigure(&qmgr, p->config, why);
 }
 
-static void drain_and_end(void *arg)
+static void drain(void *arg)
 {
 	qmgr_drain(&qmgr);
 	process_end(arg);
 }
 
-static void drain(struct process *p)
+static void start_drain(struct process *p)
 {
-	fiber_start("drain", drain_and_end, p);
+	fiber_start("drain", drain, p);
 }
 
-static const struct role role = {
-	.id = ROLE_QMGR, .prepare = prepare, .start = start, .endpoint = endpoint, .peer = peer, .peer_draining = draining,
-	.reconfigure = reconfigure, .drain = drain};
+/* clang-format off */
+static const struct role role = {.id = ROLE_QMGR, .prepare = prepare, .start = start, .endpoint = endpoint, .peer = peer,
+	.peer_draining = draining, .reconfigure = reconfigure, .drain = start_drain};
+/* clang-format on */
 
 int main(int argc, char **argv)
 {

@@ -54,8 +54,8 @@ static int open_file(struct peer *p, const struct spool_message *m, struct file_
 
 int peer_open_content(struct peer *p, const struct spool_message *m)
 {
-	struct file_key key = m->large ? file_key(FILE_LARGE, m->large)
-				       : file_key(FILE_SEGMENT, (uint64_t)m->ref.epoch << 32 | m->ref.segment);
+	struct file_key key =
+		m->large ? file_key(FILE_LARGE, m->large) : file_key(FILE_SEGMENT, (uint64_t)m->ref.epoch << 32 | m->ref.segment);
 
 	return map_find(&p->files, key_str(&key)) ? 0 : open_file(p, m, key);
 }
@@ -101,7 +101,8 @@ static void peer_send(struct peer *p, const struct message *m)
 	int err = p->is_gone ? 0 : channel_send(p->channel, m);
 
 	if (err && err != -EPIPE)
-		log_warn("%s process %u cannot be told %s: %s", ipc_role_name(p->role), p->id, message_name(m->type), strerror(-err));
+		log_warn("%s process %u cannot be told %s: %s", ipc_role_name(p->role), p->id, message_name(m->type),
+		         strerror(-err));
 }
 
 static void grant_segment(void *arg)
@@ -117,7 +118,8 @@ static void grant_segment(void *arg)
 		peer_send(p, &m);
 	} else {
 		m.fd = grant.fd;
-		m.segment_grant = (struct message_segment_grant){.segment = grant.segment, .epoch = grant.epoch, .size = grant.size};
+		m.segment_grant =
+			(struct message_segment_grant){.segment = grant.segment, .epoch = grant.epoch, .size = grant.size};
 		peer_send(p, &m);
 		close(grant.fd);
 	}
@@ -137,7 +139,8 @@ static void grant_large(void *arg)
 
 	if (err) {
 		log_warn("no file for a large message: %s", strerror(-err));
-		m = (struct message){.type = MESSAGE_LARGE_REFUSED, .large_refused = {.token = ask->token, .error = (uint32_t)-err}};
+		m = (struct message){.type = MESSAGE_LARGE_REFUSED,
+		                     .large_refused = {.token = ask->token, .error = (uint32_t)-err}};
 		peer_send(ask->peer, &m);
 	} else {
 		peer_send(ask->peer, &m);

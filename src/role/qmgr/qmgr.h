@@ -64,12 +64,12 @@ struct message_work {
 	struct list jobs;         /* those not done yet */
 	struct outcome *outcomes; /* one a recipient of the envelope */
 	struct wall_time active_at;
-	uint32_t jobs_left;       /* and one more while jobs are being made */
-	bool is_due;              /* from the index; new mail otherwise */
-	bool is_expired;          /* given up in this round */
-	bool is_deleted;          /* postsuper -d came while it was at work */
-	bool is_held;             /* postsuper -h likewise */
-	bool is_requeued;         /* postsuper -r likewise */
+	uint32_t jobs_left; /* and one more while jobs are being made */
+	bool is_due;        /* from the index; new mail otherwise */
+	bool is_expired;    /* given up in this round */
+	bool is_deleted;    /* postsuper -d came while it was at work */
+	bool is_held;       /* postsuper -h likewise */
+	bool is_requeued;   /* postsuper -r likewise */
 };
 
 /* One delivery: recipients of one message with one transport and nexthop. */
@@ -78,16 +78,16 @@ struct job {
 	struct list message_link; /* in message_work.jobs */
 	struct list peer_link;    /* in peer.jobs, or in qmgr.stranded */
 	struct message_work *work;
-	struct peer *peer;        /* who delivers it; NULL while it waits */
+	struct peer *peer; /* who delivers it; NULL while it waits */
 	const struct transport_info *transport;
 	struct str transport_name;
 	struct str nexthop;
-	struct str *addresses;    /* resolved */
-	uint32_t *recipients;     /* places in the envelope */
+	struct str *addresses; /* resolved */
+	uint32_t *recipients;  /* places in the envelope */
 	uint32_t count;
 	uint32_t answered;
-	uint32_t losses;          /* deliverers that died with it */
-	uint64_t id;              /* 0 when no deliverer has it */
+	uint32_t losses; /* deliverers that died with it */
+	uint64_t id;     /* 0 when no deliverer has it */
 };
 
 /* Another process. */
@@ -119,29 +119,29 @@ struct qmgr {
 	struct spool *spool;
 	struct schedule *schedule;
 	struct job_table table;
-	struct timer wakeup;       /* for what schedule_wakeup() says */
+	struct timer wakeup; /* for what schedule_wakeup() says */
 
-	struct map works;          /* queue id -> struct message_work, all at work */
-	struct list fresh;         /* to be activated: new mail */
-	struct list fresh_due;     /* to be activated: from the index */
+	struct map works;      /* queue id -> struct message_work, all at work */
+	struct list fresh;     /* to be activated: new mail */
+	struct list fresh_due; /* to be activated: from the index */
 	struct wait_list resolvers;
-	size_t due_count;          /* works that came from the index */
-	size_t recipient_count;    /* of all works */
+	size_t due_count;       /* works that came from the index */
+	size_t recipient_count; /* of all works */
 	bool is_hungry;
 	bool is_draining;
 	bool is_spool_open;
 
 	struct list peers;
-	struct list stranded;      /* jobs for which no deliverer is there */
-	struct list reports;       /* works that wait for a report fiber */
+	struct list stranded; /* jobs for which no deliverer is there */
+	struct list reports;  /* works that wait for a report fiber */
 	size_t report_fibers;
 	uint64_t last_token;
-	struct wait_list due_wait; /* wakes the fiber of due.c */
+	struct wait_list due_wait;      /* wakes the fiber of due.c */
 	struct wall_time next_deferred; /* earliest attempt of what is on its way into the index, or 0 */
-	struct buf envelope;       /* scratch of job_send() */
+	struct buf envelope;            /* scratch of job_send() */
 	struct recipient *recipients;
 	size_t recipients_size;
-	struct buf line;           /* scratch for log lines */
+	struct buf line; /* scratch for log lines */
 };
 
 /* --- qmgr.c ---------------------------------------------------------------------------- */
@@ -170,7 +170,8 @@ void activate_start(struct qmgr *q);
 void activate_feed(struct qmgr *q);
 
 /* A recipient goes through another transport than the resolver said: a job of its own. */
-void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport, struct str nexthop);
+void activate_pass(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str transport,
+                   struct str nexthop);
 
 /* --- job.c ----------------------------------------------------------------------------- */
 
@@ -189,7 +190,8 @@ void job_peer_came(struct peer *p);
 /* Takes back the jobs of a message that have not started. */
 void job_withdraw(struct qmgr *q, struct message_work *w);
 /* A recipient is deferred by ourselves: sets the outcome and writes the line. */
-void job_defer_recipient(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str dsn, struct str text);
+void job_defer_recipient(struct qmgr *q, struct message_work *w, uint32_t at, struct str address, struct str dsn,
+                         struct str text);
 
 /* --- finish.c -------------------------------------------------------------------------- */
 

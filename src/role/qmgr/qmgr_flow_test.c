@@ -56,8 +56,11 @@ static void queued(void *arg, uint32_t segment, uint32_t epoch, uint64_t end, in
 
 static void append(const char *sender, struct recipient *recipients, uint32_t count, uint32_t flags, struct str content)
 {
-	struct envelope e = {
-		.arrival = clock_wall(), .sender = str_of(sender), .recipients = recipients, .recipient_count = count, .flags = flags};
+	struct envelope e = {.arrival = clock_wall(),
+	                     .sender = str_of(sender),
+	                     .recipients = recipients,
+	                     .recipient_count = count,
+	                     .flags = flags};
 
 	queue_id_make(&world->ids, e.arrival, e.queue_id);
 	e.content_size = content.len;
@@ -118,14 +121,26 @@ static void answer_one(struct deliverer *d, const struct message_deliver *job, c
 	struct str address = e->recipients[at].address;
 	struct message m = {.type = MESSAGE_DELIVERED};
 
-	m.delivered = (struct message_delivered){.job = job->job, .recipient = at, .status = DELIVERY_SENT, .dsn = STR("2.0.0"),
-						 .text = STR("250 ok"), .action = STR("relayed")};
+	m.delivered = (struct message_delivered){.job = job->job,
+	                                         .recipient = at,
+	                                         .status = DELIVERY_SENT,
+	                                         .dsn = STR("2.0.0"),
+	                                         .text = STR("250 ok"),
+	                                         .action = STR("relayed")};
 	if ((str_starts(address, STR("later")) && !world->is_later_over) || str_starts(address, STR("down")))
-		m.delivered = (struct message_delivered){.job = job->job, .recipient = at, .status = DELIVERY_DEFERRED,
-							 .dsn = STR("4.4.1"), .text = STR("connect to far: refused")};
+		m.delivered = (struct message_delivered){.job = job->job,
+		                                         .recipient = at,
+		                                         .status = DELIVERY_DEFERRED,
+		                                         .dsn = STR("4.4.1"),
+		                                         .text = STR("connect to far: refused")};
 	else if (str_starts(address, STR("never")))
-		m.delivered = (struct message_delivered){.job = job->job, .recipient = at, .status = DELIVERY_BOUNCED, .dsn = STR("5.1.1"),
-							 .text = STR("host far said: 550 no"), .mta = STR("far"), .diagnostic = STR("550 no")};
+		m.delivered = (struct message_delivered){.job = job->job,
+		                                         .recipient = at,
+		                                         .status = DELIVERY_BOUNCED,
+		                                         .dsn = STR("5.1.1"),
+		                                         .text = STR("host far said: 550 no"),
+		                                         .mta = STR("far"),
+		                                         .diagnostic = STR("550 no")};
 	else
 		buf_addf(&world->delivered, "%.*s>%.*s ", STR_ARG(e->sender), STR_ARG(address));
 	CHECK_INT(channel_send(d->ch, &m), 0);
@@ -152,7 +167,8 @@ static int deliver(struct deliverer *d, const struct message_deliver *job)
 			answer_one(d, job, &e, i);
 		done.job_done = (struct message_job_done){.job = job->job, .site = SITE_OK};
 		if (str_starts(e.recipients[0].address, STR("down")))
-			done.job_done = (struct message_job_done){.job = job->job, .site = SITE_DOWN, .reason = STR("4.4.1 connect to far: refused")};
+			done.job_done = (struct message_job_done){
+				.job = job->job, .site = SITE_DOWN, .reason = STR("4.4.1 connect to far: refused")};
 		err = channel_send(d->ch, &done);
 	}
 	arena_done(&a);
@@ -250,7 +266,10 @@ static void play(const char *main_cf, void (*fn)(void))
 	struct play p = {main_cf, fn};
 	char path[512];
 
-	w = (struct world){.folder = check_folder(), .delivered = BUF_INIT(1 << 20), .reports = BUF_INIT(1 << 20), .envelopes = BUF_INIT(1 << 16)};
+	w = (struct world){.folder = check_folder(),
+	                   .delivered = BUF_INIT(1 << 20),
+	                   .reports = BUF_INIT(1 << 20),
+	                   .envelopes = BUF_INIT(1 << 16)};
 	world = &w;
 	snprintf(path, sizeof path, "%s/log", w.folder);
 	w.log_fd = open(path, O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
@@ -271,11 +290,11 @@ static void play(const char *main_cf, void (*fn)(void))
 }
 
 /* Waits until it is true, five seconds at most. */
-#define WAIT_FOR(condition)                                                          \
-	do {                                                                         \
-		for (int tries = 0; tries < 500 && !(condition); tries++)            \
-			CHECK_INT(fiber_sleep(duration_ms(10)), 0);                  \
-		CHECK(condition);                                                    \
+#define WAIT_FOR(condition) \
+	do { \
+		for (int tries = 0; tries < 500 && !(condition); tries++) \
+			CHECK_INT(fiber_sleep(duration_ms(10)), 0); \
+		CHECK(condition); \
 	} while (0)
 
 static bool has(const struct buf *b, const char *text)
@@ -336,8 +355,11 @@ TEST(mail_waits_for_a_deliverer)
 
 static void play_groups(void)
 {
-	struct recipient r[5] = {{.address = STR("ok1@b.example")}, {.address = STR("ok2@c.example")}, {.address = STR("ok3@b.example")},
-				 {.address = STR("ok4@b.example")}, {.address = STR("never@b.example")}};
+	struct recipient r[5] = {{.address = STR("ok1@b.example")},
+	                         {.address = STR("ok2@c.example")},
+	                         {.address = STR("ok3@b.example")},
+	                         {.address = STR("ok4@b.example")},
+	                         {.address = STR("never@b.example")}};
 
 	add_deliverer(1, false);
 	append("a@example.org", r, 5, 0, STR("Subject: x\r\n\r\n"));
@@ -374,14 +396,16 @@ TEST(what_is_deferred_waits_in_the_index_and_is_tried_again_when_flushed)
 
 static void play_bounce(void)
 {
-	struct recipient r[3] = {{.address = STR("ok@b.example")}, {.address = STR("never@b.example")}, {.address = STR("later@b.example")}};
+	struct recipient r[3] = {
+		{.address = STR("ok@b.example")}, {.address = STR("never@b.example")}, {.address = STR("later@b.example")}};
 
 	add_deliverer(1, false);
 	append("a@example.org", r, 3, 0, STR("Subject: hello\r\n\r\nbody\r\n"));
 	WAIT_FOR(count_indexed() == 1 && map_count(&world->q.works) == 0);
 	CHECK_STR(buf_str(&world->envelopes), STR("<>a@example.org "));
 	CHECK(has(&world->reports, "Final-Recipient: rfc822; never@b.example\r\n"));
-	CHECK(has(&world->reports, "Action: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; far\r\nDiagnostic-Code: smtp; 550 no\r\n"));
+	CHECK(has(&world->reports,
+	          "Action: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; far\r\nDiagnostic-Code: smtp; 550 no\r\n"));
 	CHECK(has(&world->reports, "Subject: hello\r\n\r\nbody\r\n"));
 	CHECK(!has(&world->reports, "later@b.example"));
 	CHECK(has_logged("postfix/bounce"));
@@ -446,15 +470,17 @@ TEST(a_lifetime_of_zero_gives_up_after_one_attempt)
 
 static void play_notify(void)
 {
-	struct recipient r[3] = {{.address = STR("never1@b.example"), .notify = NOTIFY_NEVER},
-				 {.address = STR("ok@b.example"), .notify = NOTIFY_SUCCESS | NOTIFY_FAILURE, .orcpt = STR("rfc822;OK@b.example")},
-				 {.address = STR("never2@b.example"), .notify = NOTIFY_SUCCESS}};
+	struct recipient r[3] = {
+		{.address = STR("never1@b.example"), .notify = NOTIFY_NEVER},
+		{.address = STR("ok@b.example"), .notify = NOTIFY_SUCCESS | NOTIFY_FAILURE, .orcpt = STR("rfc822;OK@b.example")},
+		{.address = STR("never2@b.example"), .notify = NOTIFY_SUCCESS}};
 
 	add_deliverer(1, false);
 	append("a@example.org", r, 3, 0, STR("Subject: hello\r\n\r\nbody\r\n"));
 	WAIT_FOR(world->jobs == 1 && map_count(&world->q.works) == 0);
 	CHECK_STR(buf_str(&world->envelopes), STR("<>a@example.org "));
-	CHECK(has(&world->reports, "Final-Recipient: rfc822; ok@b.example\r\nOriginal-Recipient: rfc822;OK@b.example\r\nAction: relayed\r\n"));
+	CHECK(has(&world->reports,
+	          "Final-Recipient: rfc822; ok@b.example\r\nOriginal-Recipient: rfc822;OK@b.example\r\nAction: relayed\r\n"));
 	CHECK(!has(&world->reports, "never"));
 }
 
@@ -594,8 +620,11 @@ TEST(soft_bounce_keeps_what_would_come_back)
 static void play_filter(void)
 {
 	struct recipient r = {.address = STR("ok@b.example")};
-	struct envelope e = {.arrival = clock_wall(), .sender = STR("a@example.org"), .recipients = &r, .recipient_count = 1,
-			     .filter = STR("nosuch:[127.0.0.1]:10025")};
+	struct envelope e = {.arrival = clock_wall(),
+	                     .sender = STR("a@example.org"),
+	                     .recipients = &r,
+	                     .recipient_count = 1,
+	                     .filter = STR("nosuch:[127.0.0.1]:10025")};
 
 	add_deliverer(1, false);
 	queue_id_make(&world->ids, e.arrival, e.queue_id);
@@ -653,7 +682,8 @@ static void play_cleared(void)
 
 TEST(a_sender_that_was_warned_hears_of_the_delivery_when_configured)
 {
-	play(MAIN "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\ndelay_warning_time = 1s\nconfirm_delay_cleared = yes\n", play_cleared);
+	play(MAIN "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\ndelay_warning_time = 1s\nconfirm_delay_cleared = yes\n",
+	     play_cleared);
 }
 
 static void play_probe(void)

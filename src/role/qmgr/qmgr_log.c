@@ -22,7 +22,7 @@ void log_active(struct qmgr *q, const struct spool_message *m)
 {
 	begin_line(q, &m->envelope);
 	log_info("%.*s, size=%llu, nrcpt=%u (queue active)", STR_ARG(buf_str(&q->line)),
-		 (unsigned long long)m->envelope.content_size, m->pending_count);
+	         (unsigned long long)m->envelope.content_size, m->pending_count);
 }
 
 void log_removed(struct qmgr *q, const struct spool_message *m)
@@ -40,17 +40,17 @@ void log_recipient(struct qmgr *q, const struct message_work *w, uint32_t at, st
 {
 	const struct envelope *e = &w->m->envelope;
 	struct delivery_line l = {
-	    .queue_id = str_of(e->queue_id),
-	    .address = address,
-	    .original = e->recipients[at].original,
-	    .relay = STR("none"),
-	    .arrival = e->arrival,
-	    .active = w->active_at,
-	    .ended = clock_wall(),
-	    .digits = q->settings->delay_digits,
-	    .dsn = w->outcomes[at].reason.dsn,
-	    .status = str_of(status),
-	    .text = w->outcomes[at].reason.text,
+		.queue_id = str_of(e->queue_id),
+		.address = address,
+		.original = e->recipients[at].original,
+		.relay = STR("none"),
+		.arrival = e->arrival,
+		.active = w->active_at,
+		.ended = clock_wall(),
+		.digits = q->settings->delay_digits,
+		.dsn = w->outcomes[at].reason.dsn,
+		.status = str_of(status),
+		.text = w->outcomes[at].reason.text,
 	};
 
 	buf_reset(&q->line);

@@ -25,12 +25,12 @@ static const struct need_info {
 	bool is_copy;
 	const char *name; /* in the log */
 } needs[] = {
-    {NEED_FAILURE, REPORT_FAILURE, false, "sender non-delivery notification"},
-    {NEED_FAILURE_COPY, REPORT_FAILURE, true, "postmaster non-delivery notification"},
-    {NEED_DELAY, REPORT_DELAY, false, "sender delay notification"},
-    {NEED_DELAY_COPY, REPORT_DELAY, true, "postmaster delay notification"},
-    {NEED_SUCCESS, REPORT_SUCCESS, false, "sender delivery status notification"},
-    {NEED_VERIFY, REPORT_VERIFY, false, "sender delivery status notification"},
+	{NEED_FAILURE, REPORT_FAILURE, false, "sender non-delivery notification"},
+	{NEED_FAILURE_COPY, REPORT_FAILURE, true, "postmaster non-delivery notification"},
+	{NEED_DELAY, REPORT_DELAY, false, "sender delay notification"},
+	{NEED_DELAY_COPY, REPORT_DELAY, true, "postmaster delay notification"},
+	{NEED_SUCCESS, REPORT_SUCCESS, false, "sender delivery status notification"},
+	{NEED_VERIFY, REPORT_VERIFY, false, "sender delivery status notification"},
 };
 
 static bool is_double_bounce(const struct qmgr *q, struct str sender)
@@ -126,8 +126,8 @@ static unsigned find_needs(const struct qmgr *q, const struct message_work *w)
 bool report_is_wanted(const struct qmgr *q, const struct message_work *w)
 {
 	/* The usual end of a message: nobody asked for anything. */
-	if (w->m->envelope.recipient_count == 1 && w->outcomes[0].status == OUTCOME_SENT && !w->m->envelope.recipients[0].notify &&
-	    !(w->m->envelope.flags & ENVELOPE_TRACE) && !(w->m->flags & SPOOL_WARNED))
+	if (w->m->envelope.recipient_count == 1 && w->outcomes[0].status == OUTCOME_SENT &&
+	    !w->m->envelope.recipients[0].notify && !(w->m->envelope.flags & ENVELOPE_TRACE) && !(w->m->flags & SPOOL_WARNED))
 		return false;
 	return find_needs(q, w) != 0;
 }
@@ -161,14 +161,14 @@ static size_t collect(const struct qmgr *q, const struct message_work *w, const 
 		if (!belongs(q, w, i, n))
 			continue;
 		to[count++] = (struct report_recipient){
-		    .address = r->address,
-		    .original = r->original,
-		    .orcpt = r->orcpt,
-		    .action = action_of(o),
-		    .dsn = o->reason.dsn,
-		    .text = o->reason.text,
-		    .mta = o->reason.mta,
-		    .diagnostic = o->reason.diagnostic,
+			.address = r->address,
+			.original = r->original,
+			.orcpt = r->orcpt,
+			.action = action_of(o),
+			.dsn = o->reason.dsn,
+			.text = o->reason.text,
+			.mta = o->reason.mta,
+			.diagnostic = o->reason.diagnostic,
 		};
 	}
 	return count;
@@ -177,7 +177,8 @@ static size_t collect(const struct qmgr *q, const struct message_work *w, const 
 /* An address of the configuration; a bare name is at our own origin. */
 static struct str own_address(const struct qmgr *q, struct str address, struct arena *a)
 {
-	return str_has(address, '@') ? arena_str(a, address) : arena_printf(a, "%.*s@%.*s", STR_ARG(address), STR_ARG(q->settings->origin));
+	return str_has(address, '@') ? arena_str(a, address)
+	                             : arena_printf(a, "%.*s@%.*s", STR_ARG(address), STR_ARG(q->settings->origin));
 }
 
 struct addressing {
@@ -198,8 +199,8 @@ static struct addressing address_report(const struct qmgr *q, const struct messa
 	if (!n->is_copy)
 		notice = s->double_bounce_notice;
 	return (struct addressing){
-	    .sender = arena_printf(a, "%.*s@%.*s", STR_ARG(s->double_bounce), STR_ARG(s->hostname)),
-	    .recipient = own_address(q, notice, a),
+		.sender = arena_printf(a, "%.*s@%.*s", STR_ARG(s->double_bounce), STR_ARG(s->hostname)),
+		.recipient = own_address(q, notice, a),
 	};
 }
 
@@ -212,26 +213,26 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 	bool is_8bit;
 	struct report_recipient *recipients = mem_alloc(e->recipient_count * sizeof *recipients);
 	struct report r = {
-	    .kind = n->kind,
-	    .is_postmaster_copy = n->is_copy || str_is_empty(e->sender),
-	    .is_utf8 = e->flags & ENVELOPE_SMTPUTF8,
-	    .is_threaded = s->is_threaded,
-	    .hostname = s->hostname,
-	    .origin = s->origin,
-	    .mail_name = s->mail_name,
-	    .to = recipient,
-	    .queue_id = str_of(e->queue_id),
-	    .sender = e->sender,
-	    .envid = e->envid,
-	    .message_id = e->message_id,
-	    .arrival = e->arrival,
-	    .now = clock_wall(),
-	    .retry_until = {e->arrival.us + s->backoff.lifetime.ns / 1000},
-	    .warning_time = s->warning_time,
-	    .lifetime = s->backoff.lifetime,
-	    .recipients = recipients,
-	    .content = content,
-	    .is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit,
+		.kind = n->kind,
+		.is_postmaster_copy = n->is_copy || str_is_empty(e->sender),
+		.is_utf8 = e->flags & ENVELOPE_SMTPUTF8,
+		.is_threaded = s->is_threaded,
+		.hostname = s->hostname,
+		.origin = s->origin,
+		.mail_name = s->mail_name,
+		.to = recipient,
+		.queue_id = str_of(e->queue_id),
+		.sender = e->sender,
+		.envid = e->envid,
+		.message_id = e->message_id,
+		.arrival = e->arrival,
+		.now = clock_wall(),
+		.retry_until = {e->arrival.us + s->backoff.lifetime.ns / 1000},
+		.warning_time = s->warning_time,
+		.lifetime = s->backoff.lifetime,
+		.recipients = recipients,
+		.content = content,
+		.is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit,
 	};
 
 	r.recipient_count = collect(q, w, n, recipients);
@@ -246,11 +247,11 @@ static int send_report(struct qmgr *q, struct message_work *w, const struct need
 	struct addressing who = address_report(q, w, n);
 	struct recipient rcpt = {.address = who.recipient, .notify = NOTIFY_NEVER};
 	struct envelope e = {
-	    .arrival = clock_wall(),
-	    .sender = who.sender,
-	    .recipients = &rcpt,
-	    .recipient_count = 1,
-	    .flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & (ENVELOPE_SMTPUTF8 | ENVELOPE_REQUIRETLS)),
+		.arrival = clock_wall(),
+		.sender = who.sender,
+		.recipients = &rcpt,
+		.recipient_count = 1,
+		.flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & (ENVELOPE_SMTPUTF8 | ENVELOPE_REQUIRETLS)),
 	};
 	struct buf text = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(2000);
 	char id[QUEUE_ID_SIZE];
@@ -264,7 +265,7 @@ static int send_report(struct qmgr *q, struct message_work *w, const struct need
 		err = submit_message(q, &e, buf_str(&text), id, &why);
 	if (err)
 		log_tagged(str_of(q->settings->bounce_tag), LOG_LEVEL_WARN, "%s: %s failed: %s", w->m->envelope.queue_id, n->name,
-			   buf_cstr(&why));
+		           buf_cstr(&why));
 	else
 		log_tagged(str_of(q->settings->bounce_tag), LOG_LEVEL_INFO, "%s: %s: %s", w->m->envelope.queue_id, n->name, id);
 	buf_done(&text);

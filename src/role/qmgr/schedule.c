@@ -16,15 +16,15 @@ enum { REASON_SIZE_LIMIT = 2000 };
 enum destination_state { DESTINATION_OPEN, DESTINATION_PAUSED, DESTINATION_DEAD };
 
 struct transport {
-	struct list ready_link;         /* in schedule.ready while something may start */
+	struct list ready_link; /* in schedule.ready while something may start */
 	struct list all_link;
 	char *name;
 	struct schedule_limits limits;
 	struct map destinations;
-	struct list ready[LANE_COUNT];  /* destinations that have work and room, in turn */
-	struct list paused;             /* destinations, by the time when the delay ends */
+	struct list ready[LANE_COUNT]; /* destinations that have work and room, in turn */
+	struct list paused;            /* destinations, by the time when the delay ends */
 	unsigned busy;
-	unsigned normal_in_row;         /* deliveries since bulk had one */
+	unsigned normal_in_row; /* deliveries since bulk had one */
 	struct instant paused_until;
 };
 
@@ -223,7 +223,8 @@ void schedule_reload(struct schedule *s)
 	}
 }
 
-int schedule_add(struct schedule *s, struct schedule_entry *e, struct str transport, struct str destination, struct str *ret_reason)
+int schedule_add(struct schedule *s, struct schedule_entry *e, struct str transport, struct str destination,
+                 struct str *ret_reason)
 {
 	struct transport *t = transport_get(s, transport);
 	struct schedule_destination *d = destination_get(s, t, destination);

@@ -36,15 +36,15 @@ struct feedback {
 };
 
 struct schedule_limits {
-	unsigned process_limit;        /* deliveries of the whole transport at once, 0 for no limit */
-	unsigned concurrency_limit;    /* of one destination, 0 for no limit */
+	unsigned process_limit;     /* deliveries of the whole transport at once, 0 for no limit */
+	unsigned concurrency_limit; /* of one destination, 0 for no limit */
 	unsigned initial_concurrency;
 	double failed_cohort_limit;
 	struct feedback positive;
 	struct feedback negative;
 	struct duration destination_delay; /* 0 for none; with one, the concurrency is 1 */
 	struct duration transport_delay;
-	unsigned slot_cost;            /* 1 or less: bulk is not put back */
+	unsigned slot_cost; /* 1 or less: bulk is not put back */
 };
 
 enum schedule_state { ENTRY_IDLE, ENTRY_WAITING, ENTRY_BUSY, ENTRY_DROPPED };

@@ -23,12 +23,12 @@ static void limits_copy(void *arg, struct str transport, struct schedule_limits 
 static struct schedule_limits limits_usual(void)
 {
 	return (struct schedule_limits){
-	    .concurrency_limit = 20,
-	    .initial_concurrency = 5,
-	    .failed_cohort_limit = 1,
-	    .positive = {FEEDBACK_CONSTANT, 1},
-	    .negative = {FEEDBACK_CONSTANT, 1},
-	    .slot_cost = 5,
+		.concurrency_limit = 20,
+		.initial_concurrency = 5,
+		.failed_cohort_limit = 1,
+		.positive = {FEEDBACK_CONSTANT, 1},
+		.negative = {FEEDBACK_CONSTANT, 1},
+		.slot_cost = 5,
 	};
 }
 
@@ -370,16 +370,16 @@ TEST(feedback_texts_are_read_or_refused)
 		int result, by;
 		double value;
 	} cases[] = {
-	    {"1", 0, FEEDBACK_CONSTANT, 1},
-	    {"0.5", 0, FEEDBACK_CONSTANT, 0.5},
-	    {"1/concurrency", 0, FEEDBACK_BY_CONCURRENCY, 1},
-	    {" 0.1 / sqrt_concurrency", 0, FEEDBACK_BY_ROOT, 0.1},
-	    {"", -EINVAL, 0, 0},
-	    {"2", -EINVAL, 0, 0},
-	    {"-1", -EINVAL, 0, 0},
-	    {"nan", -EINVAL, 0, 0},
-	    {"1/window", -EINVAL, 0, 0},
-	    {"1x", -EINVAL, 0, 0},
+		{"1", 0, FEEDBACK_CONSTANT, 1},
+		{"0.5", 0, FEEDBACK_CONSTANT, 0.5},
+		{"1/concurrency", 0, FEEDBACK_BY_CONCURRENCY, 1},
+		{" 0.1 / sqrt_concurrency", 0, FEEDBACK_BY_ROOT, 0.1},
+		{"", -EINVAL, 0, 0},
+		{"2", -EINVAL, 0, 0},
+		{"-1", -EINVAL, 0, 0},
+		{"nan", -EINVAL, 0, 0},
+		{"1/window", -EINVAL, 0, 0},
+		{"1x", -EINVAL, 0, 0},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {

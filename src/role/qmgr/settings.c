@@ -13,9 +13,9 @@ static const struct {
 	bool is_final;
 	bool is_error;
 } programs[] = {
-    {"smtp", ROLE_SMTP, false, false},   {"lmtp", ROLE_SMTP, true, false},    {"local", ROLE_LOCAL, true, false},
-    {"virtual", ROLE_LOCAL, true, false}, {"pipe", ROLE_LOCAL, true, false},   {"error", ROLE_LOCAL, true, true},
-    {"retry", ROLE_LOCAL, true, true},   {"discard", ROLE_LOCAL, true, true}, {"spawn", ROLE_LOCAL, true, false},
+	{"smtp", ROLE_SMTP, false, false},    {"lmtp", ROLE_SMTP, true, false},    {"local", ROLE_LOCAL, true, false},
+	{"virtual", ROLE_LOCAL, true, false}, {"pipe", ROLE_LOCAL, true, false},   {"error", ROLE_LOCAL, true, true},
+	{"retry", ROLE_LOCAL, true, true},    {"discard", ROLE_LOCAL, true, true}, {"spawn", ROLE_LOCAL, true, false},
 };
 
 static struct feedback transport_feedback(const struct view *v, struct str transport, struct str suffix)
@@ -37,15 +37,15 @@ static unsigned transport_unsigned(const struct view *v, struct str transport, s
 static void transport_limits(const struct view *v, struct str name, const struct service *service, struct schedule_limits *l)
 {
 	*l = (struct schedule_limits){
-	    .process_limit = service ? service->process_limit : 0,
-	    .concurrency_limit = transport_unsigned(v, name, STR("destination_concurrency_limit")),
-	    .failed_cohort_limit = transport_unsigned(v, name, STR("destination_concurrency_failed_cohort_limit")),
-	    .positive = transport_feedback(v, name, STR("destination_concurrency_positive_feedback")),
-	    .negative = transport_feedback(v, name, STR("destination_concurrency_negative_feedback")),
-	    .destination_delay = duration_s(view_transport_int(v, name, STR("destination_rate_delay"))),
-	    .transport_delay = duration_s(view_transport_int(v, name, STR("transport_rate_delay"))),
-	    .slot_cost = transport_unsigned(v, name, STR("delivery_slot_cost")),
-	    .initial_concurrency = transport_unsigned(v, name, STR("initial_destination_concurrency")),
+		.process_limit = service ? service->process_limit : 0,
+		.concurrency_limit = transport_unsigned(v, name, STR("destination_concurrency_limit")),
+		.failed_cohort_limit = transport_unsigned(v, name, STR("destination_concurrency_failed_cohort_limit")),
+		.positive = transport_feedback(v, name, STR("destination_concurrency_positive_feedback")),
+		.negative = transport_feedback(v, name, STR("destination_concurrency_negative_feedback")),
+		.destination_delay = duration_s(view_transport_int(v, name, STR("destination_rate_delay"))),
+		.transport_delay = duration_s(view_transport_int(v, name, STR("transport_rate_delay"))),
+		.slot_cost = transport_unsigned(v, name, STR("delivery_slot_cost")),
+		.initial_concurrency = transport_unsigned(v, name, STR("initial_destination_concurrency")),
 	};
 }
 
@@ -97,7 +97,7 @@ void settings_apply(struct settings *s, const struct config *c)
 	s->config = c;
 	s->view = v;
 	s->backoff = (struct backoff){p->minimal_backoff_time, p->maximal_backoff_time, p->maximal_queue_lifetime,
-				      p->bounce_queue_lifetime};
+	                              p->bounce_queue_lifetime};
 	s->warning_time = p->delay_warning_time;
 	s->active_limit = (uint32_t)p->qmgr_message_active_limit;
 	s->active_recipient_limit = (uint32_t)p->qmgr_message_recipient_limit;

@@ -18,12 +18,12 @@
 /* A transport: a service of master.cf, or a name that a table gave and no line defines. */
 struct transport_info {
 	bool is_known;
-	enum ipc_role role;        /* whose processes deliver */
-	bool is_final;             /* this host is the last one: successes are ours to report */
-	bool is_error;             /* error, retry, discard: every nexthop is one destination */
-	bool is_deferred;          /* in $defer_transports */
-	uint32_t recipient_limit;  /* of one delivery; 0 for none */
-	uint32_t bulk_count;       /* deliveries from which on a message is bulk */
+	enum ipc_role role;       /* whose processes deliver */
+	bool is_final;            /* this host is the last one: successes are ours to report */
+	bool is_error;            /* error, retry, discard: every nexthop is one destination */
+	bool is_deferred;         /* in $defer_transports */
+	uint32_t recipient_limit; /* of one delivery; 0 for none */
+	uint32_t bulk_count;      /* deliveries from which on a message is bulk */
 	struct schedule_limits limits;
 };
 
@@ -46,11 +46,11 @@ struct settings {
 	bool is_threaded;
 	bool is_delay_clear_confirmed;
 	struct str hostname, origin, mail_name;
-	struct str double_bounce; /* the local part */
+	struct str double_bounce;                                     /* the local part */
 	struct str bounce_notice, double_bounce_notice, delay_notice; /* recipients */
 	struct str recipient_delimiter;
 	struct str filter_nexthop;
-	char bounce_tag[128];     /* of the log: "postfix/bounce" */
+	char bounce_tag[128]; /* of the log: "postfix/bounce" */
 };
 
 [[nodiscard]] struct settings *settings_new(const struct config *c);

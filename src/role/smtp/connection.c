@@ -122,7 +122,8 @@ static int site_failed(struct verdict *v)
 	return -EHOSTUNREACH;
 }
 
-static int command(struct connection *c, struct str line, struct duration timeout, const char *phase, struct arena *a, struct verdict *v)
+static int command(struct connection *c, struct str line, struct duration timeout, const char *phase, struct arena *a,
+                   struct verdict *v)
 {
 	int err = stream_write(c->stream, line);
 
@@ -182,8 +183,8 @@ static int hello(struct connection *c, struct str nexthop, bool may_helo, struct
 	int err;
 
 	if (!c->settings->never_sends_ehlo) {
-		err = say_hello(c, is_lmtp ? "LHLO" : "EHLO", is_lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake",
-				a, v);
+		err = say_hello(c, is_lmtp ? "LHLO" : "EHLO",
+		                is_lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake", a, v);
 		if (err)
 			return err;
 		if (c->reply.code / 100 == 2)
@@ -235,9 +236,9 @@ static int secure(struct connection *c, const struct connection_wish *wish, stru
 		if (!is_mandatory)
 			return 0;
 		return tls_missing(c,
-				   arena_printf(a, "TLS is required, but host %s refused to start TLS: %.*s", c->peer,
-						STR_ARG(server_reply_text(&c->reply, a))),
-				   a, v);
+		                   arena_printf(a, "TLS is required, but host %s refused to start TLS: %.*s", c->peer,
+		                                STR_ARG(server_reply_text(&c->reply, a))),
+		                   a, v);
 	}
 	err = smtp_tls_start(c, wish, a, v);
 	/* What the server said in clear about itself may have been said by anyone. */

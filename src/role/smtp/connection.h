@@ -22,15 +22,15 @@ struct connection {
 	const struct smtp_settings *settings;
 	struct server_reply reply; /* the last one read */
 	struct ehlo ehlo;
-	char *auth;                /* mechanisms offered, where we may log in */
-	char *host;                /* "mx.example.org" */
-	char *peer;                /* "mx.example.org[192.0.2.1]" */
-	char *relay;               /* "mx.example.org[192.0.2.1]:25" */
+	char *auth;  /* mechanisms offered, where we may log in */
+	char *host;  /* "mx.example.org" */
+	char *peer;  /* "mx.example.org[192.0.2.1]" */
+	char *relay; /* "mx.example.org[192.0.2.1]:25" */
 	uint16_t port;
-	unsigned use_count;        /* transactions begun */
-	bool is_broken;            /* only good for closing */
-	bool is_spent;             /* a transaction was left open: say QUIT instead of another MAIL */
-	bool has_quit;             /* QUIT was said already */
+	unsigned use_count; /* transactions begun */
+	bool is_broken;     /* only good for closing */
+	bool is_spent;      /* a transaction was left open: say QUIT instead of another MAIL */
+	bool has_quit;      /* QUIT was said already */
 	struct instant opened_at;
 	struct instant kept_until; /* in the cache */
 	struct list link;

@@ -85,7 +85,8 @@ bool connection_is_reusable(const struct connection *c)
 {
 	const struct smtp_settings *s = c->settings;
 
-	return !c->is_broken && !c->is_spent && !c->has_quit && s->caches_on_demand && (!s->reuse_count || c->use_count < (unsigned long long)s->reuse_count) &&
+	return !c->is_broken && !c->is_spent && !c->has_quit && s->caches_on_demand &&
+	       (!s->reuse_count || c->use_count < (unsigned long long)s->reuse_count) &&
 	       instant_is_before(clock_now(), instant_after(c->opened_at, s->reuse_time));
 }
 

@@ -22,7 +22,8 @@ void server_reply_reset(struct server_reply *r)
 
 static int line_code(struct str line)
 {
-	if (line.len < 3 || line.ptr[0] < '2' || line.ptr[0] > '5' || !ascii_is_digit(line.ptr[1]) || !ascii_is_digit(line.ptr[2]))
+	if (line.len < 3 || line.ptr[0] < '2' || line.ptr[0] > '5' || !ascii_is_digit(line.ptr[1]) ||
+	    !ascii_is_digit(line.ptr[2]))
 		return 0;
 	if (line.len > 3 && line.ptr[3] != ' ' && line.ptr[3] != '-')
 		return 0;

@@ -72,7 +72,9 @@ TEST(ehlo_keywords_are_found_and_can_be_discarded)
 	struct ehlo e;
 
 	server_reply_init(&r);
-	CHECK_INT(feed(&r, "250-mx.example.org hello\n250-PIPELINING\n250-SIZE 1000\n250-starttls\n250-AUTH=PLAIN LOGIN\n250 DSN"), 6);
+	CHECK_INT(
+		feed(&r, "250-mx.example.org hello\n250-PIPELINING\n250-SIZE 1000\n250-starttls\n250-AUTH=PLAIN LOGIN\n250 DSN"),
+		6);
 	ehlo_parse(&r, STR(""), &e);
 	CHECK_INT(e.keywords, EHLO_PIPELINING | EHLO_SIZE | EHLO_STARTTLS | EHLO_AUTH | EHLO_DSN);
 	CHECK_INT(e.size_limit, 1000);

@@ -55,8 +55,8 @@ struct str auth_choose(struct str offered, struct str filter, struct str options
 
 	for (size_t i = 0; i < COUNT_OF(known); i++) {
 		struct str name = str_of(known[i].name);
-		bool is_barred = (known[i].shows_password && list_has(options, STR("noplaintext"))) || list_has(options, STR("nodictionary")) ||
-				 list_has(options, STR("mutual_auth"));
+		bool is_barred = (known[i].shows_password && list_has(options, STR("noplaintext"))) ||
+		                 list_has(options, STR("nodictionary")) || list_has(options, STR("mutual_auth"));
 
 		if (!is_barred && list_has(offered, name) && filter_allows(filter, name))
 			return name;
@@ -65,7 +65,8 @@ struct str auth_choose(struct str offered, struct str filter, struct str options
 }
 
 /* By sender where that is asked for, then by host, then by nexthop as the operator wrote it. -ENOENT: none. */
-static int find_credentials(const struct connection *c, const struct connection_wish *wish, struct arena *a, struct credentials *ret)
+static int find_credentials(const struct connection *c, const struct connection_wish *wish, struct arena *a,
+                            struct credentials *ret)
 {
 	const struct smtp_settings *s = c->settings;
 	struct str keys[] = {s->sasl_by_sender ? wish->sender : STR(""), str_of(c->host), wish->nexthop};
@@ -158,7 +159,8 @@ static int auth_cram_md5(struct connection *c, const struct credentials *who, st
 	int err = exchange(c, STR("AUTH CRAM-MD5"), a, v);
 
 	if (!err && c->reply.code == 334 && !base64_decode(&challenge, str_trim(str_from(buf_str(&c->reply.text), 4)))) {
-		HMAC(EVP_md5(), who->password.ptr, (int)who->password.len, (const unsigned char *)buf_cstr(&challenge), challenge.len, digest, &size);
+		HMAC(EVP_md5(), who->password.ptr, (int)who->password.len, (const unsigned char *)buf_cstr(&challenge),
+		     challenge.len, digest, &size);
 		buf_add(&answer, who->user);
 		buf_add_char(&answer, ' ');
 		hex_encode(&answer, str_n((const char *)digest, size));
@@ -202,12 +204,14 @@ int smtp_auth(struct connection *c, const struct connection_wish *wish, struct a
 		return put_off(c, STR("SASL password lookup error"), a, v);
 	mechanism = auth_choose(c->auth ? str_of(c->auth) : STR(""), s->sasl_filter, options);
 	if (!mechanism.len)
-		return put_off(c,
-			       arena_printf(a,
-					    "SASL authentication failed; server %s offered no compatible authentication mechanisms for this "
-					    "type of connection security",
-					    c->peer),
-			       a, v);
+		return put_off(
+			c,
+			arena_printf(
+				a,
+				"SASL authentication failed; server %s offered no compatible authentication mechanisms for this "
+				"type of connection security",
+				c->peer),
+			a, v);
 	if (str_eq(mechanism, STR("PLAIN")))
 		err = auth_plain(c, &who, a, v);
 	else if (str_eq(mechanism, STR("LOGIN")))

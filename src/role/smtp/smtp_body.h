@@ -10,9 +10,9 @@
 
 /* Where in a line the text stands between two pieces. */
 struct body_state {
-	size_t column;      /* bytes of this line so far */
-	bool has_cr;        /* the last piece ended with a CR: whether it begins a line end is not known yet */
-	size_t line_limit;  /* longer lines are broken with CRLF and a blank; 0 for none */
+	size_t column;     /* bytes of this line so far */
+	bool has_cr;       /* the last piece ended with a CR: whether it begins a line end is not known yet */
+	size_t line_limit; /* longer lines are broken with CRLF and a blank; 0 for none */
 };
 
 /* Gathers `text` with dots doubled at line starts and long lines broken. */

@@ -61,7 +61,8 @@ static struct str action_word(const struct recipient *r, enum delivery_status st
 	return is_relayed ? STR("relayed") : STR("");
 }
 
-void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status status, const struct verdict *v, const struct connection *c)
+void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status status, const struct verdict *v,
+                     const struct connection *c)
 {
 	const struct recipient *r = &d->envelope.recipients[at];
 	struct str dsn = v->dsn;
@@ -72,7 +73,8 @@ void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status statu
 		status = DELIVERY_DEFERRED;
 		dsn = arena_printf(&d->arena, "4%.*s", STR_ARG(str_from(dsn, 1)));
 	}
-	m.delivered = (struct message_delivered){.job = d->job, .recipient = at, .status = (uint8_t)status, .dsn = dsn, .text = v->text};
+	m.delivered = (struct message_delivered){
+		.job = d->job, .recipient = at, .status = (uint8_t)status, .dsn = dsn, .text = v->text};
 	m.delivered.mta = v->mta;
 	m.delivered.diagnostic = v->diagnostic;
 	m.delivered.action = action_word(r, status, c);
@@ -139,11 +141,12 @@ static int converse(struct delivery *d, struct connection *c, struct verdict *v)
 static struct str cache_key(struct delivery *d, struct str nexthop)
 {
 	/* Who logs in under names of their own do not share connections. */
-	struct str sender = d->settings && d->settings->sasl_passwords && d->settings->sasl_by_sender ? d->envelope.sender : STR("");
+	struct str sender =
+		d->settings && d->settings->sasl_passwords && d->settings->sasl_by_sender ? d->envelope.sender : STR("");
 
 	/* Nor do those whose servers had to show different credentials. */
 	return arena_printf(&d->arena, "%.*s\n%.*s\n%.*s\n%.*s", STR_ARG(d->transport), STR_ARG(nexthop), STR_ARG(sender),
-			    STR_ARG(d->policy.key));
+	                    STR_ARG(d->policy.key));
 }
 
 static void let_go(struct delivery *d, struct connection *c)
@@ -179,10 +182,12 @@ static int try_kept(struct delivery *d)
 static bool may_go_in_clear(const struct delivery *d, const struct verdict *v)
 {
 	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !d->settings->sasl_passwords &&
-	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) && d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
+	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) &&
+	       d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
 
-static int open_connection(struct delivery *d, struct connection_wish *wish, struct connection **ret_connection, struct verdict *v)
+static int open_connection(struct delivery *d, struct connection_wish *wish, struct connection **ret_connection,
+                           struct verdict *v)
 {
 	int err = connection_open(wish, &d->arena, ret_connection, v);
 

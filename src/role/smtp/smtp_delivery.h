@@ -19,8 +19,8 @@
 /* A recipient while it has no final outcome. */
 struct pending {
 	bool is_done;
-	bool is_accepted;   /* the server took it in this transaction */
-	bool is_held_over;  /* one transaction would not take so many: the next one on this connection */
+	bool is_accepted;  /* the server took it in this transaction */
+	bool is_held_over; /* one transaction would not take so many: the next one on this connection */
 	bool has_verdict;
 	struct verdict verdict; /* of the last host that put it off */
 };
@@ -34,14 +34,14 @@ struct delivery {
 	uint32_t pending_count;
 	struct str transport;
 	struct str nexthop;
-	struct str tried; /* the one of the nexthops that is tried now */
+	struct str tried;         /* the one of the nexthops that is tried now */
 	struct tls_policy policy; /* for it */
 	struct content_file *file;
 	uint64_t content_at;
 	uint64_t content_size;
 	uint64_t job;
-	bool has_more;              /* mail for this nexthop waits or comes often: keep the connection */
-	bool is_last_target;        /* after this host the delivery gives up */
+	bool has_more;       /* mail for this nexthop waits or comes often: keep the connection */
+	bool is_last_target; /* after this host the delivery gives up */
 	struct wall_time active;
 	struct wall_time started;
 	struct wall_time connected; /* 0 until a server was ready */

@@ -124,7 +124,7 @@ struct order {
 	uint8_t notify;
 	uint32_t flags;
 	int times;
-	int pause_ms;          /* between two */
+	int pause_ms; /* between two */
 };
 
 static struct order order;
@@ -146,9 +146,11 @@ static void send_order(struct channel *ch)
 	const char *content = order.content ? order.content : "Subject: x\r\n\r\n.dot\r\n";
 	struct arena a = ARENA_INIT;
 	struct buf envelope = BUF_INIT(10000), nexthop = BUF_INIT(100);
-	struct envelope e = {.queue_id = "3Pt2mN2VXxznjll", .sender = STR("a@example.org"), .flags = order.flags, .arrival = clock_wall()};
+	struct envelope e = {
+		.queue_id = "3Pt2mN2VXxznjll", .sender = STR("a@example.org"), .flags = order.flags, .arrival = clock_wall()};
 	struct str rest = str_of(order.recipients), address;
-	struct message m = {.type = MESSAGE_SEGMENT_OPEN, .fd = content_open(content), .segment_open = {.segment = 1, .epoch = 2}};
+	struct message m = {
+		.type = MESSAGE_SEGMENT_OPEN, .fd = content_open(content), .segment_open = {.segment = 1, .epoch = 2}};
 
 	CHECK_INT(channel_send(ch, &m), 0);
 	close(m.fd);
@@ -182,8 +184,9 @@ static void read_outcome(struct channel *ch)
 		}
 		CHECK_INT(m.type, MESSAGE_DELIVERED);
 		CHECK_INT(m.delivered.job, 7);
-		buf_addf(&outcome, "%u %s %.*s %.*s%s%.*s|", m.delivered.recipient, words[m.delivered.status], STR_ARG(m.delivered.dsn),
-			 STR_ARG(m.delivered.text), m.delivered.action.len ? " " : "", STR_ARG(m.delivered.action));
+		buf_addf(&outcome, "%u %s %.*s %.*s%s%.*s|", m.delivered.recipient, words[m.delivered.status],
+		         STR_ARG(m.delivered.dsn), STR_ARG(m.delivered.text), m.delivered.action.len ? " " : "",
+		         STR_ARG(m.delivered.action));
 	}
 	CHECK(false);
 }
@@ -278,10 +281,10 @@ static void rules(const char *greeting, const struct rule *more, size_t count)
 		memcpy(&server.rules[1], more, count * sizeof(*more));
 }
 
-#define RULES(...)                                                                          \
-	do {                                                                                \
-		static const struct rule list[] = {__VA_ARGS__};                           \
-		rules("220 fake.example ESMTP\r\n", list, COUNT_OF(list));                 \
+#define RULES(...) \
+	do { \
+		static const struct rule list[] = {__VA_ARGS__}; \
+		rules("220 fake.example ESMTP\r\n", list, COUNT_OF(list)); \
 	} while (0)
 
 TEST(a_message_is_sent_with_its_envelope_in_one_go)
@@ -290,7 +293,8 @@ TEST(a_message_is_sent_with_its_envelope_in_one_go)
 	order = (struct order){.recipients = "b@example.com c@example.com"};
 	run();
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|1 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
-	       "EHLO client.example|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|DATA|Subject: x||"
+	       "EHLO client.example|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<b@example.com>|RCPT "
+	       "TO:<c@example.com>|DATA|Subject: x||"
 	       "..dot|.|QUIT|");
 }
 
@@ -300,7 +304,8 @@ TEST(without_pipelining_each_command_waits_for_its_reply)
 	order = (struct order){.recipients = "b@example.com c@example.com"};
 	run();
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|1 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
-	       "EHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|DATA|Subject: x||..dot|.|QUIT|");
+	       "EHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|DATA|Subject: "
+	       "x||..dot|.|QUIT|");
 }
 
 TEST(a_refused_recipient_bounces_alone_and_a_delayed_one_waits)
@@ -355,7 +360,8 @@ TEST(helo_follows_when_ehlo_is_refused)
 	order = (struct order){.recipients = "b@example.com"};
 	run();
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
-	       "EHLO client.example|HELO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|DATA|Subject: x||..dot|.|QUIT|");
+	       "EHLO client.example|HELO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|DATA|Subject: "
+	       "x||..dot|.|QUIT|");
 }
 
 TEST(a_connection_lost_at_the_end_of_data_is_told_as_such)
@@ -363,7 +369,8 @@ TEST(a_connection_lost_at_the_end_of_data_is_told_as_such)
 	RULES({".", ""});
 	order = (struct order){.recipients = "b@example.com"};
 	run();
-	expect("0 deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more than "
+	expect("0 deferred 4.4.2 lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more "
+	       "than "
 	       "once|site 0",
 	       NULL);
 }
@@ -373,7 +380,9 @@ TEST(a_silent_server_runs_into_the_timeout)
 	rules("~", NULL, 0);
 	order = (struct order){.recipients = "b@example.com"};
 	run_with("inet_protocols = ipv4\nsmtp_helo_timeout = 1s\n");
-	expect("0 deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while receiving the initial server greeting|site 2", NULL);
+	expect("0 deferred 4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while receiving the initial server "
+	       "greeting|site 2",
+	       NULL);
 }
 
 TEST(what_is_no_reply_ends_the_conversation)
@@ -389,7 +398,8 @@ TEST(recipients_that_are_too_many_go_in_another_transaction)
 	RULES({"RCPT TO:<c@", "452 4.5.3 too many\r\n"}, {"RCPT TO:<d@", "552 too many\r\n"});
 	order = (struct order){.recipients = "b@example.com c@example.com d@example.com"};
 	run();
-	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|1 sent 2.0.0 250 2.0.0 Ok: queued as 123|2 sent 2.0.0 250 2.0.0 Ok: queued as "
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|1 sent 2.0.0 250 2.0.0 Ok: queued as 123|2 sent 2.0.0 250 2.0.0 Ok: "
+	       "queued as "
 	       "123|site 0",
 	       "EHLO client.example|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|RCPT "
 	       "TO:<d@example.com>|DATA|Subject: x||..dot|.|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<c@example.com>|RCPT "
@@ -447,7 +457,8 @@ TEST(a_message_over_the_servers_limit_is_not_offered)
 	RULES({0});
 	order = (struct order){.recipients = "b@example.com", .content = content};
 	run();
-	expect("0 bounced 5.3.4 message size 1199 exceeds size limit 1000 of server 127.0.0.1[127.0.0.1]|site 0", "EHLO client.example|QUIT|");
+	expect("0 bounced 5.3.4 message size 1199 exceeds size limit 1000 of server 127.0.0.1[127.0.0.1]|site 0",
+	       "EHLO client.example|QUIT|");
 }
 
 TEST(success_reports_go_along_or_are_told_to_be_lost)
@@ -456,7 +467,8 @@ TEST(success_reports_go_along_or_are_told_to_be_lost)
 	order = (struct order){.recipients = "b@example.com", .notify = NOTIFY_SUCCESS | NOTIFY_FAILURE};
 	run();
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
-	       "EHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE|DATA|Subject: x||..dot|.|QUIT|");
+	       "EHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE|DATA|Subject: "
+	       "x||..dot|.|QUIT|");
 	RULES({0});
 	order = (struct order){.recipients = "b@example.com", .notify = NOTIFY_SUCCESS};
 	run();
@@ -469,9 +481,11 @@ TEST(lmtp_has_an_outcome_for_each_recipient)
 	server.is_lmtp = true;
 	order = (struct order){.recipients = "b@example.com c@example.com", .transport = "lmtp"};
 	run();
-	expect("0 sent 2.0.0 250 2.0.0 kept|1 deferred 4.2.2 host 127.0.0.1[127.0.0.1] said: 452 4.2.2 full (in reply to end of DATA "
+	expect("0 sent 2.0.0 250 2.0.0 kept|1 deferred 4.2.2 host 127.0.0.1[127.0.0.1] said: 452 4.2.2 full (in reply to end of "
+	       "DATA "
 	       "command)|site 0",
-	       "LHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|DATA|Subject: x||..dot|.|QUIT|");
+	       "LHLO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|RCPT TO:<c@example.com>|DATA|Subject: "
+	       "x||..dot|.|QUIT|");
 }
 
 TEST(tls_that_is_required_and_not_offered_puts_mail_off)
@@ -479,10 +493,11 @@ TEST(tls_that_is_required_and_not_offered_puts_mail_off)
 	RULES({0});
 	order = (struct order){.recipients = "b@example.com"};
 	run_with("inet_protocols = ipv4\nmyhostname = client.example\nsmtp_tls_security_level = encrypt\n");
-	expect("0 deferred 4.7.4 TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]|site 2", "EHLO client.example|QUIT|");
+	expect("0 deferred 4.7.4 TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]|site 2",
+	       "EHLO client.example|QUIT|");
 }
 
-#define AUTH_CF                                                                              \
+#define AUTH_CF \
 	"inet_protocols = ipv4\nmyhostname = client.example\nsmtp_tls_security_level = none\n" \
 	"smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:secret} }\n"
 
@@ -498,8 +513,8 @@ TEST(credentials_for_the_nexthop_are_used)
 
 TEST(login_and_cram_md5_answer_challenges)
 {
-	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN\r\n"}, {"AUTH", "334 VXNlcm5hbWU6\r\n"}, {"am9l", "334 UGFzc3dvcmQ6\r\n"},
-	      {"c2VjcmV0", "235 2.7.0 welcome\r\n"});
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN\r\n"}, {"AUTH", "334 VXNlcm5hbWU6\r\n"},
+	      {"am9l", "334 UGFzc3dvcmQ6\r\n"}, {"c2VjcmV0", "235 2.7.0 welcome\r\n"});
 	order = (struct order){.recipients = "b@example.com"};
 	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\n");
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
@@ -517,7 +532,8 @@ TEST(a_password_is_not_shown_where_that_is_forbidden)
 	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN PLAIN\r\n"});
 	order = (struct order){.recipients = "b@example.com"};
 	run_with(AUTH_CF);
-	expect("0 deferred 4.7.0 SASL authentication failed; server 127.0.0.1[127.0.0.1] offered no compatible authentication mechanisms for "
+	expect("0 deferred 4.7.0 SASL authentication failed; server 127.0.0.1[127.0.0.1] offered no compatible authentication "
+	       "mechanisms for "
 	       "this type of connection security|site 2",
 	       "EHLO client.example|QUIT|");
 }

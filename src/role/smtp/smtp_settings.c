@@ -128,7 +128,8 @@ static void read_tls_contexts(struct smtp_settings *s)
 static int read_tls(struct smtp_settings *s, const struct params *p, struct buf *why)
 {
 	struct str log_level = PICK(tls_loglevel);
-	int err = maps_open(PICK(tls_policy_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_policies, why);
+	int err =
+		maps_open(PICK(tls_policy_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_policies, why);
 
 	if (err)
 		return err;
@@ -140,7 +141,8 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	read_tls_names(s, p);
 	read_tls_contexts(s);
 	if (str_eq_nocase(s->tls_level, STR("dane")))
-		log_warn("%.*s: there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"", STR_ARG(s->tag));
+		log_warn("%.*s: there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"",
+		         STR_ARG(s->tag));
 	return 0;
 }
 

@@ -29,8 +29,9 @@ static bool has_match(const struct connection *c, const struct tls_policy *p, st
 
 	while (tls_match_next(p, &rest, &item)) {
 		bool has = p->level == CLIENT_TLS_FINGERPRINT
-				   ? tls_peer_has_fingerprint(c->stream, s->tls_digest, item)
-				   : tls_peer_has_name(c->stream, match_name(c, p, item, a), s->params->tls_wildcard_matches_multiple_labels);
+		                   ? tls_peer_has_fingerprint(c->stream, s->tls_digest, item)
+		                   : tls_peer_has_name(c->stream, match_name(c, p, item, a),
+		                                       s->params->tls_wildcard_matches_multiple_labels);
 
 		if (has)
 			return true;
@@ -51,15 +52,18 @@ static bool is_verified(const struct connection *c, const struct tls_policy *p, 
 static void log_summary(const struct connection *c, bool is_ours)
 {
 	const struct tls_info *info = stream_tls(c->stream);
-	const char *word = is_ours ? "Verified" : info->is_peer_trusted ? "Trusted" : info->has_peer_certificate ? "Untrusted" : "Anonymous";
+	const char *word = is_ours                      ? "Verified"
+	                   : info->is_peer_trusted      ? "Trusted"
+	                   : info->has_peer_certificate ? "Untrusted"
+	                                                : "Anonymous";
 	struct buf line = BUF_INIT(4096);
 
 	if (info->sni.len)
 		buf_addf(&line, " to %.*s", STR_ARG(info->sni));
 	buf_addf(&line, ": ");
 	tls_info_summary(&line, info);
-	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s%s", word, info->is_resumed ? "reused" : "established",
-		   c->relay, buf_cstr(&line));
+	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s%s", word,
+	           info->is_resumed ? "reused" : "established", c->relay, buf_cstr(&line));
 	buf_done(&line);
 }
 
@@ -75,7 +79,8 @@ static int verify(struct connection *c, const struct tls_policy *p, struct arena
 	if (!is_asked || is_ours)
 		return 0;
 	if (is_chain && info->distrust.len)
-		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "certificate verification failed for %s: %.*s", c->relay, STR_ARG(info->distrust));
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "certificate verification failed for %s: %.*s", c->relay,
+		           STR_ARG(info->distrust));
 	v->is_tls_handshake = false;
 	v->text = is_chain ? STR("Server certificate not trusted") : STR("Server certificate not verified");
 	return -EHOSTUNREACH;
@@ -97,14 +102,15 @@ static struct str servername(const struct connection *c, const struct tls_policy
 static int wish_make(const struct connection *c, const struct tls_policy *p, struct arena *a, struct tls_wish *ret_wish)
 {
 	struct tls_cipher_wish ciphers = {.is_mandatory = p->level >= CLIENT_TLS_ENCRYPT,
-					  .is_authenticated = p->level > CLIENT_TLS_ENCRYPT,
-					  .has_exclude = p->has_exclude,
-					  .exclude = p->exclude,
-					  .grade = p->ciphers};
+	                                  .is_authenticated = p->level > CLIENT_TLS_ENCRYPT,
+	                                  .has_exclude = p->has_exclude,
+	                                  .exclude = p->exclude,
+	                                  .grade = p->ciphers};
 	struct buf text = BUF_INIT(CIPHERS_MAX);
 	int err = 0;
 
-	*ret_wish = (struct tls_wish){.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
+	*ret_wish = (struct tls_wish){
+		.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
 	if (p->protocols.len)
 		err = tls_protocols_parse(p->protocols, &ret_wish->min_version, &ret_wish->max_version, &text);
 	buf_reset(&text);

@@ -110,7 +110,7 @@ struct search {
 	struct arena *arena;
 	uint16_t port;
 	struct target_list list;
-	size_t room; /* in list.targets */
+	size_t room;            /* in list.targets */
 	struct verdict verdict; /* of the last lookup that failed */
 };
 
@@ -151,11 +151,12 @@ static int search_host(struct search *s, struct str host, uint16_t preference)
 	if (err == -ECANCELED)
 		return err;
 	if (err)
-		answer = (struct dns_answer){.status = DNS_TRY_AGAIN,
-					     .reason = arena_printf(s->arena,
-								    "Host or domain name not found. Name service error for name=%.*s "
-								    "type=A: Host not found, try again",
-								    STR_ARG(host))};
+		answer = (struct dns_answer){
+			.status = DNS_TRY_AGAIN,
+			.reason = arena_printf(s->arena,
+		                               "Host or domain name not found. Name service error for name=%.*s "
+		                               "type=A: Host not found, try again",
+		                               STR_ARG(host))};
 	if (answer.status != DNS_FOUND)
 		search_failed(s, &answer);
 	for (size_t i = 0; i < answer.count; i++) {
@@ -274,11 +275,12 @@ static int search_domain(struct search *s, const struct nexthop *nexthop)
 	if (err == -ECANCELED)
 		return err;
 	if (err)
-		mx = (struct dns_answer){.status = DNS_TRY_AGAIN,
-					 .reason = arena_printf(s->arena,
-								"Host or domain name not found. Name service error for name=%.*s type=MX: "
-								"Host not found, try again",
-								STR_ARG(nexthop->host))};
+		mx = (struct dns_answer){
+			.status = DNS_TRY_AGAIN,
+			.reason = arena_printf(s->arena,
+		                               "Host or domain name not found. Name service error for name=%.*s type=MX: "
+		                               "Host not found, try again",
+		                               STR_ARG(nexthop->host))};
 	if (mx.status == DNS_FOUND)
 		err = search_mx(s, nexthop->host, &mx);
 	else if (mx.status == DNS_NO_DATA || mx.status == DNS_NO_NAME || s->settings->params->ignore_mx_lookup_error)
@@ -290,8 +292,8 @@ static int search_domain(struct search *s, const struct nexthop *nexthop)
 	return err;
 }
 
-int targets_find(const struct nexthop *nexthop, const struct smtp_settings *settings, struct arena *a, struct target_list *ret_list,
-                 struct verdict *ret_verdict)
+int targets_find(const struct nexthop *nexthop, const struct smtp_settings *settings, struct arena *a,
+                 struct target_list *ret_list, struct verdict *ret_verdict)
 {
 	struct search s = {.settings = settings, .arena = a, .port = nexthop->port};
 	bool uses_mx = settings->uses_dns && !nexthop->has_brackets && !settings->is_lmtp;

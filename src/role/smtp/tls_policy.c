@@ -115,7 +115,8 @@ static int parse_switch(struct str name, struct str value, bool *ret_on, struct 
 /* What programs that look MTA-STS policies up tell for reports; the names to accept come as "match". */
 static bool is_for_reports(struct str name)
 {
-	static const char *const names[] = {"policy_type", "policy_ttl", "policy_domain", "policy_failure", "policy_string", "mx_host_pattern"};
+	static const char *const names[] = {"policy_type",    "policy_ttl",    "policy_domain",
+	                                    "policy_failure", "policy_string", "mx_host_pattern"};
 
 	for (size_t i = 0; i < COUNT_OF(names); i++)
 		if (str_eq_nocase(name, str_of(names[i])))
@@ -241,7 +242,8 @@ static int complete(struct tls_policy *p, const struct smtp_settings *s, struct 
 		return 0;
 	if (!p->match.len)
 		p->match = p->level == CLIENT_TLS_FINGERPRINT ? s->tls_fingerprints
-			   : p->level == CLIENT_TLS_VERIFY ? s->tls_verify_match : s->tls_secure_match;
+		           : p->level == CLIENT_TLS_VERIFY    ? s->tls_verify_match
+		                                              : s->tls_secure_match;
 	rest = p->match;
 	if (!tls_match_next(p, &rest, &item)) {
 		buf_addf(why, "level \"%s\" needs something to match", level_names[p->level]);
@@ -253,7 +255,8 @@ static int complete(struct tls_policy *p, const struct smtp_settings *s, struct 
 	return -EINVAL;
 }
 
-int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy, struct buf *why)
+int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy,
+                    struct buf *why)
 {
 	struct str key = nexthop, text = s->tls_level;
 	int err = -ENOENT;
@@ -268,9 +271,10 @@ int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct ar
 	ret_policy->domain = domain_of(key);
 	if (!err)
 		err = complete(ret_policy, s, why);
-	ret_policy->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s\n%.*s", level_names[ret_policy->level], STR_ARG(ret_policy->match),
-				       STR_ARG(ret_policy->ciphers), STR_ARG(ret_policy->protocols), ret_policy->has_exclude,
-				       STR_ARG(ret_policy->exclude), STR_ARG(ret_policy->servername), STR_ARG(ret_policy->anchor_files));
+	ret_policy->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s\n%.*s", level_names[ret_policy->level],
+	                               STR_ARG(ret_policy->match), STR_ARG(ret_policy->ciphers), STR_ARG(ret_policy->protocols),
+	                               ret_policy->has_exclude, STR_ARG(ret_policy->exclude), STR_ARG(ret_policy->servername),
+	                               STR_ARG(ret_policy->anchor_files));
 	return err;
 }
 

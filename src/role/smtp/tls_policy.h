@@ -25,12 +25,12 @@ enum client_tls {
 
 struct tls_policy {
 	enum client_tls level;
-	struct str match;      /* names parted by blanks, commas and colons; at level fingerprint by blanks, commas and bars */
-	struct str ciphers;    /* the grade; empty: as the parameters say */
-	struct str protocols;  /* the list; empty: as the parameters say */
+	struct str match;     /* names parted by blanks, commas and colons; at level fingerprint by blanks, commas and bars */
+	struct str ciphers;   /* the grade; empty: as the parameters say */
+	struct str protocols; /* the list; empty: as the parameters say */
 	struct str exclude;
 	struct str anchor_files; /* trusted in place of the authorities */
-	struct str servername; /* for SNI: a name, "hostname", "nexthop", or empty */
+	struct str servername;   /* for SNI: a name, "hostname", "nexthop", or empty */
 	bool has_exclude;
 	bool is_never_kept; /* a connection serves one message */
 	struct str domain;  /* the nexthop without brackets and port */
@@ -42,7 +42,7 @@ struct tls_policy {
 /* "level name=value { name = value } ...", as a table has it. -EINVAL with the reason; nothing bad is passed over. */
 [[nodiscard]] int tls_policy_parse(struct str text, struct arena *a, struct tls_policy *ret_policy, struct buf *why);
 /* The policy for this nexthop, as it is written in the job. A reason in `why` for anything but 0. */
-[[nodiscard]] int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy,
-                                  struct buf *why);
+[[nodiscard]] int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a,
+                                  struct tls_policy *ret_policy, struct buf *why);
 /* Up to the next name or fingerprint of a match list. */
 bool tls_match_next(const struct tls_policy *p, struct str *rest, struct str *ret_item);

@@ -25,7 +25,8 @@ TEST(policies_are_read_and_nothing_bad_is_passed_over)
 		{"fingerprint match=AA:BB|CC:DD", 0, CLIENT_TLS_FINGERPRINT, " AA:BB|CC:DD"},
 		{"dane-only servername=mx.example", 0, CLIENT_TLS_DANE_ONLY, ""},
 		{"may exclude=MD5:RC4 connection_reuse=yes connection_reuse=no enable_rpk=no", 0, CLIENT_TLS_MAY, ""},
-		{"secure policy_type=sts policy_ttl=86400 policy_domain=a.example { policy_string = mx: b }", 0, CLIENT_TLS_SECURE, ""},
+		{"secure policy_type=sts policy_ttl=86400 policy_domain=a.example { policy_string = mx: b }", 0,
+	         CLIENT_TLS_SECURE, ""},
 		{"", -EINVAL, 0, "a policy begins with a level"},
 		{"halfdane", -EINVAL, 0, "a policy begins with a level"},
 		{"encrypt match=x", -EINVAL, 0, "does not go with level \"encrypt\""},
@@ -68,9 +69,9 @@ static void settings_open(struct smtp_settings *s, const char *table)
 	struct buf why = BUF_INIT(1000);
 
 	*s = (struct smtp_settings){.tls_level = STR("may"),
-				    .tls_verify_match = STR("hostname"),
-				    .tls_secure_match = STR("nexthop, dot-nexthop"),
-				    .tls_digest = STR("sha256")};
+	                            .tls_verify_match = STR("hostname"),
+	                            .tls_secure_match = STR("nexthop, dot-nexthop"),
+	                            .tls_digest = STR("sha256")};
 	CHECK_INT(maps_open(str_of(table), TABLE_FOLD, NULL, &s->tls_policies, &why), 0);
 	buf_done(&why);
 }
@@ -101,7 +102,7 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 	struct smtp_settings s;
 
 	settings_open(&s, "inline:{a.example=secure, [b.example]:587=verify, .parent.example=encrypt, bad.example=encrpyt, "
-			  "finger.example=fingerprint, only.example=dane-only}");
+	                  "finger.example=fingerprint, only.example=dane-only}");
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf why = BUF_INIT(1000);
 		struct arena a = ARENA_INIT;
@@ -122,8 +123,17 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 
 TEST(every_demand_makes_another_key)
 {
-	static const char *const values[] = {"may", "encrypt", "verify", "secure", "secure match=a", "secure match=b", "secure tafile=/a",
-					     "secure ciphers=high", "secure protocols=TLSv1.3", "secure exclude=MD5", "secure servername=a"};
+	static const char *const values[] = {"may",
+	                                     "encrypt",
+	                                     "verify",
+	                                     "secure",
+	                                     "secure match=a",
+	                                     "secure match=b",
+	                                     "secure tafile=/a",
+	                                     "secure ciphers=high",
+	                                     "secure protocols=TLSv1.3",
+	                                     "secure exclude=MD5",
+	                                     "secure servername=a"};
 	struct arena a = ARENA_INIT;
 	struct str keys[COUNT_OF(values)];
 

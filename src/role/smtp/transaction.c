@@ -20,9 +20,9 @@ struct transaction {
 	struct connection *c;
 	struct verdict v;
 	bool is_pipelined;
-	bool is_mail_open;  /* MAIL is sent, its reply not read yet */
+	bool is_mail_open; /* MAIL is sent, its reply not read yet */
 	bool is_data_sent;
-	bool has_heard;     /* any reply came: the connection was alive */
+	bool has_heard; /* any reply came: the connection was alive */
 	uint32_t batch[BATCH_MAX];
 	size_t batch_count; /* RCPT sent, replies not read yet */
 	size_t accepted_count;
@@ -68,7 +68,7 @@ static bool is_possible(struct transaction *t)
 	if (c->ehlo.size_limit && d->content_size > c->ehlo.size_limit) {
 		v.dsn = STR("5.3.4");
 		v.text = arena_printf(&d->arena, "message size %llu exceeds size limit %llu of server %s",
-				      (unsigned long long)d->content_size, (unsigned long long)c->ehlo.size_limit, c->peer);
+		                      (unsigned long long)d->content_size, (unsigned long long)c->ehlo.size_limit, c->peer);
 	} else if (is_utf8_needed(&d->envelope) && !(c->ehlo.keywords & EHLO_SMTPUTF8)) {
 		v.dsn = STR("5.6.7");
 		v.text = arena_printf(&d->arena, "SMTPUTF8 is required, but was not offered by host %s", c->peer);
@@ -186,7 +186,8 @@ static void judge_rcpt(struct transaction *t, uint32_t at)
 		return;
 	}
 	if (v.is_permanent) {
-		delivery_settle(d, at, d->envelope.flags & ENVELOPE_VERIFY_ONLY ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &v, t->c);
+		delivery_settle(d, at, d->envelope.flags & ENVELOPE_VERIFY_ONLY ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &v,
+		                t->c);
 		return;
 	}
 	if (!d->is_last_target)

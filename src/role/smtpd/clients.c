@@ -15,8 +15,9 @@ struct client {
 	int64_t events[CLIENT_EVENT_COUNT];
 };
 
-static const char *const limit_words[CLIENT_EVENT_COUNT] = {"Connection rate", "Message delivery request rate", "Recipient address rate",
-                                                            "AUTH command rate", "New TLS session rate"};
+static const char *const limit_words[CLIENT_EVENT_COUNT] = {"Connection rate", "Message delivery request rate",
+                                                            "Recipient address rate", "AUTH command rate",
+                                                            "New TLS session rate"};
 
 static int64_t limit_of(const struct params *p, enum client_event event)
 {
@@ -52,7 +53,8 @@ static struct str key_of(struct session *s)
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&s->peer;
 	bool is_v6 = s->peer.ss_family == AF_INET6;
 	const void *bytes = is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr;
-	size_t size = is_v6 ? 16 : 4, bits = (size_t)(is_v6 ? p->smtpd_client_ipv6_prefix_length : p->smtpd_client_ipv4_prefix_length);
+	size_t size = is_v6 ? 16 : 4,
+	       bits = (size_t)(is_v6 ? p->smtpd_client_ipv6_prefix_length : p->smtpd_client_ipv4_prefix_length);
 	struct buf key = BUF_INIT(300);
 	struct str copy;
 

@@ -10,7 +10,14 @@
 
 struct session;
 
-enum client_event { CLIENT_CONNECTS, CLIENT_SENDS_MAIL, CLIENT_NAMES_RECIPIENT, CLIENT_AUTHENTICATES, CLIENT_STARTS_TLS, CLIENT_EVENT_COUNT };
+enum client_event {
+	CLIENT_CONNECTS,
+	CLIENT_SENDS_MAIL,
+	CLIENT_NAMES_RECIPIENT,
+	CLIENT_AUTHENTICATES,
+	CLIENT_STARTS_TLS,
+	CLIENT_EVENT_COUNT
+};
 
 /* A session begins: true when the client has as many connections as it may, which is logged. */
 bool clients_enter(struct session *s);

@@ -28,7 +28,8 @@ static void queued(void *arg, uint32_t segment, uint32_t epoch, uint64_t end, in
 	struct message m = {.type = MESSAGE_QUEUED, .queued = {.segment = segment, .epoch = epoch, .end = end}};
 
 	if (is_sealed)
-		m = (struct message){.type = MESSAGE_SEGMENT_SEALED, .segment_sealed = {.segment = segment, .epoch = epoch, .end = end}};
+		m = (struct message){.type = MESSAGE_SEGMENT_SEALED,
+		                     .segment_sealed = {.segment = segment, .epoch = epoch, .end = end}};
 	tell_qmgr(&m);
 }
 

@@ -18,11 +18,21 @@ unsigned port_parse_keywords(struct str text)
 		struct str word;
 		unsigned bit;
 	} words[] = {
-		{{"pipelining", 10}, EHLO_PIPELINING}, {{"size", 4}, EHLO_SIZE},         {{"vrfy", 4}, EHLO_VRFY},
-		{{"etrn", 4}, EHLO_ETRN},              {{"starttls", 8}, EHLO_STARTTLS}, {{"auth", 4}, EHLO_AUTH},
-		{{"verp", 4}, EHLO_VERP},              {{"xclient", 7}, EHLO_XCLIENT},   {{"xforward", 8}, EHLO_XFORWARD},
-		{{"enhancedstatuscodes", 19}, EHLO_ENHANCED}, {{"8bitmime", 8}, EHLO_8BITMIME}, {{"dsn", 3}, EHLO_DSN},
-		{{"smtputf8", 8}, EHLO_SMTPUTF8},      {{"chunking", 8}, EHLO_CHUNKING}, {{"silent-discard", 14}, EHLO_SILENT},
+		{{"pipelining", 10}, EHLO_PIPELINING},
+		{{"size", 4}, EHLO_SIZE},
+		{{"vrfy", 4}, EHLO_VRFY},
+		{{"etrn", 4}, EHLO_ETRN},
+		{{"starttls", 8}, EHLO_STARTTLS},
+		{{"auth", 4}, EHLO_AUTH},
+		{{"verp", 4}, EHLO_VERP},
+		{{"xclient", 7}, EHLO_XCLIENT},
+		{{"xforward", 8}, EHLO_XFORWARD},
+		{{"enhancedstatuscodes", 19}, EHLO_ENHANCED},
+		{{"8bitmime", 8}, EHLO_8BITMIME},
+		{{"dsn", 3}, EHLO_DSN},
+		{{"smtputf8", 8}, EHLO_SMTPUTF8},
+		{{"chunking", 8}, EHLO_CHUNKING},
+		{{"silent-discard", 14}, EHLO_SILENT},
 		{{"requiretls", 10}, EHLO_REQUIRETLS},
 	};
 	struct str word;
@@ -90,7 +100,8 @@ static int parse_rewrite_clients(struct port *port, struct buf *why)
 		else if (str_eq_nocase(word, STR("permit_sasl_authenticated")))
 			port->rewrites_authenticated = true;
 		else if (str_eq_nocase(word, STR("permit_mynetworks")) && !port->rewrite_networks)
-			err = match_list_open(port->view->params->mynetworks, MATCH_ADDRESS, 0, port->view, &port->rewrite_networks, why);
+			err = match_list_open(port->view->params->mynetworks, MATCH_ADDRESS, 0, port->view,
+			                      &port->rewrite_networks, why);
 		else
 			log_warn("local_header_rewrite_clients: \"%.*s\" has no effect here", STR_ARG(word));
 	}
@@ -100,10 +111,12 @@ static int parse_rewrite_clients(struct port *port, struct buf *why)
 static int open_lists(struct port *port, struct buf *why)
 {
 	const struct params *p = port->view->params;
-	int err = match_list_open(p->smtpd_forbid_bare_newline_exclusions, MATCH_ADDRESS, 0, port->view, &port->bare_newline_exempt, why);
+	int err = match_list_open(p->smtpd_forbid_bare_newline_exclusions, MATCH_ADDRESS, 0, port->view,
+	                          &port->bare_newline_exempt, why);
 
 	if (!err)
-		err = match_list_open(p->smtpd_client_event_limit_exceptions, MATCH_ADDRESS, 0, port->view, &port->limit_exempt, why);
+		err = match_list_open(p->smtpd_client_event_limit_exceptions, MATCH_ADDRESS, 0, port->view, &port->limit_exempt,
+		                      why);
 	if (!err)
 		err = match_list_open(p->smtpd_forbidden_commands, MATCH_STRING, 0, port->view, &port->forbidden_commands, why);
 	if (!err)
@@ -111,7 +124,8 @@ static int open_lists(struct port *port, struct buf *why)
 	if (!err)
 		err = match_list_open(p->smtpd_authorized_xclient_hosts, MATCH_ADDRESS, 0, port->view, &port->xclient_hosts, why);
 	if (!err)
-		err = match_list_open(p->smtpd_authorized_xforward_hosts, MATCH_ADDRESS, 0, port->view, &port->xforward_hosts, why);
+		err = match_list_open(p->smtpd_authorized_xforward_hosts, MATCH_ADDRESS, 0, port->view, &port->xforward_hosts,
+		                      why);
 	if (!err)
 		err = maps_open(p->smtpd_discard_ehlo_keyword_address_maps, TABLE_FOLD, port->view, &port->keyword_maps, why);
 	if (!err)
@@ -174,7 +188,8 @@ bool port_has_changed(const struct port *port)
 {
 	if (router_has_changed(port->router) || content_has_changed(port->content))
 		return true;
-	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) || maps_have_changed(port->footer_maps));
+	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) ||
+	                        maps_have_changed(port->footer_maps));
 }
 
 void port_free(struct port *port)

@@ -27,9 +27,22 @@ enum bare_newline { BARE_NEWLINE_ALLOW, BARE_NEWLINE_NOTE, BARE_NEWLINE_NORMALIZ
 
 /* EHLO keywords that may be left out, as bits. */
 enum ehlo_keyword {
-	EHLO_PIPELINING = 1, EHLO_SIZE = 2, EHLO_VRFY = 4, EHLO_ETRN = 8, EHLO_STARTTLS = 16, EHLO_AUTH = 32, EHLO_VERP = 64,
-	EHLO_XCLIENT = 128, EHLO_XFORWARD = 256, EHLO_ENHANCED = 512, EHLO_8BITMIME = 1024, EHLO_DSN = 2048, EHLO_SMTPUTF8 = 4096,
-	EHLO_CHUNKING = 8192, EHLO_SILENT = 16384, EHLO_REQUIRETLS = 32768,
+	EHLO_PIPELINING = 1,
+	EHLO_SIZE = 2,
+	EHLO_VRFY = 4,
+	EHLO_ETRN = 8,
+	EHLO_STARTTLS = 16,
+	EHLO_AUTH = 32,
+	EHLO_VERP = 64,
+	EHLO_XCLIENT = 128,
+	EHLO_XFORWARD = 256,
+	EHLO_ENHANCED = 512,
+	EHLO_8BITMIME = 1024,
+	EHLO_DSN = 2048,
+	EHLO_SMTPUTF8 = 4096,
+	EHLO_CHUNKING = 8192,
+	EHLO_SILENT = 16384,
+	EHLO_REQUIRETLS = 32768,
 };
 
 struct port {
@@ -38,12 +51,12 @@ struct port {
 	struct policy *policy;
 	struct content *content;
 	struct sasl_server *sasl;
-	struct tls_context *tls;         /* NULL: no TLS, or it could not be set up */
+	struct tls_context *tls; /* NULL: no TLS, or it could not be set up */
 	enum tls_level tls_level;
-	bool is_wrapped;                 /* TLS from the first byte */
+	bool is_wrapped; /* TLS from the first byte */
 	enum bare_newline bare_newline;
-	unsigned discarded_keywords;     /* enum ehlo_keyword */
-	unsigned overrides;              /* enum content_override */
+	unsigned discarded_keywords; /* enum ehlo_keyword */
+	unsigned overrides;          /* enum content_override */
 	struct maps *keyword_maps, *footer_maps;
 	struct match_list *bare_newline_exempt;
 	struct match_list *limit_exempt;
@@ -52,8 +65,8 @@ struct port {
 	/* local_header_rewrite_clients */
 	bool rewrites_own, rewrites_authenticated;
 	struct match_list *rewrite_networks;
-	struct str tag;                  /* "postfix/submission/smtpd" */
-	struct str cleanup_tag;          /* "postfix/cleanup" */
+	struct str tag;         /* "postfix/submission/smtpd" */
+	struct str cleanup_tag; /* "postfix/cleanup" */
 	struct str pickup_tag;
 	struct arena arena;
 };

@@ -41,7 +41,8 @@ static void find_client_name(struct session *s)
 	enum dns_status ptr, forward;
 	struct str name;
 
-	if (!s->port->view->params->smtpd_peername_lookup || dns_host_name((struct sockaddr *)&s->peer, &s->arena, &name, &ptr, &forward))
+	if (!s->port->view->params->smtpd_peername_lookup ||
+	    dns_host_name((struct sockaddr *)&s->peer, &s->arena, &name, &ptr, &forward))
 		return;
 	f->is_reverse_name_tempfail = f->is_client_name_tempfail = ptr == DNS_TRY_AGAIN;
 	if (ptr != DNS_FOUND || name.len == 0)
@@ -59,8 +60,9 @@ static void name_client(struct session *s)
 	const struct policy_session *f = &s->facts;
 	bool has_port = s->port->view->params->smtpd_client_port_logging;
 
-	s->name = arena_printf(&s->arena, "%.*s[%.*s]%s%.*s", STR_ARG(f->client_name), STR_ARG(f->client_address), has_port ? ":" : "",
-	                       has_port ? (int)f->client_port.len : 0, f->client_port.ptr ? f->client_port.ptr : "");
+	s->name = arena_printf(&s->arena, "%.*s[%.*s]%s%.*s", STR_ARG(f->client_name), STR_ARG(f->client_address),
+	                       has_port ? ":" : "", has_port ? (int)f->client_port.len : 0,
+	                       f->client_port.ptr ? f->client_port.ptr : "");
 }
 
 static bool is_listed(struct match_list *l, struct str name)
@@ -325,8 +327,8 @@ static void log_bad_end(struct session *s)
 
 	if (has_bytes)
 		snprintf(bytes, sizeof(bytes), " (%llu bytes)", (unsigned long long)draft_size(s->tx.draft));
-	session_log(s, "%s%s%s after %s%s from %.*s", has_id ? s->tx.envelope.queue_id : "", has_id ? ": " : "", what, s->where, bytes,
-	            STR_ARG(s->name));
+	session_log(s, "%s%s%s after %s%s from %.*s", has_id ? s->tx.envelope.queue_id : "", has_id ? ": " : "", what, s->where,
+	            bytes, STR_ARG(s->name));
 }
 
 void session_run(struct port *port, int fd, const struct sockaddr_storage *peer)

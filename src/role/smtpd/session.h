@@ -18,8 +18,24 @@ struct content_note;
 struct draft;
 
 enum verb_id {
-	VERB_HELO, VERB_EHLO, VERB_STARTTLS, VERB_AUTH, VERB_MAIL, VERB_RCPT, VERB_DATA, VERB_BDAT, VERB_RSET, VERB_NOOP, VERB_VRFY,
-	VERB_ETRN, VERB_QUIT, VERB_XCLIENT, VERB_XFORWARD, VERB_HELP, VERB_UNKNOWN, VERB_COUNT,
+	VERB_HELO,
+	VERB_EHLO,
+	VERB_STARTTLS,
+	VERB_AUTH,
+	VERB_MAIL,
+	VERB_RCPT,
+	VERB_DATA,
+	VERB_BDAT,
+	VERB_RSET,
+	VERB_NOOP,
+	VERB_VRFY,
+	VERB_ETRN,
+	VERB_QUIT,
+	VERB_XCLIENT,
+	VERB_XFORWARD,
+	VERB_HELP,
+	VERB_UNKNOWN,
+	VERB_COUNT,
 };
 
 /* Why the session is over. */
@@ -27,43 +43,43 @@ enum session_end { END_NOT_YET, END_QUIET, END_QUIT, END_LOST, END_TIMEOUT, END_
 
 /* A message on its way in. */
 struct transaction {
-	bool has_mail;               /* MAIL was accepted */
+	bool has_mail; /* MAIL was accepted */
 	struct arena arena;
 	struct envelope envelope;
 	struct recipient *recipients; /* room for recipient_size */
 	size_t recipient_size;
 	struct policy_action action;
-	struct draft *draft;         /* from DATA or the first BDAT on */
-	bool is_bdat;                /* between BDAT and its LAST */
-	struct reply bdat_failure;   /* what stopped the message; more chunks are read away */
+	struct draft *draft;       /* from DATA or the first BDAT on */
+	bool is_bdat;              /* between BDAT and its LAST */
+	struct reply bdat_failure; /* what stopped the message; more chunks are read away */
 	uint64_t declared_size;
-	size_t overshoot;            /* recipients refused over the limit */
+	size_t overshoot; /* recipients refused over the limit */
 };
 
 struct session {
 	struct list link;
 	struct port *port;
 	struct stream *stream;
-	struct arena arena;          /* for the session */
-	struct arena helo_arena;     /* until the next HELO */
+	struct arena arena;      /* for the session */
+	struct arena helo_arena; /* until the next HELO */
 	struct policy_session facts;
 	struct transaction tx;
-	struct str name;             /* "host[address]" for logs */
-	struct str counted_as;       /* key in smtpd.clients; empty when not counted */
+	struct str name;       /* "host[address]" for logs */
+	struct str counted_as; /* key in smtpd.clients; empty when not counted */
 	char address[IP_TEXT_SIZE], server_address[IP_TEXT_SIZE];
 	char client_port[8], server_port[8];
 	struct sockaddr_storage peer;
 	unsigned discarded_keywords; /* enum ehlo_keyword */
 	uint32_t seen[VERB_COUNT], good[VERB_COUNT];
 	int64_t errors, junk;
-	const char *where;           /* the stage, for logs: "CONNECT", "EHLO", "DATA" */
+	const char *where; /* the stage, for logs: "CONNECT", "EHLO", "DATA" */
 	enum session_end end;
-	struct envelope forwarded;   /* what XFORWARD told of the client behind this one */
+	struct envelope forwarded; /* what XFORWARD told of the client behind this one */
 	bool has_forwarded;
-	bool is_in_verb;             /* a command is being served */
+	bool is_in_verb; /* a command is being served */
 	bool has_bare_lf;
 	bool is_bare_newline_exempt, is_limit_exempt;
-	struct str denied;           /* the connection was refused: what every command hears */
+	struct str denied; /* the connection was refused: what every command hears */
 };
 
 /* Serves a client that has connected, to the end; frees everything. The descriptor is the session's. */

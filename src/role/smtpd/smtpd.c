@@ -122,5 +122,10 @@ static void drain(struct process *p)
 	end_if_done();
 }
 
-const struct role smtpd_role = {.id = ROLE_SMTPD, .prepare = prepare, .start = start, .listener = add_listener,
-                                .endpoint = add_endpoint, .peer = add_peer, .drain = drain};
+const struct role smtpd_role = {.id = ROLE_SMTPD,
+                                .prepare = prepare,
+                                .start = start,
+                                .listener = add_listener,
+                                .endpoint = add_endpoint,
+                                .peer = add_peer,
+                                .drain = drain};

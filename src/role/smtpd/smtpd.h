@@ -23,13 +23,13 @@ struct port;
 
 struct smtpd {
 	struct process *process;
-	struct port **ports;  /* by service index; NULL where the service is not ours */
+	struct port **ports; /* by service index; NULL where the service is not ours */
 	size_t port_count;
-	struct port *pickup;  /* how mail from inside is treated */
+	struct port *pickup; /* how mail from inside is treated */
 	struct appender *appender;
 	struct channel *qmgr;
 	struct channel *lookup;
-	struct list asking;   /* passwords that wait for lookup's answer */
+	struct list asking; /* passwords that wait for lookup's answer */
 	uint64_t last_token;
 	struct queue_id_maker ids;
 	struct map clients;   /* connections by client address */

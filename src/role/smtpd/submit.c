@@ -44,7 +44,9 @@ static void drop_source(struct source *src)
 static void answer(struct submission *sub, const struct reply *r)
 {
 	struct message m = {.type = MESSAGE_SUBMITTED,
-	                    .submitted = {.token = sub->token, .code = (uint32_t)r->code, .text = r->text,
+	                    .submitted = {.token = sub->token,
+	                                  .code = (uint32_t)r->code,
+	                                  .text = r->text,
 	                                  .queue_id = str_of(sub->envelope.queue_id)}};
 
 	if (sub->source->channel && channel_send(sub->source->channel, &m))
@@ -80,8 +82,11 @@ static void log_notes(const struct content_note *notes)
 static struct reply keep(struct submission *sub)
 {
 	struct port *port = smtpd.pickup;
-	struct received received = {.is_local = true, .has_uid = sub->source->from == SUBMIT_FROM_USER, .uid = sub->source->uid,
-	                            .host = port->view->params->myhostname, .mail_name = port->view->params->mail_name};
+	struct received received = {.is_local = true,
+	                            .has_uid = sub->source->from == SUBMIT_FROM_USER,
+	                            .uid = sub->source->uid,
+	                            .host = port->view->params->myhostname,
+	                            .mail_name = port->view->params->mail_name};
 	struct draft_facts facts = {
 		.arena = &sub->arena,
 		.envelope = &sub->envelope,
@@ -114,8 +119,8 @@ static void serve_submission(void *arg)
 
 	distrust(sub);
 	if (src->from == SUBMIT_FROM_USER)
-		log_tagged(smtpd.pickup->pickup_tag, LOG_LEVEL_INFO, "%s: uid=%u from=<%.*s>", sub->envelope.queue_id, (unsigned)src->uid,
-		           STR_ARG(address_external(&sub->arena, sub->envelope.sender)));
+		log_tagged(smtpd.pickup->pickup_tag, LOG_LEVEL_INFO, "%s: uid=%u from=<%.*s>", sub->envelope.queue_id,
+		           (unsigned)src->uid, STR_ARG(address_external(&sub->arena, sub->envelope.sender)));
 	r = keep(sub);
 	answer(sub, &r);
 	close(sub->fd);
@@ -132,7 +137,9 @@ static bool is_authorized(struct submission *sub)
 {
 	const struct view *v = smtpd.pickup->view;
 	struct buf why = BUF_INIT(1000);
-	int result = sub->source->from == SUBMIT_FROM_USER ? user_list_check(v->params->authorized_submit_users, sub->source->uid, v, &why) : 1;
+	int result = sub->source->from == SUBMIT_FROM_USER
+	                     ? user_list_check(v->params->authorized_submit_users, sub->source->uid, v, &why)
+	                     : 1;
 	struct reply no = {.code = 554, .dsn = DSN(5, 7, 1)}, later = {.code = 451, .dsn = DSN(4, 3, 0)};
 
 	if (result == 0) {

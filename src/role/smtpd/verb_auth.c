@@ -10,7 +10,8 @@
 
 static void refuse(struct session *s, const struct sasl_result *r, struct str mechanism)
 {
-	struct str reason = r->reason.len > 0 ? r->reason : STR("generic failure"), method = r->method.len > 0 ? r->method : mechanism;
+	struct str reason = r->reason.len > 0 ? r->reason : STR("generic failure"),
+		   method = r->method.len > 0 ? r->method : mechanism;
 	struct str user;
 
 	if (r->status == SASL_ABORTED) {
@@ -19,8 +20,9 @@ static void refuse(struct session *s, const struct sasl_result *r, struct str me
 		return;
 	}
 	user = r->username.len > 0 ? str_cut(r->username, 0, 100) : STR("(unavailable)");
-	session_warn(s, "%.*s: SASL %.*s authentication failed: %.*s%s%.*s%s, sasl_username=%.*s", STR_ARG(s->name), STR_ARG(method),
-	             STR_ARG(reason), r->detail.len > 0 ? " (" : "", STR_ARG(r->detail), r->detail.len > 0 ? ")" : "", STR_ARG(user));
+	session_warn(s, "%.*s: SASL %.*s authentication failed: %.*s%s%.*s%s, sasl_username=%.*s", STR_ARG(s->name),
+	             STR_ARG(method), STR_ARG(reason), r->detail.len > 0 ? " (" : "", STR_ARG(r->detail),
+	             r->detail.len > 0 ? ")" : "", STR_ARG(user));
 	if (r->status == SASL_TRY_LATER)
 		session_say(s, "454 4.7.0 Temporary authentication failure: %.*s", STR_ARG(reason));
 	else
@@ -54,8 +56,10 @@ static bool converse(struct session *s, struct sasl_exchange *x, struct sasl_res
 
 static void authenticate(struct session *s, struct str mechanism, struct str initial)
 {
-	struct sasl_peer peer = {.has_tls = stream_tls(s->stream), .client_address = s->facts.client_address,
-	                         .client_port = s->facts.client_port, .server_address = s->facts.server_address,
+	struct sasl_peer peer = {.has_tls = stream_tls(s->stream),
+	                         .client_address = s->facts.client_address,
+	                         .client_port = s->facts.client_port,
+	                         .server_address = s->facts.server_address,
 	                         .server_port = s->facts.server_port};
 	struct sasl_result r = {0};
 	struct sasl_exchange *x = sasl_exchange_begin(s->port->sasl, &peer, mechanism, initial, &r);
@@ -91,7 +95,8 @@ void verb_auth(struct session *s, struct str argument)
 		session_say(s, "504 5.5.4 Encryption required for requested authentication mechanism");
 	} else if (s->facts.sasl_username.len > 0) {
 		session_say(s, "503 5.5.1 Error: already authenticated");
-	} else if (argument.len == 0 || str_find_any(str_trim(str_from(argument, blank)), " \t") < str_trim(str_from(argument, blank)).len) {
+	} else if (argument.len == 0 ||
+	           str_find_any(str_trim(str_from(argument, blank)), " \t") < str_trim(str_from(argument, blank)).len) {
 		session_say(s, "501 5.5.4 Syntax: AUTH mechanism");
 	} else {
 		mechanism = arena_str(&a, str_cut(argument, 0, blank));

@@ -41,11 +41,11 @@ static void add_tls_facts(struct session *s, struct received *r)
 	else if (t->key_exchange.len > 0)
 		r->tls_details = arena_printf(a, "key-exchange %.*s", STR_ARG(t->key_exchange));
 	if (t->has_peer_certificate)
-		r->tls_peer = arena_printf(a, "Client CN \"%.*s\", Issuer \"%.*s\" (%s)", STR_ARG(t->peer_cn), STR_ARG(t->peer_issuer_cn),
-		                           t->is_peer_trusted ? "verified OK" : "not verified");
+		r->tls_peer = arena_printf(a, "Client CN \"%.*s\", Issuer \"%.*s\" (%s)", STR_ARG(t->peer_cn),
+		                           STR_ARG(t->peer_issuer_cn), t->is_peer_trusted ? "verified OK" : "not verified");
 	else
-		r->tls_peer = p->smtpd_tls_ask_ccert || p->smtpd_tls_req_ccert ? STR("Client did not present a certificate") :
-		                                                                 STR("No client certificate requested");
+		r->tls_peer = p->smtpd_tls_ask_ccert || p->smtpd_tls_req_ccert ? STR("Client did not present a certificate")
+		                                                               : STR("No client certificate requested");
 }
 
 static struct received *received_of(struct session *s)
@@ -136,8 +136,9 @@ static void extend_deadline(struct session *s, size_t received)
 	const struct params *p = s->port->view->params;
 
 	if (p->smtpd_per_request_deadline && p->smtpd_min_data_rate > 0)
-		stream_set_deadline(s->stream, clock_deadline((struct duration){
-							p->smtpd_timeout.ns + (int64_t)received * NS_PER_S / p->smtpd_min_data_rate}));
+		stream_set_deadline(s->stream,
+		                    clock_deadline((struct duration){p->smtpd_timeout.ns +
+		                                                     (int64_t)received * NS_PER_S / p->smtpd_min_data_rate}));
 }
 
 /* Whoever sends faster than we read never makes us wait: the other sessions must have their turn all the same. */
@@ -219,8 +220,8 @@ static void end_content(struct session *s, uint64_t chunk_size)
 
 	s->has_bare_lf |= draft_has_bare_lf(tx->draft);
 	if (draft_has_bare_lf(tx->draft) && s->port->bare_newline == BARE_NEWLINE_REJECT && !s->is_bare_newline_exempt) {
-		session_log(s, "%s: reject: DATA from %.*s: %lld 5.5.2 %.*s Error: bare <LF> received", session_queue_id(s), STR_ARG(s->name),
-		            (long long)p->smtpd_forbid_bare_newline_reject_code, STR_ARG(p->myhostname));
+		session_log(s, "%s: reject: DATA from %.*s: %lld 5.5.2 %.*s Error: bare <LF> received", session_queue_id(s),
+		            STR_ARG(s->name), (long long)p->smtpd_forbid_bare_newline_reject_code, STR_ARG(p->myhostname));
 		session_say(s, "%lld 5.5.2 %.*s Error: bare <LF> received", (long long)p->smtpd_forbid_bare_newline_reject_code,
 		            STR_ARG(p->myhostname));
 		if (p->smtpd_forbid_bare_newline_reject_code == 521 && s->end == END_NOT_YET)
@@ -234,7 +235,8 @@ static void end_content(struct session *s, uint64_t chunk_size)
 	} else if (!r.code) {
 		s->errors = s->junk = 0;
 		if (chunk_size > 0)
-			session_say(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long)chunk_size, tx->envelope.queue_id);
+			session_say(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long)chunk_size,
+			            tx->envelope.queue_id);
 		else
 			session_say(s, "250 2.0.0 Ok: queued as %s", tx->envelope.queue_id);
 	}
@@ -315,8 +317,9 @@ static bool begin_bdat(struct session *s)
 		return !tx->bdat_failure.code;
 	tx->is_bdat = true;
 	if (tx->envelope.recipient_count == 0) {
-		tx->bdat_failure = tx->has_mail ? (struct reply){.code = 554, .dsn = DSN(5, 5, 1), .text = STR("Error: no valid recipients")} :
-		                                  (struct reply){.code = 503, .dsn = DSN(5, 5, 1), .text = STR("Error: need RCPT command")};
+		tx->bdat_failure =
+			tx->has_mail ? (struct reply){.code = 554, .dsn = DSN(5, 5, 1), .text = STR("Error: no valid recipients")}
+				     : (struct reply){.code = 503, .dsn = DSN(5, 5, 1), .text = STR("Error: need RCPT command")};
 		return false;
 	}
 	show_single_recipient(s, true);
@@ -368,9 +371,11 @@ void verb_bdat(struct session *s, struct str argument)
 		tx->bdat_failure = (struct reply){.code = 551, .dsn = DSN(5, 7, 1), .text = STR("Null BDAT request")};
 		is_good = false;
 	}
-	if (is_good && p->message_size_limit > 0 && size > (uint64_t)p->message_size_limit - size_min(draft_size(tx->draft), (size_t)p->message_size_limit)) {
+	if (is_good && p->message_size_limit > 0 &&
+	    size > (uint64_t)p->message_size_limit - size_min(draft_size(tx->draft), (size_t)p->message_size_limit)) {
 		session_warn(s, "%s: BDAT request from %.*s exceeds message size limit", session_queue_id(s), STR_ARG(s->name));
-		tx->bdat_failure = (struct reply){.code = 552, .dsn = DSN(5, 3, 4), .text = STR("Chunk exceeds message size limit")};
+		tx->bdat_failure =
+			(struct reply){.code = 552, .dsn = DSN(5, 3, 4), .text = STR("Chunk exceeds message size limit")};
 		is_good = false;
 	}
 	if (!read_chunk(s, size))

@@ -65,8 +65,10 @@ static bool is_in(struct match_list *l, struct str address)
 static void offer_auth(struct session *s, struct buf *to)
 {
 	const struct params *p = s->port->view->params;
-	struct sasl_peer peer = {.has_tls = stream_tls(s->stream), .client_address = s->facts.client_address,
-	                         .client_port = s->facts.client_port, .server_address = s->facts.server_address,
+	struct sasl_peer peer = {.has_tls = stream_tls(s->stream),
+	                         .client_address = s->facts.client_address,
+	                         .client_port = s->facts.client_port,
+	                         .server_address = s->facts.server_address,
 	                         .server_port = s->facts.server_port};
 	struct arena a = ARENA_INIT;
 	const char *why;

@@ -88,7 +88,8 @@ static struct reply check_mail(struct session *s, const struct mail_command *mai
 	f->size = mail->size;
 	f->sasl_sender = mail->auth;
 	if (str_is_8bit(mail->address) && p->strict_smtputf8 && !mail->is_smtputf8)
-		return (struct reply){.code = 553, .dsn = DSN(5, 6, 7), .text = STR("Must declare SMTPUTF8 to send unicode address")};
+		return (struct reply){
+			.code = 553, .dsn = DSN(5, 6, 7), .text = STR("Must declare SMTPUTF8 to send unicode address")};
 	r = policy_check_mail(s->port->policy, f, &s->tx.action);
 	session_log_notes(s, "MAIL", &s->tx.action);
 	return r.code ? r : check_space(s, mail->size);
@@ -201,7 +202,8 @@ static struct reply check_rcpt(struct session *s, const struct rcpt_command *rcp
 	f->recipient_raw = rcpt->address;
 	f->recipient = router_rewrite(s->port->router, rcpt->address, p->myorigin, a);
 	if (str_is_8bit(rcpt->address) && p->strict_smtputf8 && !(s->tx.envelope.flags & ENVELOPE_SMTPUTF8))
-		return (struct reply){.code = 553, .dsn = DSN(5, 6, 7), .text = STR("Must declare SMTPUTF8 to send unicode address")};
+		return (struct reply){
+			.code = 553, .dsn = DSN(5, 6, 7), .text = STR("Must declare SMTPUTF8 to send unicode address")};
 	r = policy_check_rcpt(s->port->policy, f, &s->tx.action);
 	session_log_notes(s, "RCPT", &s->tx.action);
 	return r;

@@ -13,8 +13,8 @@ static void log_summary(struct session *s, const struct tls_info *info)
 
 	if (level.len > 0 && !str_eq(level, STR("0")) && !str_eq_nocase(level, STR("none"))) {
 		tls_info_summary(&text, info);
-		session_log(s, "%s TLS connection %s from %.*s: %s", trust, info->is_resumed ? "reused" : "established", STR_ARG(s->name),
-		            buf_cstr(&text));
+		session_log(s, "%s TLS connection %s from %.*s: %s", trust, info->is_resumed ? "reused" : "established",
+		            STR_ARG(s->name), buf_cstr(&text));
 	}
 	buf_done(&text);
 }
@@ -57,8 +57,8 @@ bool starttls_handshake(struct session *s)
 		err = stream_start_tls_server(s->stream, s->port->tls, &why);
 		stream_set_timeout(s->stream, p->smtpd_timeout);
 	} else {
-		session_warn(s, "Wrapper-mode request dropped from %.*s for service %.*s. TLS context initialization failed.", STR_ARG(s->name),
-		             STR_ARG(s->port->view->service->name));
+		session_warn(s, "Wrapper-mode request dropped from %.*s for service %.*s. TLS context initialization failed.",
+		             STR_ARG(s->name), STR_ARG(s->port->view->service->name));
 	}
 	if (err) {
 		if (s->port->tls)

@@ -26,8 +26,9 @@ static const struct verb verbs[VERB_COUNT] = {
 	[VERB_UNKNOWN] = {{"", 0}, "UNKNOWN", verb_unknown, 0},
 };
 
-static const char *const count_names[VERB_COUNT] = {"helo", "ehlo", "starttls", "auth", "mail", "rcpt",     "data",     "bdat", "rset",
-                                                    "noop", "vrfy", "etrn",     "quit", "xclient", "xforward", "help", "unknown"};
+static const char *const count_names[VERB_COUNT] = {"helo", "ehlo",    "starttls", "auth", "mail",   "rcpt",
+                                                    "data", "bdat",    "rset",     "noop", "vrfy",   "etrn",
+                                                    "quit", "xclient", "xforward", "help", "unknown"};
 
 enum verb_id verb_find(struct str name)
 {

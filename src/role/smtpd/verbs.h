@@ -15,7 +15,7 @@ enum verb_flag {
 
 struct verb {
 	struct str name;
-	const char *stage;   /* as logs show it */
+	const char *stage; /* as logs show it */
 	verb_fn *run;
 	unsigned flags;
 };
@@ -25,8 +25,8 @@ enum verb_id verb_find(struct str name);
 const struct verb *verb_of(enum verb_id id);
 const char *verb_count_name(enum verb_id id);
 
-verb_fn verb_helo, verb_ehlo, verb_starttls, verb_auth, verb_mail, verb_rcpt, verb_data, verb_bdat, verb_rset, verb_noop, verb_vrfy,
-	verb_etrn, verb_quit, verb_help, verb_xclient, verb_xforward, verb_unknown;
+verb_fn verb_helo, verb_ehlo, verb_starttls, verb_auth, verb_mail, verb_rcpt, verb_data, verb_bdat, verb_rset, verb_noop,
+	verb_vrfy, verb_etrn, verb_quit, verb_help, verb_xclient, verb_xforward, verb_unknown;
 
 /* For wrapper mode: the handshake before the greeting. False when the session is over. */
 bool starttls_handshake(struct session *s) WAITS;
