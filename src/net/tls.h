@@ -27,6 +27,7 @@ struct tls_info {
 	bool has_peer_certificate;
 	bool is_peer_trusted; /* the chain ends at one of our authorities */
 	struct str distrust;  /* why not */
+	bool is_peer_expired; /* because of its dates, that is */
 	struct str peer_cn;
 	struct str peer_issuer_cn;
 };

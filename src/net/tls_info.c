@@ -129,8 +129,12 @@ char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *info)
 	info->cipher_bits = SSL_CIPHER_get_bits(cipher, &info->algorithm_bits);
 	info->has_peer_certificate = peer != NULL;
 	info->is_peer_trusted = peer && SSL_get_verify_result(ssl) == X509_V_OK;
-	if (peer && !info->is_peer_trusted)
-		info->distrust = str_of(X509_verify_cert_error_string(SSL_get_verify_result(ssl)));
+	if (peer && !info->is_peer_trusted) {
+		long reason = SSL_get_verify_result(ssl);
+
+		info->distrust = str_of(X509_verify_cert_error_string(reason));
+		info->is_peer_expired = reason == X509_V_ERR_CERT_HAS_EXPIRED || reason == X509_V_ERR_CERT_NOT_YET_VALID;
+	}
 	/* Before 1.3 the name of the cipher says all this. */
 	if (SSL_version(ssl) >= TLS1_3_VERSION) {
 		gather_key_exchange(&g, ssl, &info->key_exchange);

@@ -223,6 +223,7 @@ static int secure(struct connection *c, const struct connection_wish *wish, stru
 	if (level == CLIENT_TLS_NONE || wish->avoids_tls || stream_tls(c->stream))
 		return 0;
 	if (!(c->ehlo.keywords & EHLO_STARTTLS)) {
+		wish->outcome->result = TLS_RESULT_STARTTLS_NOT_SUPPORTED;
 		if (!is_mandatory)
 			return 0;
 		return tls_missing(c, arena_printf(a, "TLS is required, but was not offered by host %s", c->peer), a, v);
@@ -233,6 +234,7 @@ static int secure(struct connection *c, const struct connection_wish *wish, stru
 	if (err)
 		return err;
 	if (c->reply.code / 100 != 2) {
+		wish->outcome->result = TLS_RESULT_STARTTLS_NOT_SUPPORTED;
 		if (!is_mandatory)
 			return 0;
 		return tls_missing(c,
@@ -264,6 +266,18 @@ static void name_peer(struct connection *c, const struct connection_wish *wish)
 		c->peer = mem_strdup(buf_cstr(&b));
 	}
 	c->relay = buf_take(&b);
+}
+
+/* All that is known before anything is said. */
+static void begin_outcome(const struct connection *c, const struct connection_wish *wish, struct arena *a)
+{
+	char text[IP_TEXT_SIZE];
+
+	*wish->outcome = (struct tls_outcome){.domain = wish->policy->domain, .policy_domain = wish->policy->domain};
+	wish->outcome->mx_host = arena_str(a, str_of(c->host));
+	if (wish->target)
+		wish->outcome->mx_address =
+			arena_str(a, str_of(ip_format((const struct sockaddr *)&wish->target->address, text)));
 }
 
 static int connect_local_stream(const struct connection *c, struct str path, struct stream **ret_stream)
@@ -314,6 +328,7 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 	server_reply_init(&c->reply);
 	list_init(&c->link);
 	name_peer(c, wish);
+	begin_outcome(c, wish, a);
 	c->opened_at = clock_now();
 	err = reach(c, wish, a, v);
 	if (!err && c->settings->tls_wrapper)
@@ -322,6 +337,7 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 		err = read_greeting(c, a, v);
 	if (!err)
 		err = hello(c, wish->nexthop, wish->policy->level < CLIENT_TLS_ENCRYPT, a, v);
+	wish->outcome->mx_hello = arena_str(a, c->ehlo.name);
 	if (!err)
 		err = secure(c, wish, a, v);
 	if (!err)

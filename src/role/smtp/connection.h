@@ -15,6 +15,7 @@
 #include "role/smtp/server_reply.h"
 #include "role/smtp/smtp_settings.h"
 #include "role/smtp/target.h"
+#include "role/smtp/tls_outcome.h"
 #include "role/smtp/verdict.h"
 
 struct connection {
@@ -46,6 +47,7 @@ struct connection_wish {
 	struct str nexthop;          /* as in the job, for messages and credentials */
 	struct str sender;           /* for credentials of its own */
 	bool avoids_tls;             /* a handshake failed, and policy allows clear text */
+	struct tls_outcome *outcome; /* is filled in */
 };
 
 /* 0 and a connection that has said EHLO, or -EHOSTUNREACH with a verdict, or -ECANCELED. */

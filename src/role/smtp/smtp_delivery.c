@@ -233,8 +233,11 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 
 static int try_targets(struct delivery *d, const struct target_list *list, bool is_last_nexthop)
 {
-	struct connection_wish wish = {
-		.settings = d->settings, .policy = &d->policy, .nexthop = d->nexthop, .sender = d->envelope.sender};
+	struct connection_wish wish = {.settings = d->settings,
+	                               .policy = &d->policy,
+	                               .outcome = &d->outcome,
+	                               .nexthop = d->nexthop,
+	                               .sender = d->envelope.sender};
 	int64_t sessions = 0, limit = d->settings->session_limit;
 	int err = 0;
 
@@ -252,8 +255,12 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 
 static int try_local_socket(struct delivery *d, struct str path)
 {
-	struct connection_wish wish = {
-		.settings = d->settings, .policy = &d->policy, .path = path, .nexthop = d->nexthop, .sender = d->envelope.sender};
+	struct connection_wish wish = {.settings = d->settings,
+	                               .policy = &d->policy,
+	                               .outcome = &d->outcome,
+	                               .path = path,
+	                               .nexthop = d->nexthop,
+	                               .sender = d->envelope.sender};
 	bool has_session;
 
 	d->is_last_target = true;

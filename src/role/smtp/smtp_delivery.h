@@ -34,8 +34,9 @@ struct delivery {
 	uint32_t pending_count;
 	struct str transport;
 	struct str nexthop;
-	struct str tried;         /* the one of the nexthops that is tried now */
-	struct tls_policy policy; /* for it */
+	struct str tried;           /* the one of the nexthops that is tried now */
+	struct tls_policy policy;   /* for it */
+	struct tls_outcome outcome; /* of the connection tried last */
 	struct content_file *file;
 	uint64_t content_at;
 	uint64_t content_size;

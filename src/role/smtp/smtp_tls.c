@@ -67,8 +67,18 @@ static void log_summary(const struct connection *c, bool is_ours)
 	buf_done(&line);
 }
 
-static int verify(struct connection *c, const struct tls_policy *p, struct arena *a, struct verdict *v)
+static enum tls_result result_of(const struct tls_info *info, const struct tls_policy *p)
 {
+	if (p->level == CLIENT_TLS_FINGERPRINT)
+		return TLS_RESULT_VALIDATION_FAILURE;
+	if (info->is_peer_trusted)
+		return TLS_RESULT_HOST_MISMATCH;
+	return info->is_peer_expired ? TLS_RESULT_EXPIRED : TLS_RESULT_NOT_TRUSTED;
+}
+
+static int verify(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
+{
+	const struct tls_policy *p = wish->policy;
 	const struct tls_info *info = stream_tls(c->stream);
 	bool is_asked = p->level > CLIENT_TLS_ENCRYPT;
 	bool is_ours = is_asked && is_verified(c, p, a);
@@ -76,8 +86,10 @@ static int verify(struct connection *c, const struct tls_policy *p, struct arena
 
 	if (c->settings->logs_tls)
 		log_summary(c, is_ours);
+	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
 	if (!is_asked || is_ours)
 		return 0;
+	wish->outcome->reason = arena_str(a, info->distrust);
 	if (is_chain && info->distrust.len)
 		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "certificate verification failed for %s: %.*s", c->relay,
 		           STR_ARG(info->distrust));
@@ -142,7 +154,9 @@ int smtp_tls_start(struct connection *c, const struct connection_wish *wish, str
 	if (err == -ECANCELED)
 		return err;
 	if (!err)
-		return verify(c, p, a, v);
+		return verify(c, wish, a, v);
+	wish->outcome->result = TLS_RESULT_VALIDATION_FAILURE;
+	wish->outcome->reason = arena_str(a, str_of(why));
 	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "SSL_connect error to %s: %s", c->relay, why);
 	v->text = STR("Cannot start TLS: handshake failure");
 	c->is_broken = true;
