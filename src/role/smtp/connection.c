@@ -156,13 +156,14 @@ static int say_hello(struct connection *c, const char *verb, const char *phase, 
 	struct str line = arena_printf(a, "%s %.*s\r\n", verb, STR_ARG(c->settings->helo_name));
 	int err = command(c, line, c->settings->helo_timeout, phase, a, v);
 
+	/* Nothing of an earlier answer stays: what was said before TLS may have been said by anyone (RFC 3207, 4.2). */
 	c->ehlo = (struct ehlo){.name = STR("")};
+	free(c->auth);
+	c->auth = NULL;
 	if (!err && c->reply.code / 100 == 2)
 		ehlo_parse(&c->reply, c->settings->discard_keywords, &c->ehlo);
-	if (c->ehlo.auth.len && c->settings->sasl_passwords) {
-		free(c->auth);
+	if (c->ehlo.auth.len && c->settings->sasl_passwords)
 		c->auth = str_cstr(c->ehlo.auth);
-	}
 	return err;
 }
 
@@ -211,6 +212,25 @@ static int tls_missing(const struct connection *c, struct str text, struct arena
 	return -EHOSTUNREACH;
 }
 
+static int start_refused(const struct connection *c, struct arena *a, struct verdict *v)
+{
+	*v = (struct verdict){.is_permanent = c->reply.code >= 500, .is_site = true, .dsn = server_reply_dsn(&c->reply, a)};
+	v->diagnostic = server_reply_text(&c->reply, a);
+	v->text = arena_printf(a, "TLS is required, but host %s refused to start TLS: %.*s", c->peer, STR_ARG(v->diagnostic));
+	sign(c, a, v);
+	return -EHOSTUNREACH;
+}
+
+static int smuggled(struct connection *c, struct arena *a, struct verdict *v)
+{
+	c->is_broken = true;
+	*v = (struct verdict){.is_site = true, .is_tls_handshake = true, .dsn = STR("4.7.5")};
+	v->text = arena_printf(a, "host %s sent more than a reply to STARTTLS before the handshake", c->peer);
+	sign(c, a, v);
+	log_tagged(c->settings->tag, LOG_LEVEL_WARN, "%.*s", STR_ARG(v->text));
+	return -EHOSTUNREACH;
+}
+
 /* STARTTLS, where policy wants it and the server has it. */
 static int secure(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
 {
@@ -237,13 +257,12 @@ static int secure(struct connection *c, const struct connection_wish *wish, stru
 		wish->outcome->result = TLS_RESULT_STARTTLS_NOT_SUPPORTED;
 		if (!is_mandatory)
 			return 0;
-		return tls_missing(c,
-		                   arena_printf(a, "TLS is required, but host %s refused to start TLS: %.*s", c->peer,
-		                                STR_ARG(server_reply_text(&c->reply, a))),
-		                   a, v);
+		return start_refused(c, a, v);
 	}
+	/* A server speaks next inside TLS: what comes before was put there by someone who wants it taken for an answer. */
+	if (stream_peek(c->stream).len)
+		return smuggled(c, a, v);
 	err = smtp_tls_start(c, wish, a, v);
-	/* What the server said in clear about itself may have been said by anyone. */
 	return err ? err : hello(c, wish->nexthop, false, a, v);
 }
 
