@@ -3,8 +3,10 @@
 #include "net/tls.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "config/config.h"
 #include "config/params.h"
@@ -140,17 +142,28 @@ static int accept_any(int is_ok, X509_STORE_CTX *store)
 	return 1;
 }
 
+/* tls_trust_server_ccerts: one that was made for servers will do, if nothing else is wrong with it. */
+static int accept_any_purpose(int is_ok, X509_STORE_CTX *store)
+{
+	if (!is_ok && X509_STORE_CTX_get_error(store) == X509_V_ERR_INVALID_PURPOSE) {
+		X509 *x = X509_STORE_CTX_get_current_cert(store);
+
+		if (x && X509_check_purpose(x, X509_PURPOSE_SSL_SERVER, X509_STORE_CTX_get_error_depth(store) > 0) == 1)
+			X509_STORE_CTX_set_error(store, X509_V_OK);
+	}
+	return 1;
+}
+
 static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
 {
 	static const unsigned char id[] = "postrider";
 	int mode = SSL_VERIFY_NONE;
 
-	if (s->requires_certificate)
-		mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-	else if (s->asks_certificate || !s->is_server)
+	if (s->asks_certificate || !s->is_server)
 		mode = SSL_VERIFY_PEER;
-	SSL_CTX_set_verify(ssl, mode, s->requires_certificate ? NULL : accept_any);
-	SSL_CTX_set_verify_depth(ssl, (int)s->verify_depth);
+	SSL_CTX_set_verify(ssl, mode, s->is_server && s->trusts_server_certificates ? accept_any_purpose : accept_any);
+	/* To OpenSSL the depth is how many certificates may lie between the first and the last; to Postfix one less. */
+	SSL_CTX_set_verify_depth(ssl, (int)(s->verify_depth < INT_MAX ? s->verify_depth + 1 : s->verify_depth));
 	SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
 }
 
@@ -253,6 +266,10 @@ static int context_new(const struct view *v, const struct tls_settings *s, struc
 		err = apply_protocols(ctx->ssl, s, why);
 	if (!err)
 		err = apply_ciphers(ctx->ssl, s, v, why);
+	if (!err && s->digest.len && tls_digest_check(s->digest)) {
+		buf_addf(why, "%sfingerprint_digest: OpenSSL knows no digest \"%.*s\"", s->prefix, STR_ARG(s->digest));
+		err = -EINVAL;
+	}
 	if (!err)
 		err = s->anchor_files.len ? apply_anchors(ctx->ssl, s, why) : apply_authorities(ctx->ssl, s, v->params, why);
 	if (!err)

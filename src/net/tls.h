@@ -25,9 +25,10 @@ struct tls_info {
 	struct str sni;
 	bool is_resumed;
 	bool has_peer_certificate;
-	bool is_peer_trusted; /* the chain ends at one of our authorities */
-	struct str distrust;  /* why not */
-	bool is_peer_expired; /* because of its dates, that is */
+	bool is_peer_trusted;   /* the chain ends at one of our authorities */
+	bool is_issuer_unknown; /* that is why not */
+	bool is_peer_expired;   /* because of its dates, that is */
+	struct str distrust;    /* why not, in words */
 	struct str peer_cn;
 	struct str peer_issuer_cn;
 };
@@ -57,5 +58,7 @@ void tls_info_summary(struct buf *to, const struct tls_info *info);
 [[nodiscard]] bool tls_peer_has_name(const struct stream *s, struct str name, bool is_wildcard_deep);
 /* Is the digest of its certificate or of its public key this one ("AB:CD:..", in either case)? */
 [[nodiscard]] bool tls_peer_has_fingerprint(const struct stream *s, struct str digest, struct str fingerprint);
+/* Appends "AB:CD:..": the digest of the other side's certificate, or of its public key. Nothing when it showed none. */
+void tls_peer_fingerprint(struct buf *to, const struct stream *s, struct str digest, bool is_of_key);
 /* -EINVAL for a digest that OpenSSL does not know. */
 [[nodiscard]] int tls_digest_check(struct str name);

@@ -89,15 +89,19 @@ static void gather_digest(struct gatherer *g, int nid, struct str *place)
 
 static void gather_name(struct gatherer *g, X509_NAME *name, struct str *place)
 {
-	char text[NAME_MAX_BYTES];
-	int len = name ? X509_NAME_get_text_by_NID(name, NID_commonName, text, sizeof(text)) : -1;
+	int at = name ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
+	unsigned char *text;
+	int len = at < 0 ? -1 : ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
 
+	if (len < 0)
+		return;
 	/* It goes to logs and headers, and a stranger wrote it. */
 	for (int i = 0; i < len; i++)
-		if (text[i] < ' ' || text[i] == 127)
+		if (text[i] < ' ' || text[i] == 127 || strchr("\"\\()", text[i]))
 			text[i] = '?';
-	if (len > 0)
-		gather(g, place, str_n(text, (size_t)len));
+	if (len <= NAME_MAX_BYTES)
+		gather(g, place, str_n((char *)text, (size_t)len));
+	OPENSSL_free(text);
 }
 
 static void gather_signatures(struct gatherer *g, SSL *ssl, bool is_server, const X509 *peer, struct tls_info *info)
@@ -117,6 +121,25 @@ static void gather_signatures(struct gatherer *g, SSL *ssl, bool is_server, cons
 	}
 }
 
+/* A resumed session remembers what was found when it began, and certificates expire. */
+static void read_trust(SSL *ssl, X509 *peer, struct tls_info *info)
+{
+	long result = SSL_get_verify_result(ssl);
+
+	if (!peer)
+		return;
+	if (result == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(peer)) < 0)
+		result = X509_V_ERR_CERT_HAS_EXPIRED;
+	info->is_peer_trusted = result == X509_V_OK;
+	if (info->is_peer_trusted)
+		return;
+	info->distrust = str_of(X509_verify_cert_error_string(result));
+	info->is_peer_expired = result == X509_V_ERR_CERT_HAS_EXPIRED || result == X509_V_ERR_CERT_NOT_YET_VALID;
+	info->is_issuer_unknown = result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+	                          result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+	                          result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+}
+
 char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *info)
 {
 	struct gatherer g = {.text = BUF_INIT(TEXT_MAX)};
@@ -128,13 +151,7 @@ char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *info)
 	info->cipher = str_of(SSL_CIPHER_get_name(cipher));
 	info->cipher_bits = SSL_CIPHER_get_bits(cipher, &info->algorithm_bits);
 	info->has_peer_certificate = peer != NULL;
-	info->is_peer_trusted = peer && SSL_get_verify_result(ssl) == X509_V_OK;
-	if (peer && !info->is_peer_trusted) {
-		long reason = SSL_get_verify_result(ssl);
-
-		info->distrust = str_of(X509_verify_cert_error_string(reason));
-		info->is_peer_expired = reason == X509_V_ERR_CERT_HAS_EXPIRED || reason == X509_V_ERR_CERT_NOT_YET_VALID;
-	}
+	read_trust(ssl, peer, info);
 	/* Before 1.3 the name of the cipher says all this. */
 	if (SSL_version(ssl) >= TLS1_3_VERSION) {
 		gather_key_exchange(&g, ssl, &info->key_exchange);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who the server is, by its certificate: names and fingerprints. */
+/* Who the other side is, by its certificate: names and fingerprints. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -37,30 +37,43 @@ int tls_digest_check(struct str name)
 	return digest_find(name) ? 0 : -EINVAL;
 }
 
-static struct str fingerprint_text(const unsigned char *bytes, unsigned count, char text[FINGERPRINT_TEXT_SIZE])
+static bool fingerprint_bytes(const X509 *x, const EVP_MD *md, bool is_of_key, unsigned char *bytes, unsigned *ret_count)
 {
+	unsigned char *key = NULL;
+	bool is_made;
+	int size;
+
+	if (!is_of_key)
+		return X509_digest(x, md, bytes, ret_count);
+	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &key);
+	is_made = size > 0 && EVP_Digest(key, (size_t)size, bytes, ret_count, md, NULL);
+	OPENSSL_free(key);
+	return is_made;
+}
+
+void tls_peer_fingerprint(struct buf *to, const struct stream *s, struct str digest, bool is_of_key)
+{
+	const X509 *x = peer_certificate(s);
+	const EVP_MD *md = digest_find(digest);
+	unsigned char bytes[EVP_MAX_MD_SIZE];
+	unsigned count;
+
+	if (!x || !md || !fingerprint_bytes(x, md, is_of_key, bytes, &count))
+		return;
 	for (unsigned i = 0; i < count; i++)
-		snprintf(text + 3UL * i, 4, "%02X:", bytes[i]);
-	return str_n(text, count ? 3UL * count - 1 : 0);
+		buf_addf(to, "%s%02X", i ? ":" : "", bytes[i]);
 }
 
 bool tls_peer_has_fingerprint(const struct stream *s, struct str digest, struct str fingerprint)
 {
-	X509 *x = peer_certificate(s);
-	const EVP_MD *md = digest_find(digest);
-	unsigned char bytes[EVP_MAX_MD_SIZE], *key = NULL;
-	char text[FINGERPRINT_TEXT_SIZE];
-	unsigned count;
-	bool has = false;
-	int key_size;
+	struct buf of_certificate = BUF_INIT(FINGERPRINT_TEXT_SIZE), of_key = BUF_INIT(FINGERPRINT_TEXT_SIZE);
+	bool has;
 
-	if (!x || !md || !fingerprint.len)
-		return false;
-	if (X509_digest(x, md, bytes, &count))
-		has = str_eq_nocase(fingerprint_text(bytes, count, text), fingerprint);
-	key_size = has ? 0 : i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &key);
-	if (key_size > 0 && EVP_Digest(key, (size_t)key_size, bytes, &count, md, NULL))
-		has = str_eq_nocase(fingerprint_text(bytes, count, text), fingerprint);
-	OPENSSL_free(key);
+	tls_peer_fingerprint(&of_certificate, s, digest, false);
+	tls_peer_fingerprint(&of_key, s, digest, true);
+	has = fingerprint.len &&
+	      (str_eq_nocase(buf_str(&of_certificate), fingerprint) || str_eq_nocase(buf_str(&of_key), fingerprint));
+	buf_done(&of_certificate);
+	buf_done(&of_key);
 	return has;
 }

@@ -40,7 +40,8 @@ void tls_settings_server(struct tls_settings *to, const struct view *v)
 		.verify_depth = p->smtpd_tls_ccert_verifydepth,
 		.session_time = p->smtpd_tls_session_cache_timeout,
 		.asks_certificate = p->smtpd_tls_ask_ccert || (p->smtpd_tls_req_ccert && is_mandatory),
-		.requires_certificate = p->smtpd_tls_req_ccert && is_mandatory,
+		.trusts_server_certificates = p->tls_trust_server_ccerts,
+		.digest = p->smtpd_tls_fingerprint_digest,
 		.is_server = true,
 		.is_mandatory = is_mandatory,
 	};

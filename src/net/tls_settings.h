@@ -23,10 +23,11 @@ struct tls_settings {
 	struct str grade; /* of the ciphers */
 	struct str exclude[3];
 	struct str dh_file;
+	struct str digest; /* of fingerprints */
 	int64_t verify_depth;
 	struct duration session_time; /* 0: no tickets */
 	bool asks_certificate;
-	bool requires_certificate;
+	bool trusts_server_certificates; /* of clients */
 	bool is_server;
 	bool is_mandatory;
 };

@@ -192,7 +192,10 @@ enum verdict rule_check_sasl_access(struct run *r, const struct rule *rule)
 enum verdict rule_check_ccert_access(struct run *r, const struct rule *rule)
 {
 	struct access ac = {.run = r, .rule = rule, .about = SUBJECT_CERTIFICATE};
-	const struct str prints[] = {r->s->ccert_fingerprint, r->s->ccert_pubkey_fingerprint};
+	const struct str of_certificate = rule->searches_key_only ? STR("") : r->s->ccert_fingerprint;
+	const struct str of_key = rule->searches_certificate_only ? STR("") : r->s->ccert_pubkey_fingerprint;
+	const struct str prints[] = {rule->searches_key_first ? of_key : of_certificate,
+	                             rule->searches_key_first ? of_certificate : of_key};
 	enum verdict verdict = DUNNO;
 
 	for (size_t i = 0; i < COUNT_OF(prints); i++)

@@ -41,9 +41,10 @@ enum rule_flag {
 	RULE_NEEDS_HELO = 4,   /* skipped when there is none */
 	RULE_NEEDS_SENDER = 8,
 	RULE_NEEDS_RECIPIENT = 16,
-	RULE_NO_OK = 32,      /* a table's OK is refused: a stranger controls what is looked up */
-	RULE_NEEDS_SASL = 64, /* ignored with a warning when smtpd_sasl_auth_enable is off */
-	RULE_UNBUILT = 128,   /* Postfix has it, we do not yet */
+	RULE_NO_OK = 32,        /* a table's OK is refused: a stranger controls what is looked up */
+	RULE_NEEDS_SASL = 64,   /* ignored with a warning when smtpd_sasl_auth_enable is off */
+	RULE_UNBUILT = 128,     /* Postfix has it, we do not yet */
+	RULE_NEEDS_CCERT = 256, /* never says anything when smtpd_tls_ask_ccert is off */
 };
 
 /* One name of the restriction language. */
@@ -68,7 +69,8 @@ struct rule {
 	struct str text; /* as written, with warn_if_reject and its argument */
 	struct str argument;
 	struct origin origin;
-	bool is_warn_only; /* behind warn_if_reject */
+	bool is_warn_only;                                                     /* behind warn_if_reject */
+	bool searches_key_only, searches_key_first, searches_certificate_only; /* search_order of check_ccert_access */
 	union {
 		struct table *table;
 		const struct rule_list *list; /* of a restriction class */

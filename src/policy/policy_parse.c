@@ -116,10 +116,59 @@ static struct str first_in_braces(struct str argument)
 	return str_next_braced(&rest, separators, &first) ? first : argument;
 }
 
+/* "cert_fingerprint, pubkey_fingerprint", either one or both. */
+static bool parse_search_order(struct rule *rule, struct str words)
+{
+	struct str word;
+	size_t count = 0;
+
+	while (str_next(&words, separators, &word)) {
+		bool is_key = str_eq_nocase(word, STR("pubkey_fingerprint"));
+
+		if (count++ == 2 || (!is_key && !str_eq_nocase(word, STR("cert_fingerprint"))))
+			return false;
+		if (count == 1) {
+			rule->searches_key_only = rule->searches_key_first = is_key;
+			rule->searches_certificate_only = !is_key;
+		} else if (is_key == rule->searches_key_first) {
+			return false;
+		} else {
+			rule->searches_key_only = rule->searches_certificate_only = false;
+		}
+	}
+	return count > 0;
+}
+
+/* What stands behind the table in "{ type:table, { search_order = ... } }". */
+static bool parse_table_options(struct rule *rule)
+{
+	struct str rest, item, name, value;
+
+	if (rule->argument.len < 2 || rule->argument.ptr[0] != '{')
+		return true;
+	rest = str_cut(rule->argument, 1, rule->argument.len - 2);
+	(void)str_next_braced(&rest, separators, &item);
+	while (str_next_braced(&rest, separators, &item)) {
+		if (item.len < 2 || item.ptr[0] != '{' || !str_split(str_cut(item, 1, item.len - 2), '=', &name, &value) ||
+		    !str_eq_nocase(str_trim(name), STR("search_order")) || !parse_search_order(rule, value))
+			return false;
+	}
+	return true;
+}
+
 static int take_table(struct parser *ps, struct rule *rule)
 {
 	struct str spec = first_in_braces(rule->argument);
 	int err;
+
+	if ((rule->type->flags & RULE_NEEDS_CCERT) && !parse_table_options(rule)) {
+		make_broken(ps, rule,
+		            arena_printf(ps->arena,
+		                         "restriction %s: bad options in \"%.*s\": need { search_order = "
+		                         "cert_fingerprint, pubkey_fingerprint }",
+		                         rule->type->name, STR_ARG(rule->argument)));
+		return 0;
+	}
 
 	if (!str_has(spec, ':')) {
 		make_broken(ps, rule,
@@ -237,6 +286,17 @@ static bool is_class_name(struct policy *p, struct str name)
 	return false;
 }
 
+static bool asks_certificates(const struct policy *p)
+{
+	const struct params *params = p->params;
+	bool is_mandatory = params->smtpd_tls_wrappermode || params->smtpd_enforce_tls ||
+	                    !(str_is_empty(params->smtpd_tls_security_level) ||
+	                      str_eq_nocase(params->smtpd_tls_security_level, STR("none")) ||
+	                      str_eq_nocase(params->smtpd_tls_security_level, STR("may")));
+
+	return params->smtpd_tls_ask_ccert || (params->smtpd_tls_req_ccert && is_mandatory);
+}
+
 static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 {
 	rule->type = rule_type_find(name);
@@ -256,6 +316,8 @@ static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 			     STR_ARG(name));
 		return 0;
 	}
+	if ((rule->type->flags & RULE_NEEDS_CCERT) && ps->has_tables && !ps->is_quiet && !asks_certificates(ps->p))
+		warn(ps->p, ps->origin, "%.*s is requested, but \"smtpd_tls_ask_ccert = no\"", STR_ARG(name));
 	if (rule->type->flags & RULE_UNBUILT) {
 		explain_place(ps, name);
 		buf_add(ps->why,

@@ -144,7 +144,7 @@ struct str subject_name(struct run *r, enum subject about)
 	case SUBJECT_REVERSE_CLIENT:
 		return s->client_reverse_name;
 	case SUBJECT_CERTIFICATE:
-		return s->ccert_fingerprint;
+		return str_is_empty(s->ccert_subject) ? s->ccert_fingerprint : s->ccert_subject;
 	case SUBJECT_LOGIN:
 		return s->sasl_username;
 	case SUBJECT_HELO:

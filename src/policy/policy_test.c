@@ -160,6 +160,71 @@ TEST(each_list_refuses_in_its_own_words)
 	CHECK_ROWS(rows);
 }
 
+/* The row's client has shown a certificate; relaying is what it may have won. */
+struct certificate_row {
+	const char *rules, *certificate, *key;
+	bool is_trusted;
+	const char *want;
+};
+
+#define NO_RELAY "554 5.7.1 <x@other.example>: Relay access denied"
+#define PRINTS "inline:{{AA:01=OK}, {AA:02=REJECT not you}, {BB:01=OK}, {BB:02=REJECT not that key}}"
+#define LISTED(order) "check_ccert_access { " PRINTS ", { search_order = " order " } }"
+
+TEST(certificates_let_in_whom_they_should)
+{
+	static const struct certificate_row rows[] = {
+		{"permit_tls_all_clientcerts", "AA:01", "BB:01", true, "ok"},
+		{"permit_tls_all_clientcerts", "AA:01", "BB:01", false, NO_RELAY},
+		{"permit_tls_all_clientcerts", "", "", false, NO_RELAY},
+		{"permit_tls_clientcerts", "AA:01", "BB:09", false, "ok"},
+		{"permit_tls_clientcerts", "AA:09", "BB:01", false, "ok"},
+		{"permit_tls_clientcerts", "AA:09", "BB:09", true, NO_RELAY},
+		{"permit_tls_clientcerts", "", "", false, NO_RELAY},
+		{"check_ccert_access " PRINTS, "AA:01", "BB:02", false, "ok"},
+		{"check_ccert_access " PRINTS, "AA:02", "BB:01", false,
+	         "554 5.7.1 <c.example>: Client certificate rejected: not you"},
+		{"check_ccert_access " PRINTS, "AA:09", "BB:01", false, "ok"},
+		{"check_ccert_access " PRINTS, "AA:09", "BB:09", true, NO_RELAY},
+		{LISTED("pubkey_fingerprint, cert_fingerprint"), "AA:02", "BB:01", false, "ok"},
+		{LISTED("pubkey_fingerprint"), "AA:01", "BB:09", false, NO_RELAY},
+		{LISTED("cert_fingerprint"), "AA:09", "BB:01", false, NO_RELAY},
+		{LISTED("cert_fingerprint pubkey_fingerprint"), "AA:09", "BB:01", false, "ok"},
+		{LISTED("fingerprint"), "AA:01", "BB:01", false, "451 4.3.5 Server configuration error"},
+		{LISTED("cert_fingerprint cert_fingerprint"), "AA:01", "BB:01", false, "451 4.3.5 Server configuration error"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct bench b;
+		char text[1000];
+
+		snprintf(text, sizeof(text),
+		         "mynetworks =\nsmtpd_tls_ask_ccert = yes\nrelay_clientcerts = inline:{{AA:01=x}, {BB:01=y}}\n"
+		         "smtpd_relay_restrictions = %s, reject_unauth_destination",
+		         rows[i].rules);
+		CHECK_INT(bench_open(&b, text), 0);
+		b.session.has_tls = true;
+		b.session.is_ccert_trusted = rows[i].is_trusted;
+		b.session.ccert_subject = rows[i].certificate[0] ? STR("c.example") : STR("");
+		b.session.ccert_fingerprint = str_of(rows[i].certificate);
+		b.session.ccert_pubkey_fingerprint = str_of(rows[i].key);
+		if (!check_str(__FILE__, __LINE__, talk(&b, S, "x@other.example"), str_of(rows[i].want)))
+			check_failed(__FILE__, __LINE__, "... in row %zu, \"%s\"", i, rows[i].rules);
+		bench_close(&b);
+	}
+}
+
+TEST(rules_about_certificates_that_nobody_asks_for_are_warned_about)
+{
+	struct bench b;
+
+	CHECK_INT(bench_open(&b, "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination"), 0);
+	CHECK(str_find_str(str_of(policy_warning(b.policy, 0)),
+	                   STR("permit_tls_all_clientcerts is requested, but \"smtpd_tls_ask_ccert = no\"")) <
+	      strlen(policy_warning(b.policy, 0)));
+	bench_close(&b);
+}
+
 TEST(relaying_is_refused_where_it_must_be)
 {
 	static const struct row rows[] = {

@@ -40,12 +40,17 @@ static void add_tls_facts(struct session *s, struct received *r)
 		                              STR_ARG(t->server_digest));
 	else if (t->key_exchange.len > 0)
 		r->tls_details = arena_printf(a, "key-exchange %.*s", STR_ARG(t->key_exchange));
+	if (t->client_signature.len > 0)
+		r->tls_details = arena_printf(a, "%.*s\r\n\t client-signature %.*s%s%.*s", STR_ARG(r->tls_details),
+		                              STR_ARG(t->client_signature), t->client_digest.len > 0 ? " client-digest " : "",
+		                              STR_ARG(t->client_digest));
 	if (t->has_peer_certificate)
 		r->tls_peer = arena_printf(a, "Client CN \"%.*s\", Issuer \"%.*s\" (%s)", STR_ARG(t->peer_cn),
 		                           STR_ARG(t->peer_issuer_cn), t->is_peer_trusted ? "verified OK" : "not verified");
 	else
-		r->tls_peer = p->smtpd_tls_ask_ccert || p->smtpd_tls_req_ccert ? STR("Client did not present a certificate")
-		                                                               : STR("No client certificate requested");
+		r->tls_peer = p->smtpd_tls_ask_ccert || (p->smtpd_tls_req_ccert && s->port->tls_level == TLS_LEVEL_ENCRYPT)
+		                      ? STR("Client did not present a certificate")
+		                      : STR("No client certificate requested");
 }
 
 static struct received *received_of(struct session *s)

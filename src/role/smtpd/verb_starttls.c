@@ -5,6 +5,8 @@
 #include "net/tls.h"
 #include "verbs.h"
 
+enum { FINGERPRINT_MAX = 1000 };
+
 static void log_summary(struct session *s, const struct tls_info *info)
 {
 	struct str level = s->port->view->params->smtpd_tls_loglevel;
@@ -38,10 +40,26 @@ static bool has_needed_certificate(struct session *s, const struct tls_info *inf
 
 	if (!p->smtpd_tls_req_ccert || s->port->tls_level != TLS_LEVEL_ENCRYPT || info->is_peer_trusted)
 		return true;
+	if (info->is_issuer_unknown)
+		session_log(s, "certificate verification failed for %.*s: untrusted issuer %.*s", STR_ARG(s->name),
+		            STR_ARG(info->peer_issuer_cn));
+	else if (info->has_peer_certificate)
+		session_log(s, "certificate verification failed for %.*s: %.*s", STR_ARG(s->name), STR_ARG(info->distrust));
 	session_log(s, "NOQUEUE: abort: TLS from %.*s: %s", STR_ARG(s->name), lack);
 	session_say(s, "421 4.7.1 %.*s Error: %s", STR_ARG(p->myhostname), lack);
 	s->end = END_QUIET;
 	return false;
+}
+
+static struct str fingerprint_of(struct session *s, bool is_of_key)
+{
+	struct buf text = BUF_INIT(FINGERPRINT_MAX);
+	struct str kept;
+
+	tls_peer_fingerprint(&text, s->stream, s->port->view->params->smtpd_tls_fingerprint_digest, is_of_key);
+	kept = text.len ? arena_str(&s->arena, buf_str(&text)) : STR("");
+	buf_done(&text);
+	return kept;
 }
 
 bool starttls_handshake(struct session *s)
@@ -77,6 +95,8 @@ bool starttls_handshake(struct session *s)
 	f->is_ccert_trusted = info->has_peer_certificate && info->is_peer_trusted;
 	f->ccert_subject = info->peer_cn;
 	f->ccert_issuer = info->peer_issuer_cn;
+	f->ccert_fingerprint = fingerprint_of(s, false);
+	f->ccert_pubkey_fingerprint = fingerprint_of(s, true);
 	return has_needed_certificate(s, info);
 }
 
