@@ -62,7 +62,7 @@ struct draft_facts {
 };
 
 [[nodiscard]] struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts) WAITS;
-void draft_free(struct draft *d);
+void draft_free(struct draft *d) WAITS;
 
 /*
  * Input. Mistakes and shortages are remembered and answered by draft_finish(), while the

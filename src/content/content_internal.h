@@ -54,15 +54,18 @@ struct draft {
 	struct appender *appender;
 	struct draft_facts facts;
 	struct intake intake;
+	struct append_share share; /* of the process's memory: the size of base */
 	/* Content so far, or what is left of it once the rest is in the large file: base[start..end). */
 	char *base;
-	size_t start, end, size;
-	size_t body_at;    /* in base: where the body began; only while nothing was spilled */
+	size_t start, end;
+	size_t body_at;    /* in base, once the headers are done: what the body's checks have not seen yet */
 	size_t front_size; /* headers that we put before those of the client */
 	struct mime *mime; /* only where checks look at the body */
 	uint64_t spilled;  /* bytes in the large file */
 	struct append_large *large;
 	bool is_header_done;
+	bool is_body_begun;  /* the empty line before it is behind us */
+	bool is_inside_line; /* body_at stands behind a piece of a long line */
 	bool is_discarded;
 	bool is_unchecked;    /* PASS: no more checks */
 	struct reply failure; /* code 0: none */
@@ -91,8 +94,11 @@ struct check_result {
 };
 /* `what` is "header" or "body"; `text` the logical line. */
 struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text);
-/* All checks of the body, over [body_at, end) of the buffer. */
-void check_body(struct draft *d);
+/*
+ * All checks of the body, from body_at on, which moves up to what was seen: all of it when the body is whole, else
+ * whole lines and headers only.
+ */
+void check_body(struct draft *d, bool is_whole);
 
 void draft_note(struct draft *d, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The first failure counts. */

@@ -2,7 +2,7 @@
 /*
  * The memory of a message in the making. It begins with some room for the headers that
  * are put in front, doubles as the message grows, and is written to a large file and
- * used again once it is too long for a record or the process has no more to give.
+ * used again once it is too long for a record or the process has no more to give: see move_away().
  */
 #include <errno.h>
 #include <unistd.h>
@@ -15,10 +15,10 @@
 enum {
 	HEADROOM = 512,
 	SIZE_FIRST = 4096,
-	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead */
-	FILE_PIECE = 64 << 10,
+	SPILL_LEAST = 128 << 10, /* below this a message waits for memory instead; what one with a file gathers */
+	FILE_PIECE = 32 << 10,
 	MEMORY_WAIT_S = 60,
-	HEADERS_MAX = 512 << 10, /* of all headers together: they stay in memory until they end */
+	HEADERS_MAX = 512 << 10, /* of all headers together, or of a part's: they stay in memory until they end */
 	NOTE_USUAL = 200,        /* formatted once when no longer */
 };
 
@@ -27,6 +27,8 @@ static bool has_checks(const struct content *c)
 	return !maps_is_empty(c->header_checks) || !maps_is_empty(c->mime_header_checks) ||
 	       !maps_is_empty(c->nested_header_checks) || !maps_is_empty(c->body_checks);
 }
+
+static bool move_away(struct append_share *share, bool must);
 
 struct draft *draft_new(struct content *c, struct appender *ap, const struct draft_facts *facts)
 {
@@ -43,7 +45,10 @@ struct draft *draft_new(struct content *c, struct appender *ap, const struct dra
 		d->mime = mem_alloc(sizeof(*d->mime));
 	else
 		d->is_unchecked = true;
+	append_share_init(&d->share, ap, move_away);
+	append_share_begin(&d->share);
 	header_front(d);
+	append_share_end(&d->share);
 	return d;
 }
 
@@ -51,16 +56,17 @@ static void give_memory_back(struct draft *d)
 {
 	free(d->base);
 	d->base = NULL;
-	if (d->size)
-		appender_release(d->appender, d->size);
-	d->start = d->end = d->size = d->body_at = 0;
+	append_share_shrink(&d->share, 0);
+	d->start = d->end = d->body_at = 0;
 }
 
 void draft_free(struct draft *d)
 {
 	if (!d)
 		return;
+	append_share_begin(&d->share);
 	give_memory_back(d);
+	append_share_done(&d->share);
 	if (d->large)
 		append_large_abort(d->large);
 	free(d->mime);
@@ -146,72 +152,132 @@ static bool has_header_section(const struct draft *d)
 	return str_has(rest, '\n');
 }
 
-/* Writes what is in memory to a large file. False when the message must stay in memory for now. */
+static void fail_headers(struct draft *d)
+{
+	draft_note(d, LOG_LEVEL_WARN, "%s: message headers are longer than %d bytes", d->facts.envelope->queue_id, HEADERS_MAX);
+	draft_fail(d, 552, DSN(5, 3, 4), "Error: message headers too long");
+}
+
+static int write_large(struct draft *d, struct str bytes)
+{
+	int err = d->large ? 0 : appender_large_open(d->appender, &d->large);
+
+	return err ? err : append_large_write(d->large, bytes);
+}
+
+/*
+ * Writes what is in memory to a large file, but for what the checks must see in one piece. False when nothing could be
+ * written: the message must stay in memory for now.
+ */
 static bool spill(struct draft *d)
 {
+	size_t len;
 	int err = 0;
 
 	if (!d->is_header_done) {
 		if (!has_header_section(d))
 			return false;
 		header_pass(d);
-		check_body(d);
-		if (d->failure.code)
-			return true;
 	}
-	if (!d->large)
-		err = appender_large_open(d->appender, &d->large);
-	if (!err)
-		err = append_large_write(d->large, str_n(d->base + d->start, d->end - d->start));
+	if (!d->failure.code)
+		check_body(d, false);
+	if (d->failure.code)
+		return true;
+	len = (d->mime && !d->is_unchecked && !d->is_discarded ? d->body_at : d->end) - d->start;
+	if (len == 0) {
+		if (d->end - d->start > HEADERS_MAX)
+			fail_headers(d);
+		return d->failure.code != 0;
+	}
+	if (!d->is_discarded)
+		err = write_large(d, str_n(d->base + d->start, len));
 	if (err)
 		fail_storage(d, err);
-	d->spilled += d->end - d->start;
-	d->start = d->end = 0;
+	d->spilled += len;
+	d->end -= d->start + len;
+	memmove(d->base, d->base + d->start + len, d->end);
+	d->start = d->body_at = 0;
 	return true;
 }
 
-/* More memory, for a total of `size`. */
-static int grow(struct draft *d, size_t size, struct instant deadline)
+/* Gives back what is not needed, but for `least` bytes. */
+static void shrink(struct draft *d, size_t least)
 {
-	int err = appender_reserve(d->appender, size - d->size, deadline);
+	size_t size = least;
+
+	while (size <= d->end)
+		size *= 2;
+	if (size >= d->share.size)
+		return;
+	d->base = mem_resize(d->base, size);
+	append_share_shrink(&d->share, size);
+}
+
+/* Memory is short while nothing comes from our client: what he sent goes to a file. */
+static bool move_away(struct append_share *share, bool must)
+{
+	struct draft *d = CONTAINER_OF(share, struct draft, share);
+	size_t before = share->size;
+
+	if (!spill(d) && must) {
+		draft_note(d, LOG_LEVEL_WARN, "%s: no memory for headers that do not end", d->facts.envelope->queue_id);
+		draft_fail(d, 452, DSN(4, 3, 1), "Insufficient system storage");
+	}
+	if (d->failure.code || (d->large && d->end == 0))
+		give_memory_back(d);
+	else if (d->large)
+		shrink(d, SIZE_FIRST);
+	return share->size < before;
+}
+
+/* More memory, for a total of `size` or less when it was moved away meanwhile. */
+static int grow(struct draft *d, size_t size, bool may_wait)
+{
+	struct instant deadline = may_wait ? clock_deadline(duration_s(MEMORY_WAIT_S)) : clock_now();
+	int err = append_share_grow(&d->share, size, deadline);
 
 	if (err)
 		return err;
-	d->base = mem_resize(d->base, size);
-	if (d->size == 0)
-		d->start = d->end = HEADROOM;
-	d->size = size;
+	if (!d->base)
+		d->start = d->end = d->body_at = d->is_header_done ? 0 : HEADROOM;
+	d->base = mem_resize(d->base, d->share.size);
 	return 0;
+}
+
+/* The next size with room for `len` more bytes. */
+static size_t size_with(const struct draft *d, size_t len)
+{
+	size_t size = size_max(d->share.size, SIZE_FIRST);
+
+	while (size - size_max(d->end, HEADROOM) < len)
+		size *= 2;
+	return size;
 }
 
 /* Room for `len` more bytes behind the end. On failure the message has failed and its memory is given back. */
 static void make_room(struct draft *d, size_t len)
 {
-	size_t size = size_max(d->size, SIZE_FIRST), used = d->end - d->start;
-	int err;
+	bool must_wait = false;
+	int err = 0;
 
-	if (d->large && used + len > SPILL_LEAST)
-		spill(d);
-	if (!d->failure.code && d->base && d->size - d->end >= len)
-		return;
-	while (size - size_max(d->end, HEADROOM) < len)
-		size *= 2;
-	if (!d->failure.code && size > RECORD_CONTENT_MAX && used > 0 && spill(d) && d->size >= len) {
-		if (d->failure.code)
-			give_memory_back(d);
-		return;
+	while (!d->failure.code && !err && (!d->base || d->share.size - d->end < len)) {
+		size_t used = d->end - d->start, size = size_with(d, len);
+		bool may_wait = must_wait || used < SPILL_LEAST;
+
+		if ((d->large ? used + len > SPILL_LEAST : size > RECORD_CONTENT_MAX && used > 0) && spill(d)) {
+			shrink(d, SPILL_LEAST);
+			continue;
+		}
+		err = grow(d, size, may_wait);
+		if (err == -ETIMEDOUT && !may_wait) {
+			must_wait = !spill(d);
+			err = 0;
+		}
 	}
-	err = d->failure.code ? -ECANCELED
-	                      : grow(d, size, used >= SPILL_LEAST ? clock_now() : clock_deadline(duration_s(MEMORY_WAIT_S)));
-	if (err == -ETIMEDOUT && used >= SPILL_LEAST && spill(d) && d->size >= len)
-		err = d->failure.code ? -ECANCELED : 0;
-	else if (err == -ETIMEDOUT && used >= SPILL_LEAST)
-		err = grow(d, size, clock_deadline(duration_s(MEMORY_WAIT_S)));
-	if (err) {
-		if (!d->failure.code)
-			fail_storage(d, err == -EMSGSIZE ? -ENOSPC : err);
+	if (err)
+		fail_storage(d, err == -EMSGSIZE ? -ENOSPC : err);
+	if (d->failure.code)
 		give_memory_back(d);
-	}
 }
 
 void draft_add(struct draft *d, struct str bytes)
@@ -238,8 +304,7 @@ static void check_header_size(struct draft *d)
 {
 	if (d->is_header_done || d->failure.code || d->end - d->start <= HEADERS_MAX || has_header_section(d))
 		return;
-	draft_note(d, LOG_LEVEL_WARN, "%s: message headers are longer than %d bytes", d->facts.envelope->queue_id, HEADERS_MAX);
-	draft_fail(d, 552, DSN(5, 3, 4), "Error: message headers too long");
+	fail_headers(d);
 	give_memory_back(d);
 }
 
@@ -275,10 +340,12 @@ bool draft_data(struct draft *d, struct str bytes, size_t *ret_used)
 	size_t used = 0, total = 0;
 	bool has_ended = false;
 
+	append_share_begin(&d->share);
 	while (total < bytes.len && !has_ended) {
 		has_ended = take(d, piece_of(str_from(bytes, total)), &used);
 		total += used;
 	}
+	append_share_end(&d->share);
 	*ret_used = total;
 	return has_ended;
 }
@@ -335,13 +402,15 @@ static void finish_lines(struct draft *d)
 
 struct reply draft_finish(struct draft *d, struct content_note **ret_notes)
 {
+	/* Until the message is freed: nobody moves it any more. */
+	append_share_begin(&d->share);
 	finish_lines(d);
 	if (!d->failure.code && !d->base)
 		make_room(d, 1);
-	if (!d->failure.code && !d->is_header_done) {
+	if (!d->failure.code && !d->is_header_done)
 		header_pass(d);
-		check_body(d);
-	}
+	if (!d->failure.code && !d->is_discarded)
+		check_body(d, true);
 	if (!d->failure.code && !d->is_discarded)
 		expand_envelope(d);
 	d->facts.envelope->content_size = d->spilled + (d->end - d->start);
@@ -374,24 +443,22 @@ struct reply draft_commit(struct draft *d, struct content_note **ret_notes)
 
 void draft_make_headroom(struct draft *d, size_t len)
 {
-	size_t used = d->end - d->start, size = d->size;
+	size_t used = d->end - d->start, size = d->share.size;
 
 	if (d->start >= len)
 		return;
 	while (size < len + used)
 		size *= 2;
-	if (size > d->size) {
-		/* A few headers more than there was room for: taken without waiting, beyond the bound if need be. */
-		if (appender_reserve(d->appender, size - d->size, clock_now()) == 0) {
-			d->base = mem_resize(d->base, size);
-			d->size = size;
-		} else {
+	if (size > d->share.size) {
+		/* A few headers more than there was room for: there is no waiting here. */
+		if (append_share_grow(&d->share, size, clock_now())) {
 			draft_fail(d, 451, DSN(4, 3, 0), "Error: queue file write error");
 			return;
 		}
+		d->base = mem_resize(d->base, size);
 	}
-	memmove(d->base + (d->size - used), d->base + d->start, used);
-	d->body_at += (d->size - used) - d->start;
-	d->start = d->size - used;
-	d->end = d->size;
+	memmove(d->base + (size - used), d->base + d->start, used);
+	d->body_at += (size - used) - d->start;
+	d->start = size - used;
+	d->end = size;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "content/mime.h"
 
+#include "base/base.h"
+
 bool mime_is_own_header(struct str name)
 {
 	return str_eq_nocase(name, STR("MIME-Version")) || str_starts_nocase(name, STR("Content-"));
@@ -31,25 +33,26 @@ static struct str find_parameter(struct str value, struct str parameter)
 
 void mime_header(struct mime *m, struct str name, struct str value)
 {
-	struct str type = str_trim(value);
+	struct str type = str_trim(value), boundary;
 
 	if (!str_eq_nocase(name, STR("Content-Type")))
 		return;
 	m->is_message = str_starts_nocase(type, STR("message/rfc822"));
-	m->boundary = str_starts_nocase(type, STR("multipart/")) ? find_parameter(type, STR("boundary")) : STR("");
+	boundary = str_starts_nocase(type, STR("multipart/")) ? find_parameter(type, STR("boundary")) : STR("");
+	m->boundary_size = (unsigned char)size_min(boundary.len, MIME_BOUNDARY_MAX);
+	if (m->boundary_size > 0)
+		memcpy(m->boundary, boundary.ptr, m->boundary_size);
 }
 
 void mime_end_of_headers(struct mime *m)
 {
-	size_t size = m->boundary.len < MIME_BOUNDARY_MAX ? m->boundary.len : MIME_BOUNDARY_MAX;
-
 	m->place = m->is_message ? MIME_NESTED_HEADER : MIME_BODY;
-	if (size > 0 && m->depth < MIME_DEPTH_MAX) {
-		memcpy(m->boundaries[m->depth], m->boundary.ptr, size);
-		m->sizes[m->depth++] = (unsigned char)size;
+	if (m->boundary_size > 0 && m->depth < MIME_DEPTH_MAX) {
+		memcpy(m->boundaries[m->depth], m->boundary, m->boundary_size);
+		m->sizes[m->depth++] = m->boundary_size;
 	}
 	m->is_message = false;
-	m->boundary = STR("");
+	m->boundary_size = 0;
 	m->segment_size = 0;
 }
 
@@ -65,7 +68,7 @@ static bool take_boundary(struct mime *m, struct str line)
 		m->depth = str_starts(rest, STR("--")) ? i - 1 : i;
 		m->place = str_starts(rest, STR("--")) ? MIME_BODY : MIME_HEADER;
 		m->is_message = false;
-		m->boundary = STR("");
+		m->boundary_size = 0;
 		m->segment_size = 0;
 		return true;
 	}
@@ -79,4 +82,9 @@ enum mime_place mime_line(struct mime *m, struct str line)
 	if (m->place == MIME_BODY)
 		m->segment_size += line.len + 2;
 	return m->place;
+}
+
+void mime_rest_of_line(struct mime *m, size_t size)
+{
+	m->segment_size += size;
 }

@@ -18,9 +18,10 @@ struct mime {
 	unsigned char sizes[MIME_DEPTH_MAX];
 	size_t depth;
 	enum mime_place place;
-	/* What the header section that is being read announces; the boundary is a view of the latest Content-Type. */
+	/* What the header section that is being read announces. */
 	bool is_message;
-	struct str boundary;
+	char boundary[MIME_BOUNDARY_MAX];
+	unsigned char boundary_size;
 	size_t segment_size; /* bytes of the present body so far */
 };
 
@@ -30,5 +31,7 @@ void mime_header(struct mime *m, struct str name, struct str value);
 void mime_end_of_headers(struct mime *m);
 /* Tells where a line stands, its line end left out. A boundary line counts as body and changes what follows. */
 enum mime_place mime_line(struct mime *m, struct str line);
+/* More of the line of the body that was told last. */
+void mime_rest_of_line(struct mime *m, size_t size);
 /* "MIME-Version" and "Content-...". */
 bool mime_is_own_header(struct str name);

@@ -235,10 +235,14 @@ struct appender *appender_new(const struct append_owner *owner)
 	wait_list_init(&ap->has_work);
 	wait_list_init(&ap->answer);
 	wait_list_init(&ap->reset_done);
-	wait_list_init(&ap->memory_free);
+	list_init(&ap->shares);
+	list_init(&ap->memory_waiters);
+	wait_list_init(&ap->memory_short);
 	ap->pieces = mem_alloc((size_t)GROUP_MAX * PIECES_A_RECORD * sizeof *ap->pieces);
 	ap->committer = fiber_start("append-commit", commit_main, ap);
 	fiber_make_joinable(ap->committer);
+	ap->mover = fiber_start("append-memory", append_memory_main, ap);
+	fiber_make_joinable(ap->mover);
 	return ap;
 }
 
@@ -246,6 +250,8 @@ void appender_free(struct appender *ap)
 {
 	if (!ap)
 		return;
+	fiber_cancel(ap->mover);
+	fiber_join(ap->mover);
 	fiber_cancel(ap->committer);
 	fiber_join(ap->committer);
 	seal_all(ap);
@@ -309,29 +315,4 @@ int appender_append(struct appender *ap, const struct envelope *e, struct str co
 	}
 	buf_done(&r.front);
 	return err;
-}
-
-void appender_set_memory(struct appender *ap, size_t bytes)
-{
-	ap->memory_max = bytes;
-	wait_list_wake_all(&ap->memory_free);
-}
-
-int appender_reserve(struct appender *ap, size_t size, struct instant deadline)
-{
-	int err = 0;
-
-	while (!err && size <= ap->memory_max && size > ap->memory_max - size_min(ap->memory_used, ap->memory_max))
-		err = wait_list_wait(&ap->memory_free, deadline);
-	if (!err && size > ap->memory_max)
-		err = -EMSGSIZE;
-	if (!err)
-		ap->memory_used += size;
-	return err;
-}
-
-void appender_release(struct appender *ap, size_t size)
-{
-	ap->memory_used -= size_min(size, ap->memory_used);
-	wait_list_wake_all(&ap->memory_free);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "fiber/fiber.h"
 #include "mail/envelope.h"
 #include "spool/segment.h"
@@ -43,7 +44,7 @@ void appender_reset(struct appender *ap) WAITS;
  * `content` is the finished message text, CRLF lines as they go over the wire, without dot-stuffing;
  * at most RECORD_CONTENT_MAX bytes, else -EFBIG. Fails with -ENOSPC, -EIO, -ETIMEDOUT ... when
  * nothing was kept. `e->content_size` is set to the content's size in what is stored.
- * The memory of all waiting messages is bounded: see appender_reserve().
+ * The memory of all waiting messages is bounded: see struct append_share.
  */
 [[nodiscard]] int appender_append(struct appender *ap, const struct envelope *e, struct str content) WAITS;
 
@@ -59,9 +60,40 @@ void append_large_abort(struct append_large *l);
 void appender_large_grant(struct appender *ap, uint64_t token, int fd, uint64_t number);
 void appender_large_refuse(struct appender *ap, uint64_t token, int error);
 
-/* The bound of appender_reserve(); 64 MiB when never set. */
-void appender_set_memory(struct appender *ap, size_t bytes);
-/* Memory for bodies in flight, one bound a process: waits until `size` bytes are free. More than the bound fails with -EMSGSIZE.
+/*
+ * Memory for bodies in flight has one bound a process; 64 MiB when never set. Each message in the making has a
+ * share of it. Once more than half is used, and while others wait, shares that are not busy are asked to move.
  */
-[[nodiscard]] int appender_reserve(struct appender *ap, size_t size, struct instant deadline) WAITS;
-void appender_release(struct appender *ap, size_t size);
+void appender_set_memory(struct appender *ap, size_t bytes);
+
+struct append_share;
+/*
+ * Puts what the share's memory holds elsewhere and calls append_share_shrink(); false when it could not be. With `must` the
+ * message is given up rather than kept here: others wait. Called by a fiber of the appender.
+ */
+typedef bool append_move_fn(struct append_share *s, bool must) WAITS;
+
+struct append_share {
+	struct appender *appender;
+	size_t size;
+	append_move_fn *move;
+	struct list link;
+	struct instant born;
+	struct instant not_before; /* to be asked again */
+	bool is_busy;
+	bool is_moving;
+	struct wait_list moved;
+};
+
+void append_share_init(struct append_share *s, struct appender *ap, append_move_fn *move);
+/* Gives all back. */
+void append_share_done(struct append_share *s) WAITS;
+/* Around work on what the share holds: nobody moves it meanwhile. */
+void append_share_begin(struct append_share *s) WAITS;
+void append_share_end(struct append_share *s);
+/*
+ * More memory, `size` in all. -ETIMEDOUT when it did not become free before `deadline`; -EMSGSIZE: more than the bound. Who waits
+ * is not busy: the share may be smaller afterwards than it was, and s->size tells what it has now.
+ */
+[[nodiscard]] int append_share_grow(struct append_share *s, size_t size, struct instant deadline) WAITS;
+void append_share_shrink(struct append_share *s, size_t size);

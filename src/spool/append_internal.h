@@ -34,7 +34,10 @@ struct appender {
 	uint64_t last_token;
 	size_t memory_max;
 	size_t memory_used;
-	struct wait_list memory_free;
+	struct list shares;            /* struct append_share */
+	struct list memory_waiters;    /* in the order they came */
+	struct wait_list memory_short; /* more than half is used, or somebody waits */
+	struct fiber *mover;
 };
 
 /* One message on its way; lies on the stack of the fiber that waits for it. */
@@ -54,3 +57,5 @@ struct append_record {
 [[nodiscard]] int append_record_commit(struct appender *ap, struct append_record *r) WAITS;
 /* The owner is new and knows nothing of what was asked. */
 void append_large_ask_again(struct appender *ap);
+/* Asks shares to move while memory is short. */
+void append_memory_main(void *arg);

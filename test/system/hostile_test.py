@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import select
+import smtplib
 import socket
 import ssl
 import time
@@ -100,6 +101,52 @@ class Hostile(unittest.TestCase):
             # No header at all is no header without end.
             server.send("a@source.example", ["demo@test.example"], "no header\n" + "x\n" * 400000)
             server.wait_mail("demo")
+
+    def stop_inside_content(self, server, count: int, start: bytes, size: int) -> list:
+        """Clients who send `size` bytes of content and then no more."""
+        held = []
+        line = b"x" * 998 + b"\r\n"
+        for at in range(count):
+            sock = socket.socket()
+            sock.bind((f"127.0.{1 + at // 200}.{1 + at % 200}", 0))
+            sock.settimeout(30)
+            sock.connect(("127.0.0.1", server.ports["smtp"]))
+            held.append(sock)
+            self.addCleanup(sock.close)
+            sock.recv(1000)
+            sock.sendall(b"EHLO slow.example\r\nMAIL FROM:<a@source.example>\r\nRCPT TO:<demo@test.example>\r\nDATA\r\n")
+            answer = b""
+            while b"354 " not in answer:
+                answer += sock.recv(1000)
+            sock.sendall(start + line * (size // len(line)))
+        return held
+
+    def check_stopped_clients_leave_memory(self, count: int, start: bytes, size: int, ends: list):
+        main = "smtpd_client_connection_count_limit = 0\nsmtpd_forbid_unauth_pipelining = no\n"
+        with Postrider(main=main) as server:
+            held = self.stop_inside_content(server, count, start, size)
+            for _ in range(8):
+                # smtplib gives up sooner than the server would, were there no memory.
+                with smtplib.SMTP("127.0.0.1", server.ports["smtp"], "quick.example", timeout=50) as session:
+                    session.sendmail("a@source.example", ["b@test.example"], b"Subject: quick\r\n\r\n" + b"y\r\n" * 20000)
+            server.wait_mail("b", 8)
+            for sock in held[:3]:
+                sock.sendall(b"\r\nlast line\r\n.\r\n")
+                self.assertRegex(sock.recv(1000).decode(), "|".join(ends))
+            return server.maildir("demo") if ends != ["^250 "] else server.wait_mail("demo", 3)
+
+    def test_clients_that_stop_inside_large_mail_do_not_keep_the_memory(self):
+        # Twice what both processes may use, if nothing moved.
+        kept = self.check_stopped_clients_leave_memory(140, b"Subject: held\r\n\r\n", 1900000, ["^250 "])
+        for message in kept:
+            self.assertEqual(message.split(b"\n\n", 1)[1], (b"x" * 998 + b"\n") * 1900 + b"\nlast line\n")
+
+    def test_many_clients_that_stop_inside_small_mail_do_not_keep_the_memory(self):
+        self.check_stopped_clients_leave_memory(1500, b"Subject: held\r\n\r\n", 100000, ["^250 "])
+
+    def test_clients_that_stop_inside_endless_headers_have_to_go(self):
+        self.check_stopped_clients_leave_memory(400, b"Subject: held\r\n" + b"X: y\r\n" * 100 + b"X-Long: ", 400000,
+                                                ["^250 ", r"^452 4\.3\.1 "])
 
     def test_early_commands_inside_tls_do_not_change_the_one_before(self):
         with Postrider(main="smtpd_forbid_unauth_pipelining = no\nmynetworks =\n") as server:

@@ -27,6 +27,28 @@ class IntakeTest(unittest.TestCase):
             message = server.wait_mail("demo")[0]
         self.assertEqual(message.split(b"\n\n", 1)[1], body.replace(b"\r\n", b"\n"))
 
+    def test_checks_see_all_of_a_message_larger_than_a_record(self):
+        main = ("message_size_limit = 60000000\n"
+                "mime_header_checks = regexp:{{{/^Content-Type:.*name=\"?evil/ REJECT evil attachment}}}\n"
+                "nested_header_checks = regexp:{{{/^Subject: bad/ REPLACE Subject: good}}}\n"
+                "body_checks = regexp:{{{/^secret/ REJECT secret} {/^remove/ IGNORE}}}")
+
+        def part(header: bytes, body: bytes) -> bytes:
+            return b"--b\r\n" + header + b"\r\n\r\n" + body
+
+        fill = part(b"Content-Type: application/x", b"z" * 998 + b"\r\n" + (b"y" * 76 + b"\r\n") * 70000)
+        head = b"Subject: big\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        nested = part(b"Content-Type: message/rfc822", b"Subject: bad\r\n\r\nremove\r\nhello\r\n")
+        with postrider.Postrider(main=main.replace("{{{", "{{").replace("}}}", "}}")) as server, server.smtp() as session:
+            for last, answer in ((part(b"Content-Type: text/x;\r\n name=evil.exe", b"x\r\n"), "evil attachment"),
+                                 (part(b"X: y", b"secret\r\n"), "secret")):
+                with self.assertRaisesRegex(postrider.smtplib.SMTPDataError, answer):
+                    session.sendmail("a@sender.example", ["demo@test.example"], head + fill + last + b"--b--\r\n")
+            session.sendmail("a@sender.example", ["demo@test.example"], head + fill + nested + b"--b--\r\n")
+            message = server.wait_mail("demo")[0]
+        self.assertTrue(message.endswith(b"\nContent-Type: message/rfc822\n\nSubject: good\n\nhello\n--b--\n"))
+        self.assertEqual(message.count(b"y" * 76 + b"\n"), 70000)
+
     def test_a_session_in_a_message_outlives_a_reload_and_an_idle_one_is_told(self):
         with postrider.Postrider() as server:
             busy, idle = server.smtp(), server.smtp()
