@@ -62,3 +62,8 @@ void tls_info_summary(struct buf *to, const struct tls_info *info);
 void tls_peer_fingerprint(struct buf *to, const struct stream *s, struct str digest, bool is_of_key);
 /* -EINVAL for a digest that OpenSSL does not know. */
 [[nodiscard]] int tls_digest_check(struct str name);
+/*
+ * Appends what ties a login to this TLS connection: tls-exporter (RFC 9266) of TLS 1.3, tls-unique (RFC 5929) of older
+ * ones. The same on both sides. -ENOTSUP in clear and where there is nothing that an attacker could not share.
+ */
+[[nodiscard]] int tls_channel_binding(const struct stream *s, struct buf *to, bool *ret_is_exporter);

@@ -7,7 +7,7 @@
 
 #include "net/net_internal.h"
 
-enum { FINGERPRINT_TEXT_SIZE = 3 * EVP_MAX_MD_SIZE + 1 };
+enum { FINGERPRINT_TEXT_SIZE = 3 * EVP_MAX_MD_SIZE + 1, EXPORTER_SIZE = 32 };
 
 static X509 *peer_certificate(const struct stream *s)
 {
@@ -76,4 +76,34 @@ bool tls_peer_has_fingerprint(const struct stream *s, struct str digest, struct 
 	buf_done(&of_certificate);
 	buf_done(&of_key);
 	return has;
+}
+
+/* The first Finished message of the handshake: the client's, or the server's where a session was resumed. */
+static size_t first_finished(const SSL *ssl, unsigned char *bytes, size_t size)
+{
+	bool is_own = SSL_is_server(ssl) == SSL_session_reused(ssl);
+
+	return is_own ? SSL_get_finished(ssl, bytes, size) : SSL_get_peer_finished(ssl, bytes, size);
+}
+
+int tls_channel_binding(const struct stream *s, struct buf *to, bool *ret_is_exporter)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	unsigned char bytes[EVP_MAX_MD_SIZE];
+	size_t size = EXPORTER_SIZE;
+	SSL *ssl = stream_tls(s) ? s->tls->ssl : NULL;
+	bool is_exporter = ssl && SSL_version(ssl) >= TLS1_3_VERSION;
+
+	if (!ssl)
+		return -ENOTSUP;
+	if (is_exporter && SSL_export_keying_material(ssl, bytes, size, label, sizeof(label) - 1, NULL, 0, 1) != 1)
+		return -ENOTSUP;
+	/* Without the extended master secret someone in the middle can have the same one on both sides (RFC 7627). */
+	if (!is_exporter && SSL_get_extms_support((SSL *)ssl) != 1)
+		return -ENOTSUP;
+	if (!is_exporter)
+		size = first_finished(ssl, bytes, sizeof(bytes));
+	*ret_is_exporter = is_exporter;
+	buf_add_bytes(to, bytes, size_min(size, sizeof(bytes)));
+	return buf_check(to);
 }

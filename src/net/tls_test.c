@@ -84,6 +84,8 @@ struct party {
 	int err;
 	char why[256];
 	struct buf summary;
+	struct buf binding;
+	bool is_exporter;
 	struct buf got;
 };
 
@@ -95,6 +97,9 @@ static void finish(struct party *p, const char *why)
 	snprintf(p->why, sizeof(p->why), "%s", p->err ? why : "");
 	p->summary = BUF_INIT(1000);
 	p->got = BUF_INIT(1000);
+	p->binding = BUF_INIT(1000);
+	if (!p->err)
+		CHECK_INT(tls_channel_binding(p->s, &p->binding, &p->is_exporter), 0);
 	if (!p->err)
 		tls_info_summary(&p->summary, stream_tls(p->s));
 	if (!p->err)
@@ -155,7 +160,9 @@ static void parties_done(struct party *a, struct party *b)
 {
 	buf_done(&a->summary);
 	buf_done(&a->got);
+	buf_done(&a->binding);
 	buf_done(&b->summary);
+	buf_done(&b->binding);
 	buf_done(&b->got);
 }
 
@@ -183,6 +190,9 @@ TEST(both_sides_agree_and_talk)
 	CHECK_STR(buf_str(&server.summary), STR("TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) key-exchange X25519 "
 	                                        "server-signature ECDSA (prime256v1) server-digest SHA256"));
 	CHECK_STR(buf_str(&client.summary), buf_str(&server.summary));
+	CHECK_INT(client.binding.len, 32);
+	CHECK_STR(buf_str(&client.binding), buf_str(&server.binding));
+	CHECK(client.is_exporter && server.is_exporter);
 	parties_done(&server, &client);
 }
 
@@ -195,6 +205,9 @@ TEST(rsa_and_older_protocols_work_as_well)
 	         &client);
 	CHECK_INT(server.err, 0);
 	CHECK_STR(buf_str(&client.summary), STR("TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits)"));
+	CHECK_INT(client.binding.len, 12);
+	CHECK_STR(buf_str(&client.binding), buf_str(&server.binding));
+	CHECK(!client.is_exporter && !server.is_exporter);
 	parties_done(&server, &client);
 }
 
