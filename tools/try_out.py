@@ -25,9 +25,9 @@ ACCOUNT = "news" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 PORTS = {"smtp": 2525, "submission": 2587, "submissions": 2465}
 PATIENCE = 30
 
-MAIN_CF = """\
-# Written by ./dev run; each run writes it again.
-compatibility_level = 3.11
+# What ./dev run adds to the configuration that a new server starts from (packaging/).
+MAIN_CF = """
+# --- written by ./dev run; each run writes it again ---
 queue_directory = {run}/queue
 data_directory = {run}/data
 maillog_file = {run}/maillog
@@ -53,41 +53,7 @@ virtual_minimum_uid = 1
 
 smtpd_tls_cert_file = {run}/etc/cert.pem
 smtpd_tls_key_file = {run}/etc/key.pem
-smtpd_tls_security_level = may
-smtpd_tls_auth_only = yes
-smtpd_tls_loglevel = 1
-smtpd_sasl_type = builtin
 smtpd_sasl_builtin_maps = texthash:{run}/etc/passwords
-smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
-"""
-
-MASTER_CF = """\
-2525       inet n - n - - smtpd
-2587       inet n - n - - smtpd
-  -o syslog_name=postfix/submission
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_sasl_auth_enable=yes
-2465       inet n - n - - smtpd
-  -o syslog_name=postfix/submissions
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
-pickup     unix n - n 60 1 pickup
-cleanup    unix n - n - 0 cleanup
-qmgr       unix n - n 300 1 qmgr
-rewrite    unix - - n - - trivial-rewrite
-bounce     unix - - n - 0 bounce
-defer      unix - - n - 0 bounce
-trace      unix - - n - 0 bounce
-proxymap   unix - - n - - proxymap
-smtp       unix - - n - - smtp
-relay      unix - - n - - smtp
-showq      unix n - n - - showq
-error      unix - - n - - error
-retry      unix - - n - - error
-discard    unix - - n - - discard
-local      unix - n n - - local
-virtual    unix - n n - - virtual
-lmtp       unix - - n - - lmtp
 """
 
 
@@ -124,8 +90,11 @@ def write_instance(run: Path, password: str) -> None:
     (run / "mail").mkdir()
     os.chown(run / "mail", owner.pw_uid, owner.pw_gid)
     values = {"run": run, "account": ACCOUNT, "uid": owner.pw_uid, "gid": owner.pw_gid}
-    (etc / "main.cf").write_text(MAIN_CF.format(**values))
-    (etc / "master.cf").write_text(MASTER_CF)
+    (etc / "main.cf").write_text((TOP / "packaging/main.cf").read_text() + MAIN_CF.format(**values))
+    services = (TOP / "packaging/master.cf").read_text()
+    for name, port in PORTS.items():
+        services = re.sub(rf"^{name}\b(?=\s+inet)", str(port), services, flags=re.M)
+    (etc / "master.cf").write_text(services)
     (etc / "mailboxes").write_text("demo@postrider.example demo/\n")
     with open(os.open(etc / "passwords", os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as f:
         f.write(f"demo {hashed(password)}\n")

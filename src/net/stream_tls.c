@@ -182,7 +182,6 @@ static int apply_anchors(SSL *ssl, struct str files, const char **why)
 static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 {
 	char *name = str_cstr(wish->servername), *ciphers = str_cstr(wish->ciphers);
-	int min = wish->min_version < TLS1_VERSION ? 0 : wish->min_version;
 	int err = 0;
 
 	if (wish->servername.len && !SSL_set_tlsext_host_name(ssl, name)) {
@@ -191,10 +190,9 @@ static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 	} else if (wish->ciphers.len && !SSL_set_cipher_list(ssl, ciphers)) {
 		*why = "OpenSSL finds no cipher in the list";
 		err = -EINVAL;
-	} else if (wish->has_versions &&
-	           (!SSL_set_min_proto_version(ssl, min) || !SSL_set_max_proto_version(ssl, wish->max_version))) {
-		*why = "OpenSSL does not offer these protocols";
-		err = -EINVAL;
+	} else if (wish->has_versions) {
+		SSL_clear_options(ssl, SSL_OP_NO_SSL_MASK);
+		SSL_set_options(ssl, wish->versions_off);
 	}
 	free(name);
 	free(ciphers);

@@ -35,14 +35,15 @@ void tls_context_free(struct tls_context *ctx)
 static int apply_protocols(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
 {
 	struct buf reason = BUF_INIT(1024);
-	int min, max;
-	int err = tls_protocols_parse(s->protocols, &min, &max, &reason);
+	uint64_t off;
+	int err = tls_protocols_parse(s->protocols, &off, &reason);
 
 	if (err)
 		buf_addf(why, "%s%sprotocols: %s", s->prefix, s->is_mandatory ? "mandatory_" : "", buf_cstr(&reason));
-	/* SSLv3 is not part of every build; the lowest version there is will do. */
-	else if (!SSL_CTX_set_min_proto_version(ssl, min < TLS1_VERSION ? 0 : min) || !SSL_CTX_set_max_proto_version(ssl, max))
+	else if (!SSL_CTX_set_min_proto_version(ssl, 0) || !SSL_CTX_set_max_proto_version(ssl, 0))
 		err = -EINVAL;
+	else
+		SSL_CTX_set_options(ssl, off);
 	buf_done(&reason);
 	return err;
 }
@@ -226,9 +227,10 @@ static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struc
 		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
 	if (s->is_server)
 		SSL_CTX_set_num_tickets(ssl, 1);
-	/* Any encryption is better than none where the alternative is clear text. */
-	if (!s->is_mandatory || str_eq_nocase(s->cert_file[0], STR("none")))
-		SSL_CTX_set_security_level(ssl, 0);
+	/* The parameters alone say which protocols and ciphers are good enough; of a chain that shall prove
+	   something OpenSSL's own level is asked. */
+	SSL_CTX_set_security_level(ssl, 0);
+	X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(ssl), 1);
 }
 
 static int apply_keys(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/str.h"
@@ -45,9 +46,8 @@ struct tls_wish {
 	struct str servername;   /* SNI; empty: none is sent */
 	struct str ciphers;      /* an OpenSSL list; empty: the context's */
 	struct str anchor_files; /* trusted in place of the context's authorities; parted by blanks */
-	bool has_versions;       /* these, not the context's; as tls_protocols_parse() tells them */
-	int min_version;
-	int max_version;
+	bool has_versions;       /* these, not the context's */
+	uint64_t versions_off;   /* as tls_protocols_parse() tells them */
 };
 
 void tls_context_free(struct tls_context *ctx);

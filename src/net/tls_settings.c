@@ -3,6 +3,7 @@
 #include "net/tls_settings.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 
 #include "config/config.h"
 #include "config/params.h"
@@ -76,12 +77,18 @@ void tls_settings_client(struct tls_settings *to, const struct view *v, bool is_
 		to->exclude[2] = STR("eNULL");
 }
 
-/* Versions in their order; SSLv2 is long gone and only accepted as a name. */
+/* Versions in their order; SSLv2 and SSLv3 are long gone and only accepted as names. */
 static const struct {
 	const char *name;
 	int number;
-} versions[] = {{"SSLv2", 0x0002},   {"SSLv3", 0x0300},   {"TLSv1", 0x0301},
-                {"TLSv1.1", 0x0302}, {"TLSv1.2", 0x0303}, {"TLSv1.3", 0x0304}};
+	uint64_t off;
+} versions[] = {{"SSLv2", 0x0002, 0},
+                {"SSLv3", 0x0300, SSL_OP_NO_SSLv3},
+                {"TLSv1", 0x0301, SSL_OP_NO_TLSv1},
+                {"TLSv1.1", 0x0302, SSL_OP_NO_TLSv1_1},
+                {"TLSv1.2", 0x0303, SSL_OP_NO_TLSv1_2},
+                {"TLSv1.3", 0x0304, SSL_OP_NO_TLSv1_3}};
+#define FIRST_ALIVE 2
 
 static int version_find(struct str name, size_t *ret_at)
 {
@@ -136,11 +143,12 @@ static bool version_set_allows(const struct version_set *set, size_t at)
 	return at >= set->least && at <= set->most && !set->is_excluded[at] && (!set->has_included || set->is_included[at]);
 }
 
-int tls_protocols_parse(struct str list, int *ret_min, int *ret_max, struct buf *why)
+int tls_protocols_parse(struct str list, uint64_t *ret_off, struct buf *why)
 {
-	struct version_set set = {.least = 1, .most = COUNT_OF(versions) - 1};
+	struct version_set set = {.least = FIRST_ALIVE, .most = COUNT_OF(versions) - 1};
+	uint64_t off = SSL_OP_NO_SSLv3;
+	bool is_any = false;
 	struct str item;
-	size_t at = 1;
 
 	while (str_next(&list, " \t\r\n,:", &item)) {
 		int err = version_set_add(&set, item, why);
@@ -148,17 +156,17 @@ int tls_protocols_parse(struct str list, int *ret_min, int *ret_max, struct buf 
 		if (err)
 			return err;
 	}
-	while (at < COUNT_OF(versions) && !version_set_allows(&set, at))
-		at++;
-	if (at == COUNT_OF(versions)) {
-		buf_addf(why, "the protocol list allows no protocol at all");
+	for (size_t at = FIRST_ALIVE; at < COUNT_OF(versions); at++) {
+		if (version_set_allows(&set, at))
+			is_any = true;
+		else
+			off |= versions[at].off;
+	}
+	if (!is_any) {
+		buf_addf(why, "the protocol list allows no protocol that still exists: TLSv1 TLSv1.1 TLSv1.2 TLSv1.3");
 		return -EINVAL;
 	}
-	*ret_min = versions[at].number;
-	/* OpenSSL knows no holes: the first one ends the range. */
-	while (at + 1 < COUNT_OF(versions) && version_set_allows(&set, at + 1))
-		at++;
-	*ret_max = at + 1 == COUNT_OF(versions) ? 0 : versions[at].number;
+	*ret_off = off;
 	return 0;
 }
 

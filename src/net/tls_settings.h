@@ -36,10 +36,10 @@ void tls_settings_server(struct tls_settings *to, const struct view *v);
 void tls_settings_client(struct tls_settings *to, const struct view *v, bool is_mandatory);
 
 /*
- * The versions that a protocol list allows, as OpenSSL numbers (0x0303 is TLSv1.2); *ret_max 0 means no upper
- * limit. Takes ">=TLSv1.2, <=TLSv1.3" and "!SSLv2, !SSLv3" alike. -EINVAL with the reason.
+ * The versions that a protocol list does not allow, as OpenSSL's options (SSL_OP_NO_TLSv1_1 ...). Takes
+ * ">=TLSv1.2, <=TLSv1.3" and "!SSLv2, !SSLv3" alike. -EINVAL with the reason.
  */
-[[nodiscard]] int tls_protocols_parse(struct str list, int *ret_min, int *ret_max, struct buf *why);
+[[nodiscard]] int tls_protocols_parse(struct str list, uint64_t *ret_off, struct buf *why);
 /* What a policy says about ciphers where it differs from the parameters. */
 struct tls_cipher_wish {
 	bool is_mandatory;

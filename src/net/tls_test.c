@@ -6,6 +6,7 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -268,31 +269,42 @@ TEST(the_older_file_parameters_work)
 
 TEST(protocol_lists_of_both_kinds_are_understood)
 {
+	enum { V0 = 1, V1 = 2, V2 = 4, V3 = 8, ALL = 15 };
 	static const struct {
 		char list[48];
-		int err, min, max;
+		int allowed;
 	} cases[] = {
-		{"", 0, 0x0300, 0},
-		{">=TLSv1", 0, 0x0301, 0},
-		{">=TLSv1.2, <=TLSv1.2", 0, 0x0303, 0x0303},
-		{"!SSLv2, !SSLv3, !TLSv1, !TLSv1.1", 0, 0x0303, 0},
-		{"!SSLv2,!SSLv3", 0, 0x0301, 0},
-		{"TLSv1.2", 0, 0x0303, 0x0303},
-		{"TLSv1.2:TLSv1.3", 0, 0x0303, 0},
-		{"!SSLv3 !TLSv1.1", 0, 0x0301, 0x0301},
-		{">=0303", 0, 0x0303, 0},
-		{">=0x0302 !TLSv1.3", 0, 0x0302, 0x0303},
-		{"<=SSLv2", -EINVAL, 0, 0},
-		{">=TLS1.2", -EINVAL, 0, 0},
+		{"", ALL},
+		{">=TLSv1", ALL},
+		{"!SSLv2,!SSLv3", ALL},
+		{">=TLSv1.2, <=TLSv1.2", V2},
+		{"!SSLv2, !SSLv3, !TLSv1, !TLSv1.1", V2 | V3},
+		{"!TLSv1, !TLSv1.1", V2 | V3},
+		{"TLSv1.2", V2},
+		{"TLSv1.2:TLSv1.3", V2 | V3},
+		{"TLSv1, TLSv1.2", V0 | V2},
+		{"!SSLv3 !TLSv1.1", V0 | V2 | V3},
+		{">=0303", V2 | V3},
+		{">=0x0302 !TLSv1.3", V1 | V2},
+		{">=SSLv3", ALL},
+		{"SSLv3", 0},
+		{"<=SSLv2", 0},
+		{">=TLS1.2", 0},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf why = BUF_INIT(1000);
-		int min = 0, max = 0;
+		int want = cases[i].allowed;
+		uint64_t off = 0;
 
-		CHECK_CASE(tls_protocols_parse(str_of(cases[i].list), &min, &max, &why) == cases[i].err, cases[i].list);
-		CHECK_CASE(min == cases[i].min && max == cases[i].max, cases[i].list);
-		CHECK_CASE(!cases[i].err == !why.len, cases[i].list);
+		CHECK_CASE(tls_protocols_parse(str_of(cases[i].list), &off, &why) == (want ? 0 : -EINVAL), cases[i].list);
+		CHECK_CASE(!want == !!why.len, cases[i].list);
+		if (!want)
+			off = SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1 | SSL_OP_NO_TLSv1_2 | SSL_OP_NO_TLSv1_3;
+		CHECK_CASE(!(off & SSL_OP_NO_TLSv1) == !!(want & V0), cases[i].list);
+		CHECK_CASE(!(off & SSL_OP_NO_TLSv1_1) == !!(want & V1), cases[i].list);
+		CHECK_CASE(!(off & SSL_OP_NO_TLSv1_2) == !!(want & V2), cases[i].list);
+		CHECK_CASE(!(off & SSL_OP_NO_TLSv1_3) == !!(want & V3), cases[i].list);
 		buf_done(&why);
 	}
 }

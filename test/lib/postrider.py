@@ -61,34 +61,7 @@ smtpd_sasl_builtin_maps = texthash:{folder}/etc/passwords
 smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
 """
 
-MASTER_CF = """\
-{smtp} inet n - n - - smtpd
-{submission} inet n - n - - smtpd
-  -o syslog_name=postfix/submission
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_sasl_auth_enable=yes
-{submissions} inet n - n - - smtpd
-  -o syslog_name=postfix/submissions
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-lmtp unix - - n - - lmtp
-"""
+MASTER_CF = re.sub(r"^(smtp|submissions?)\b(?=\s+inet)", r"{\1}", (TOP / "packaging/master.cf").read_text(), flags=re.M)
 
 # crypt(3) of "secret".
 PASSWORDS = "demo $6$postrider$0pVSUzrYKAwQSh/nr.7iMTX5mG5WtTrc80AkJmx05ES7KMw4AbvnJAm5HtvAySt2fYdHYhCyqB7yrep56qiSa0\n"
@@ -308,11 +281,13 @@ def any_certificate() -> ssl.SSLContext:
     return context
 
 
-def make_certificate(folder: Path, name: str) -> None:
-    """A fresh self-signed one: cert.pem and key.pem."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                    "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(folder / "key.pem"), "-out",
-                    str(folder / "cert.pem")], check=True, capture_output=True)
+def make_certificate(folder: Path, name: str, kind: str = "ec") -> None:
+    """A fresh self-signed one: cert.pem and key.pem; of kind "rsa" rsa-cert.pem and rsa-key.pem."""
+    key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["rsa:2048"]
+    prefix = "" if kind == "ec" else "rsa-"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "30", "-subj", f"/CN={name}", "-addext",
+                    f"subjectAltName=DNS:{name}", "-keyout", str(folder / f"{prefix}key.pem"), "-out",
+                    str(folder / f"{prefix}cert.pem")], check=True, capture_output=True)
 
 
 def sanitizer_reports() -> str:

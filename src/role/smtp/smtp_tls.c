@@ -124,7 +124,7 @@ static int wish_make(const struct connection *c, const struct tls_policy *p, str
 	*ret_wish = (struct tls_wish){
 		.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
 	if (p->protocols.len)
-		err = tls_protocols_parse(p->protocols, &ret_wish->min_version, &ret_wish->max_version, &text);
+		err = tls_protocols_parse(p->protocols, &ret_wish->versions_off, &text);
 	buf_reset(&text);
 	if (!err && (ciphers.is_authenticated || p->has_exclude || p->ciphers.len)) {
 		err = tls_client_ciphers(&text, &ciphers, c->settings->view);

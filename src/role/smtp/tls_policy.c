@@ -78,10 +78,10 @@ static int add_anchor_file(struct tls_policy *p, struct str value, struct arena 
 
 static int set_protocols(struct tls_policy *p, struct str value, struct buf *why)
 {
-	int min, max;
+	uint64_t off;
 	int err = set_once(&p->protocols, value, "protocols", why);
 
-	return err ? err : tls_protocols_parse(value, &min, &max, why);
+	return err ? err : tls_protocols_parse(value, &off, why);
 }
 
 static int set_ciphers(struct tls_policy *p, struct str value, struct buf *why)
