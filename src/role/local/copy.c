@@ -112,7 +112,7 @@ static int copy_chunk(struct copier *k, struct str chunk)
 static int copy_all(struct copier *k, const struct work_content *c, char *chunk)
 {
 	for (uint64_t done = 0; done < c->size;) {
-		size_t want = c->size - done < CHUNK ? (size_t)(c->size - done) : CHUNK;
+		size_t want = size_min(c->size - done, CHUNK);
 		ssize_t got = pread(c->fd, chunk, want, (off_t)(c->at + done));
 		int err;
 
@@ -131,7 +131,7 @@ static int copy_all(struct copier *k, const struct work_content *c, char *chunk)
 int copy_content(int to, struct str head, const struct work_content *c, unsigned flags)
 {
 	struct copier k = {.to = to, .flags = flags, .out = BUF_INIT(2 * CHUNK), .is_at_start = true};
-	char *chunk = mem_alloc(CHUNK);
+	char *chunk = mem_alloc(size_min(c->size, CHUNK));
 	int err = put(&k, head);
 
 	if (!err)

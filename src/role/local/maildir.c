@@ -1,26 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Delivery to a Maildir: a file in tmp, synced, then moved to new, and the folder synced.
- * A Maildir that is not there is made.
+ * Delivery to Maildirs: a file in tmp, its content on disk, then moved to new, and the name on
+ * disk. A Maildir that is not there is made.
+ *
+ * Content comes first and its name second: no crash leaves a name in new without the mail.
+ * Both have to be on disk before anything is reported, and that is what a delivery costs. On
+ * file systems that write their metadata through one log in order (ext4, XFS) many deliveries share it:
+ *
+ *	1. each file is written, and the write to disk begun;
+ *	2. each write is waited for. The size and place of the data are in the log now, in memory at least;
+ *	3. each file is moved to new, which the log has behind that;
+ *	4. one fsync() of the file that was moved last makes the log durable up to there, and with it all the others.
+ *
+ * Elsewhere each file is synced before it is moved and each folder after it, as POSIX has it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "role/local/group_sync.h"
 #include "role/local/work.h"
 
-/* Paths and the open file of one delivery. */
+/* Not in every linux/magic.h. */
+enum { MAGIC_XFS = 0x58465342 };
+
+/* One delivery on its way. */
 struct delivery {
+	const struct maildir_work *work;
+	struct wall_time now;
 	struct buf folder; /* ends in "/" */
 	struct buf tmp;
 	struct buf new;
 	int fd;
+	dev_t device;
+	bool is_ordered; /* the file system has an ordered log */
+	bool is_over;    /* the result is said */
 };
+
+static atomic_bool has_met_unordered;
 
 static const char *host_name(void)
 {
@@ -84,32 +106,44 @@ static int make_maildir(const struct buf *folder)
 	return err;
 }
 
-static int open_tmp(struct delivery *d, struct wall_time now)
+static int create(struct delivery *d)
 {
-	static atomic_uint counter;
-
-	buf_addf(&d->tmp, "%.*stmp/%lld.P%dQ%u.%s", STR_ARG(buf_str(&d->folder)), (long long)(now.us / 1000000), (int)getpid(),
-	         atomic_fetch_add(&counter, 1), host_name());
 	d->fd = open(buf_cstr(&d->tmp), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (d->fd < 0 && errno == ENOENT) {
-		int err = make_maildir(&d->folder);
-
-		if (err)
-			return err;
-		d->fd = open(buf_cstr(&d->tmp), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	}
 	return d->fd < 0 ? -errno : 0;
 }
 
+static int open_tmp(struct delivery *d)
+{
+	static atomic_uint counter;
+	struct statfs fs;
+	int err;
+
+	buf_addf(&d->tmp, "%.*stmp/%lld.P%dQ%u.%s", STR_ARG(buf_str(&d->folder)), (long long)(d->now.us / 1000000), (int)getpid(),
+	         atomic_fetch_add(&counter, 1), host_name());
+	err = create(d);
+	if (err == -ENOENT) {
+		err = make_maildir(&d->folder);
+		if (!err)
+			err = create(d);
+	}
+	if (err)
+		return err;
+	d->is_ordered = fstatfs(d->fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == MAGIC_XFS);
+	if (!d->is_ordered)
+		atomic_store(&has_met_unordered, true);
+	return 0;
+}
+
 /* Device and inode make the name unique; nothing of that name is there unless the clock went back. */
-static int move_to_new(struct delivery *d, struct wall_time now)
+static int move_to_new(struct delivery *d)
 {
 	struct stat st;
 
 	if (fstat(d->fd, &st) != 0)
 		return -errno;
-	buf_addf(&d->new, "%.*snew/%lld.V%llxI%llxM%06lld.%s", STR_ARG(buf_str(&d->folder)), (long long)(now.us / 1000000),
-	         (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)(now.us % 1000000), host_name());
+	d->device = st.st_dev;
+	buf_addf(&d->new, "%.*snew/%lld.V%llxI%llxM%06lld.%s", STR_ARG(buf_str(&d->folder)), (long long)(d->now.us / 1000000),
+	         (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)(d->now.us % 1000000), host_name());
 	if (renameat2(AT_FDCWD, buf_cstr(&d->tmp), AT_FDCWD, buf_cstr(&d->new), RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
@@ -124,62 +158,131 @@ static int move_to_new(struct delivery *d, struct wall_time now)
 static int sync_new(struct delivery *d)
 {
 	struct buf path = BUF_INIT(8192);
-	int fd, err;
+	int err;
 
 	buf_addf(&path, "%.*snew", STR_ARG(buf_str(&d->folder)));
-	fd = open(buf_cstr(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	err = fd < 0 ? -errno : group_sync(fd);
-	if (fd >= 0)
-		close(fd);
+	err = sync_folder(buf_cstr(&path));
 	buf_done(&path);
 	return err;
 }
 
-static void deliver(struct delivery *d, const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
+/* The file in tmp is of no use any more. */
+static void give_up_tmp(struct delivery *d)
 {
-	struct wall_time now = clock_wall();
-	int err = open_tmp(d, now);
+	(void)unlink(buf_cstr(&d->tmp));
+	d->is_over = true;
+}
+
+static void fail_writing(struct delivery *d, int err)
+{
+	work_say_errno(d->work->result, -err, "maildir delivery failed: error writing message: %s", strerror(-err));
+	give_up_tmp(d);
+}
+
+static void write_file(struct delivery *d)
+{
+	const struct message_work_mailbox *m = d->work->mailbox;
+	const struct work_content *c = d->work->content;
+	int err = open_tmp(d);
 
 	if (err) {
-		work_say(r, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->tmp), strerror(-err));
+		work_say(d->work->result, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->tmp),
+		         strerror(-err));
+		d->is_over = true;
 		return;
 	}
 	if (m->limit > 0 && m->head.len + c->size > m->limit)
 		err = -EFBIG;
 	if (!err)
 		err = copy_content(d->fd, m->head, c, 0);
-	if (!err)
-		err = group_sync(d->fd);
+	if (!err && d->is_ordered && sync_file_range(d->fd, 0, 0, SYNC_FILE_RANGE_WRITE) != 0)
+		err = -errno;
 	if (err)
-		work_say_errno(r, -err, "maildir delivery failed: error writing message: %s", strerror(-err));
-	if (!err) {
-		err = move_to_new(d, now);
-		if (err)
-			work_say(r, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->new),
-			         strerror(-err));
-	}
-	if (err) {
-		(void)unlink(buf_cstr(&d->tmp));
-		return;
-	}
-	err = sync_new(d);
-	if (err)
-		work_say(r, "4.2.0", "maildir delivery failed: sync %snew: %s", buf_cstr(&d->folder), strerror(-err));
-	else
-		work_say(r, "2.0.0", "delivered to maildir");
+		fail_writing(d, err);
 }
 
-void work_maildir(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
+static void settle_content(struct delivery *d)
 {
-	struct delivery d = {.folder = BUF_INIT(4096), .tmp = BUF_INIT(8192), .new = BUF_INIT(8192), .fd = -1};
+	enum { WHOLE_WRITE = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER };
 
-	buf_add(&d.folder, m->path);
-	group_sync_enter();
-	deliver(&d, m, c, r);
-	group_sync_leave();
-	if (d.fd >= 0)
-		close(d.fd);
-	buf_done(&d.folder);
-	buf_done(&d.tmp);
-	buf_done(&d.new);
+	if ((d->is_ordered ? sync_file_range(d->fd, 0, 0, WHOLE_WRITE) : fsync(d->fd)) != 0)
+		fail_writing(d, -errno);
+}
+
+static void name_file(struct delivery *d)
+{
+	int err = move_to_new(d);
+
+	if (!err)
+		return;
+	work_say(d->work->result, "4.2.0", "maildir delivery failed: create maildir file %s: %s", buf_cstr(&d->new),
+	         strerror(-err));
+	give_up_tmp(d);
+}
+
+/* From the last to the first, because one that is durable makes those before it on the same log so. */
+static void commit_names(struct delivery *all, size_t count)
+{
+	const struct delivery *last = NULL;
+	int err = 0;
+
+	for (size_t i = count; i-- > 0;) {
+		struct delivery *d = &all[i];
+
+		if (d->is_over)
+			continue;
+		if (!d->is_ordered)
+			err = sync_new(d);
+		else if (!last || last->device != d->device)
+			err = fsync(d->fd) != 0 ? -errno : 0;
+		last = d->is_ordered ? d : NULL;
+		d->is_over = true;
+		if (!err) {
+			work_say(d->work->result, "2.0.0", "delivered to maildir");
+			continue;
+		}
+		/* It will be delivered again. */
+		(void)unlink(buf_cstr(&d->new));
+		work_say(d->work->result, "4.2.0", "maildir delivery failed: sync %snew: %s", buf_cstr(&d->folder),
+		         strerror(-err));
+	}
+}
+
+static void each(struct delivery *all, size_t count, void (*step)(struct delivery *d))
+{
+	for (size_t i = 0; i < count; i++)
+		if (!all[i].is_over)
+			step(&all[i]);
+}
+
+void work_maildirs(const struct maildir_work *works, size_t count)
+{
+	struct delivery *all = mem_alloc(count * sizeof(*all));
+
+	for (size_t i = 0; i < count; i++) {
+		all[i] = (struct delivery){.work = &works[i],
+		                           .now = clock_wall(),
+		                           .folder = BUF_INIT(4096),
+		                           .tmp = BUF_INIT(8192),
+		                           .new = BUF_INIT(8192),
+		                           .fd = -1};
+		buf_add(&all[i].folder, works[i].mailbox->path);
+	}
+	each(all, count, write_file);
+	each(all, count, settle_content);
+	each(all, count, name_file);
+	commit_names(all, count);
+	for (size_t i = 0; i < count; i++) {
+		if (all[i].fd >= 0)
+			close(all[i].fd);
+		buf_done(&all[i].folder);
+		buf_done(&all[i].tmp);
+		buf_done(&all[i].new);
+	}
+	free(all);
+}
+
+bool maildirs_share_commits(void)
+{
+	return !atomic_load(&has_met_unordered);
 }

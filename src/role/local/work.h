@@ -58,7 +58,17 @@ struct mailbox_lock {
 [[nodiscard]] int mailbox_lock(struct mailbox_lock *l, int fd, const struct message_work_mailbox *m, struct work_result *r);
 void mailbox_unlock(struct mailbox_lock *l);
 
-void work_maildir(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r);
+/* One delivery to a Maildir. */
+struct maildir_work {
+	const struct message_work_mailbox *mailbox;
+	const struct work_content *content;
+	struct work_result *result;
+};
+
+/* Delivers them all; they share what makes them durable where the file system lets them. */
+void work_maildirs(const struct maildir_work *works, size_t count);
+/* False once a file system was met where deliveries are better made at once than together. */
+bool maildirs_share_commits(void);
 void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r);
 void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r);
 void work_read(const struct message_work_read *m, struct work_result *r);

@@ -133,7 +133,10 @@ static struct work_result deliver(const char *path, const char *text, uint64_t l
 	                                 .stale_lock = 500};
 
 	work_result_init(&r);
-	(str_ends(m.path, STR("/")) ? work_maildir : work_mbox)(&m, &c, &r);
+	if (str_ends(m.path, STR("/")))
+		work_maildirs(&(struct maildir_work){&m, &c, &r}, 1);
+	else
+		work_mbox(&m, &c, &r);
 	close(c.fd);
 	return r;
 }
@@ -173,6 +176,52 @@ TEST(a_maildir_is_made_and_gets_whole_files)
 	CHECK_INT(count_files("a/b/tmp/*"), 0);
 	CHECK_INT(count_files("a/b/new/*"), 1);
 	CHECK_RESULT(deliver("/proc/nowhere/", "x\r\n", 0, 0), "4.2.0", NULL);
+}
+
+/* Five deliveries at once; the third and the fourth cannot be. */
+static void deliver_batch(const char *folder)
+{
+	struct work_content c = content_of("Subject: x\r\n\r\nhello\r\n");
+	struct str paths[] = {str_of(folder), str_of(path_of("other/")), STR("/proc/nowhere/"), str_of(folder), str_of(folder)};
+	struct message_work_mailbox mailboxes[COUNT_OF(paths)];
+	struct maildir_work works[COUNT_OF(paths)];
+	struct work_result results[COUNT_OF(paths)];
+
+	for (size_t i = 0; i < COUNT_OF(paths); i++) {
+		mailboxes[i] = (struct message_work_mailbox){.path = paths[i], .limit = i == 3 ? 5 : 0};
+		work_result_init(&results[i]);
+		works[i] = (struct maildir_work){&mailboxes[i], &c, &results[i]};
+	}
+	work_maildirs(works, COUNT_OF(works));
+	for (size_t i = 0; i < COUNT_OF(paths); i++)
+		CHECK_RESULT(results[i], i == 2 ? "4.2.0" : i == 3 ? "5.2.2" : "2.0.0", NULL);
+	close(c.fd);
+}
+
+TEST(one_delivery_of_a_batch_fails_without_the_others)
+{
+	char folder[500];
+
+	snprintf(folder, sizeof(folder), "%s", path_of("batch/"));
+	deliver_batch(folder);
+	CHECK_INT(count_files("batch/new/*"), 2);
+	CHECK_INT(count_files("other/new/*"), 1);
+	CHECK_INT(count_files("batch/tmp/*"), 0);
+}
+
+TEST(a_file_system_without_an_ordered_log_gets_the_same_files)
+{
+	char template[] = "/dev/shm/postrider-XXXXXX", command[100], folder[500];
+
+	CHECK(mkdtemp(template) != NULL);
+	CHECK(symlink(template, path_of("memory")) == 0);
+	snprintf(folder, sizeof(folder), "%s", path_of("memory/box/"));
+	deliver_batch(folder);
+	CHECK(!maildirs_share_commits());
+	CHECK_INT(count_files("memory/box/new/*"), 2);
+	CHECK_INT(count_files("memory/box/tmp/*"), 0);
+	snprintf(command, sizeof(command), "rm -rf %s", template);
+	CHECK_INT(system(command), 0);
 }
 
 enum { DELIVERIES = 25, THREADS = 12 };

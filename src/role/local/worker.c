@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: a process that became one user and does what touches that user's files. One fiber
- * a task; the blocking part on helper threads, so that many file syncs are under way at once.
+ * A worker: a process that became one user and does what touches that user's files. The blocking
+ * part runs on helper threads. Mail of ordinary size to Maildirs is delivered in batches: whatever waits when a
+ * batch begins goes along, so that the load decides how large they are. Everything else has a fiber and a thread of its own.
  */
 #include <errno.h>
 #include <grp.h>
@@ -16,12 +17,22 @@
 #include "process/process.h"
 #include "role/local/work.h"
 
-enum { THREADS = 32 };
+enum {
+	THREADS = 32,
+	BATCHES = 2,                 /* at once: one writes while the other waits for the disk */
+	BATCH_MAX = 64,              /* deliveries in one */
+	BATCH_CONTENT_MAX = 1 << 18, /* larger messages have a thread of their own */
+	PATIENCE_MS = 100,           /* what waited so long gets another batch: the others may hang on a dead file system */
+};
 
 static struct {
 	struct channel *parent;
 	struct map files; /* by number, to struct file */
 	size_t running;
+	struct list maildirs; /* tasks that wait for a batch */
+	size_t batches;
+	uint64_t batches_begun;
+	struct fiber *impatient; /* while tasks wait for a batch */
 } worker;
 
 /* An open file of the spool; closed when the parent says so and no task reads it. */
@@ -33,6 +44,7 @@ struct file {
 
 /* One message from the parent with memory of its own. */
 struct task {
+	struct list link;
 	struct message m;
 	struct buf frame; /* what the strings of `m` point into */
 	struct work_content content;
@@ -77,17 +89,55 @@ static void remove_file(const struct message *m)
 		file_done(f);
 }
 
+/* Some tasks and what is left of them for the file system. */
+struct batch {
+	struct task *tasks[BATCH_MAX];
+	struct maildir_work works[BATCH_MAX];
+	size_t count;
+};
+
+/* True, with the result said, when this mail was here before. */
+static bool is_loop(struct task *t)
+{
+	struct str address = t->m.work_mailbox.loop;
+
+	if (address.len == 0 || content_was_delivered_to(&t->content, address) != 1)
+		return false;
+	work_say(&t->result, "5.4.6", "mail forwarding loop for %.*s", STR_ARG(address));
+	return true;
+}
+
+/* On a helper thread. */
+static void work_on_batch(void *arg)
+{
+	struct batch *b = arg;
+	size_t count = 0;
+
+	for (size_t i = 0; i < b->count; i++) {
+		struct task *t = b->tasks[i];
+
+		if (t->file && !is_loop(t))
+			b->works[count++] = (struct maildir_work){&t->m.work_mailbox, &t->content, &t->result};
+	}
+	work_maildirs(b->works, count);
+}
+
+static bool is_maildir(const struct task *t)
+{
+	return t->m.type == MESSAGE_WORK_MAILBOX && str_ends(t->m.work_mailbox.path, STR("/"));
+}
+
 /* On a helper thread. */
 static void work_on_mailbox(struct task *t)
 {
-	const struct message_work_mailbox *m = &t->m.work_mailbox;
+	struct maildir_work alone = {&t->m.work_mailbox, &t->content, &t->result};
 
-	if (m->loop.len > 0 && content_was_delivered_to(&t->content, m->loop) == 1)
-		work_say(&t->result, "5.4.6", "mail forwarding loop for %.*s", STR_ARG(m->loop));
-	else if (str_ends(m->path, STR("/")))
-		work_maildir(m, &t->content, &t->result);
+	if (is_loop(t))
+		return;
+	if (is_maildir(t))
+		work_maildirs(&alone, 1);
 	else
-		work_mbox(m, &t->content, &t->result);
+		work_mbox(&t->m.work_mailbox, &t->content, &t->result);
 }
 
 static void work_on(void *arg)
@@ -129,17 +179,20 @@ static uint64_t token_of(const struct message *m)
 	                                         : m->work_read.token;
 }
 
-static void run_task(void *arg) WAITS;
-static void run_task(void *arg)
+/* What there is to know before the work: false, with the result said, when the content is not here. */
+static bool prepare(struct task *t)
 {
-	struct task *t = arg;
-	struct message answer = {.type = MESSAGE_WORK_DONE};
-
 	work_result_init(&t->result);
 	if (find_content(t))
-		(void)fiber_work(work_on, t);
-	else
-		work_say(&t->result, "4.3.0", "the content of the message is not open here");
+		return true;
+	work_say(&t->result, "4.3.0", "the content of the message is not open here");
+	return false;
+}
+
+static void finish(struct task *t)
+{
+	struct message answer = {.type = MESSAGE_WORK_DONE};
+
 	answer.work_done.token = token_of(&t->m);
 	answer.work_done.status = (uint8_t)t->result.status;
 	answer.work_done.dsn = str_of(t->result.dsn);
@@ -158,6 +211,75 @@ static void run_task(void *arg)
 	worker.running--;
 }
 
+static void run_task(void *arg) WAITS;
+static void run_task(void *arg)
+{
+	struct task *t = arg;
+
+	if (prepare(t))
+		(void)fiber_work(work_on, t);
+	finish(t);
+}
+
+static void take_batch(struct batch *b)
+{
+	size_t max = maildirs_share_commits() ? BATCH_MAX : 1;
+
+	b->count = 0;
+	while (b->count < max && !list_is_empty(&worker.maildirs)) {
+		struct task *t = LIST_ENTRY(list_first(&worker.maildirs), struct task, link);
+
+		list_remove(&t->link);
+		(void)prepare(t);
+		b->tasks[b->count++] = t;
+	}
+}
+
+static void run_batches(void *unused) WAITS;
+static void run_batches(void *unused)
+{
+	struct batch *b = mem_alloc(sizeof(*b));
+
+	while (!list_is_empty(&worker.maildirs)) {
+		worker.batches_begun++;
+		take_batch(b);
+		(void)fiber_work(work_on_batch, b);
+		for (size_t i = 0; i < b->count; i++)
+			finish(b->tasks[i]);
+	}
+	free(b);
+	worker.batches--;
+}
+
+static void add_batch(void)
+{
+	worker.batches++;
+	fiber_start("batch", run_batches, NULL);
+}
+
+static void lose_patience(void *unused) WAITS;
+static void lose_patience(void *unused)
+{
+	while (!list_is_empty(&worker.maildirs)) {
+		uint64_t begun = worker.batches_begun;
+
+		if (fiber_sleep(duration_ms(PATIENCE_MS)) != 0)
+			break;
+		if (worker.batches_begun == begun && worker.batches < THREADS && !list_is_empty(&worker.maildirs))
+			add_batch();
+	}
+	worker.impatient = NULL;
+}
+
+static void add_maildir(struct task *t)
+{
+	list_add(&worker.maildirs, &t->link);
+	if (worker.batches < (maildirs_share_commits() ? BATCHES : THREADS))
+		add_batch();
+	else if (!worker.impatient)
+		worker.impatient = fiber_start("impatient", lose_patience, NULL);
+}
+
 static void start_task(const struct message *m)
 {
 	struct task *t = mem_alloc(sizeof(*t));
@@ -170,7 +292,10 @@ static void start_task(const struct message *m)
 	if (message_decode(&rest, &t->m) != 0)
 		die("a message does not survive its encoding");
 	worker.running++;
-	fiber_start("task", run_task, t);
+	if (is_maildir(t) && t->m.work_mailbox.content_size <= BATCH_CONTENT_MAX)
+		add_maildir(t);
+	else
+		fiber_start("task", run_task, t);
 }
 
 static void serve(void *arg) WAITS;
@@ -233,6 +358,7 @@ int worker_main(char **argv)
 	loop_init();
 	channel_loop_init();
 	fiber_work_set_threads(THREADS);
+	list_init(&worker.maildirs);
 	worker.parent = channel_new(PROCESS_CONTROL_FD);
 	fiber_start("serve", serve, NULL);
 	loop_run();
