@@ -169,7 +169,7 @@ static int open_parts(struct explanation *e)
 		err = policy_new(e->view, e->router, &e->policy, &why);
 	}
 	if (!err)
-		err = sasl_server_new(e->view, &e->sasl, &why);
+		err = sasl_server_new(e->view, sasl_smtpd_backends, &e->sasl, &why);
 	if (!err)
 		err = dns_init(e->view, &why);
 	if (err)

@@ -160,7 +160,7 @@ static void check_receiver(struct trial *t, bool is_smtp)
 		router_free(r);
 	}
 	if (is_smtp) {
-		err = sasl_server_new(t->view, &sasl, &why);
+		err = sasl_server_new(t->view, sasl_smtpd_backends, &sasl, &why);
 		tell(t, &why, err);
 		if (!err)
 			sasl_server_free(sasl);

@@ -34,7 +34,7 @@ enum site_state {
 };
 
 /* AUTH_ANSWER.result */
-enum auth_result { AUTH_OK, AUTH_REFUSED, AUTH_TEMPORARY, AUTH_RESULT_COUNT };
+enum auth_result { AUTH_OK, AUTH_GO_ON, AUTH_REFUSED, AUTH_TEMPORARY, AUTH_MALFORMED, AUTH_RESULT_COUNT };
 
 /* STR is also the literal macro of base/str.h: it has another meaning while the declarations are read. */
 #pragma push_macro("STR")

@@ -116,12 +116,14 @@ TEST(unknown_types_and_values_are_refused)
 TEST(a_trace_shows_fields_but_no_secret)
 {
 	struct message m = {
-		.type = MESSAGE_AUTH_CHECK,
-		.auth_check = {.token = 7, .service = STR("smtp/inet"), .username = STR("de\nmo"), .password = STR("hunter2")}};
+		.type = MESSAGE_AUTH_BEGIN,
+		.auth_begin = {.token = 7, .service = STR("smtp/inet"), .mechanism = STR("pl\nain"), .initial = STR("hunter2")}};
 	struct buf b = BUF_INIT(1000);
 
 	message_format(&b, &m);
-	CHECK_STR(buf_str(&b), STR("AUTH_CHECK token=7 service=smtp/inet username=de?mo password=(7 bytes)"));
+	CHECK_STR(buf_str(&b),
+	          STR("AUTH_BEGIN token=7 service=smtp/inet mechanism=pl?ain initial=(7 bytes) has_tls=0 client_address= "
+	              "client_port= server_address= server_port= tls_unique=(0 bytes) tls_exporter=(0 bytes)"));
 	buf_done(&b);
 }
 

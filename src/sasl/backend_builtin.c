@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * smtpd_sasl_type = builtin: PLAIN (RFC 4616) and LOGIN, with names and passwords in
- * smtpd_sasl_builtin_maps. The tables are not opened here: the role has the password checked by lookup.
+ * smtpd_sasl_builtin_maps. In the lookup role.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/encoding.h"
+#include "sasl/password.h"
 #include "sasl/server_internal.h"
 
 static const struct mechanism_list offered = {
@@ -23,30 +24,28 @@ struct login {
 
 static int builtin_open(struct sasl_server *s, struct buf *why)
 {
-	if (!str_is_empty(str_trim(s->params->smtpd_sasl_builtin_maps)))
-		return 0;
-	buf_add(why, STR("smtpd_sasl_type = builtin needs smtpd_sasl_builtin_maps: tables from login name to a hash as "
-	                 "`openssl passwd -6` or `mkpasswd` makes it"));
-	return -EINVAL;
+	struct password_store *store;
+	int err = password_store_new(s->view, &store, why);
+
+	if (!err)
+		s->state = store;
+	return err;
 }
 
 static void builtin_close(struct sasl_server *s)
 {
+	password_store_free(s->state);
+	s->state = NULL;
+}
+
+static bool builtin_has_changed(const struct sasl_server *s)
+{
+	return password_store_has_changed(s->state);
 }
 
 static const struct mechanism_list *builtin_mechanisms(struct sasl_server *s, const char **ret_why)
 {
 	return &offered;
-}
-
-static void challenge(struct sasl_exchange *x, struct str text, struct sasl_result *ret)
-{
-	struct buf encoded = BUF_INIT(256);
-
-	base64_encode(&encoded, text);
-	ret->status = SASL_CONTINUE;
-	ret->challenge = arena_str(&x->arena, buf_str(&encoded));
-	buf_done(&encoded);
 }
 
 /* "user" becomes "user@$smtpd_sasl_local_domain". */
@@ -68,8 +67,8 @@ static void check(struct sasl_exchange *x, struct str name, struct str password,
 	ret->username = full_name(x, name);
 	if (str_is_empty(name) || str_is_empty(password) || str_has(name, '\0'))
 		status = SASL_FAILED;
-	else if (s->check)
-		status = s->check(s->check_arg, s->service, ret->username, password, &reason);
+	else
+		status = password_check(s->state, ret->username, password, &reason);
 	ret->detail = arena_str(&x->arena, buf_str(&reason));
 	buf_done(&reason);
 	if (status == SASL_OK)
@@ -106,7 +105,7 @@ static void step_login(struct sasl_exchange *x, struct str response, struct sasl
 	} else if (!login->has_name) {
 		login->has_name = true;
 		login->name = arena_str(&x->arena, buf_str(&x->decoded));
-		challenge(x, STR("Password:"), ret);
+		sasl_challenge(x, ret, STR("Password:"));
 	} else {
 		check(x, login->name, buf_str(&x->decoded), ret);
 	}
@@ -130,7 +129,7 @@ static void builtin_begin(struct sasl_exchange *x, struct str initial, struct sa
 	if (initial.ptr)
 		builtin_step(x, initial, ret);
 	else
-		challenge(x, is_login ? STR("Username:") : STR(""), ret);
+		sasl_challenge(x, ret, is_login ? STR("Username:") : STR(""));
 }
 
 static void builtin_end(struct sasl_exchange *x)
@@ -146,4 +145,7 @@ const struct sasl_backend sasl_backend_builtin = {
 	.begin = builtin_begin,
 	.step = builtin_step,
 	.end = builtin_end,
+	.has_changed = builtin_has_changed,
 };
+
+const struct sasl_backend *const sasl_lookup_backends[] = {&sasl_backend_builtin, NULL};

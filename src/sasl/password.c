@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checking passwords against crypt(3) hashes. */
+/* Checking passwords against what the tables hold. */
 #include "sasl/password.h"
 
 #include <crypt.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,48 +13,54 @@
 #include "fiber/fiber.h"
 #include "table/table.h"
 
-enum { HASH_MAX = 384, PASSWORD_MAX = 1024 };
+enum { PASSWORD_MAX = 1024, KINDS = SECRET_SCRAM_SHA_256 + 1 };
 
 struct password_store {
 	struct maps *maps;
 	struct str local_domain;
-	/* A setting such as the tables use: names that do not exist are hashed with it. */
-	char usual_hash[HASH_MAX];
+	struct secret usual; /* names that do not exist are treated like it */
+	size_t counts[KINDS];
+	bool is_walked; /* every table was */
 };
 
 /* What a helper thread needs, and nothing else. */
 struct hashing {
 	struct crypt_data data;
 	char password[PASSWORD_MAX + 1];
-	char hash[HASH_MAX];
+	struct secret secret;
 	bool is_match;
 	bool is_usable; /* crypt(3) knows the method */
 };
 
-/* The hash without "{SHA512-CRYPT}" and the like; empty for schemes that are not crypt(3). */
-static struct str bare_hash(struct str value)
-{
-	static const char *const schemes[] = {"{CRYPT}",     "{SHA512-CRYPT}", "{SHA256-CRYPT}",
-	                                      "{BLF-CRYPT}", "{MD5-CRYPT}",    "{YESCRYPT}"};
+/* --- the tables ------------------------------------------------------------------------------- */
 
-	value = str_trim(value);
-	if (str_is_empty(value) || value.ptr[0] != '{')
-		return value;
-	for (size_t i = 0; i < COUNT_OF(schemes); i++)
-		if (str_starts_nocase(value, str_of(schemes[i])))
-			return str_from(value, strlen(schemes[i]));
-	return STR("");
-}
-
-static bool keep_usual_hash(struct str key, struct str value, void *arg)
+static bool note_entry(struct str key, struct str value, void *arg)
 {
 	struct password_store *ps = arg;
-	struct str hash = bare_hash(value);
+	struct secret secret;
 
-	if (hash.len < 4 || hash.len >= HASH_MAX || hash.ptr[0] != '$')
-		return true;
-	memcpy(ps->usual_hash, hash.ptr, hash.len);
-	return false;
+	if (!secret_parse(value, &secret)) {
+		bool is_fit = secret.kind != SECRET_CRYPT || secret.text[0] == '$';
+
+		ps->counts[secret.kind]++;
+		if (is_fit && !ps->usual.kind)
+			ps->usual = secret;
+	}
+	explicit_bzero(&secret, sizeof(secret));
+	return true;
+}
+
+static void walk(struct password_store *ps)
+{
+	ps->is_walked = maps_count(ps->maps) > 0;
+	for (size_t i = 0; i < maps_count(ps->maps); i++)
+		if (table_walk(maps_table(ps->maps, i), note_entry, ps))
+			ps->is_walked = false;
+	if (ps->usual.kind)
+		return;
+	ps->usual.kind = SECRET_CRYPT;
+	if (!crypt_gensalt_rn(NULL, 0, NULL, 0, ps->usual.text, sizeof(ps->usual.text)))
+		memcpy(ps->usual.text, "$6$0123456789abcdef$", 21);
 }
 
 int password_store_new(const struct view *v, struct password_store **ret_store, struct buf *why)
@@ -70,10 +77,7 @@ int password_store_new(const struct view *v, struct password_store **ret_store, 
 	}
 	buf_done(&inner);
 	ps->local_domain = v->params->smtpd_sasl_local_domain;
-	for (size_t i = 0; i < maps_count(ps->maps) && !ps->usual_hash[0]; i++)
-		(void)!table_walk(maps_table(ps->maps, i), keep_usual_hash, ps);
-	if (!ps->usual_hash[0] && !crypt_gensalt_rn(NULL, 0, NULL, 0, ps->usual_hash, sizeof(ps->usual_hash)))
-		memcpy(ps->usual_hash, "$6$0123456789abcdef$", 21);
+	walk(ps);
 	*ret_store = ps;
 	return 0;
 }
@@ -92,36 +96,93 @@ bool password_store_has_changed(const struct password_store *ps)
 	return maps_have_changed(ps->maps);
 }
 
-/* Reads all bytes whatever they hold. */
-static bool is_equal_in_constant_time(const char *a, const char *b, size_t len)
+bool password_store_is_fit_for(const struct password_store *ps, enum secret_kind kind)
 {
-	unsigned char difference = 0;
+	size_t fit = ps->counts[kind], all = 0;
 
-	for (size_t i = 0; i < len; i++)
-		difference |= (unsigned char)(a[i] ^ b[i]);
-	return difference == 0;
+	if (kind == SECRET_SCRAM_SHA_1 || kind == SECRET_SCRAM_SHA_256)
+		fit += ps->counts[SECRET_PLAIN];
+	for (size_t i = 0; i < KINDS; i++)
+		all += ps->counts[i];
+	return ps->is_walked && fit > 0 && fit == all;
+}
+
+const struct secret *password_usual(const struct password_store *ps)
+{
+	return &ps->usual;
+}
+
+static void wipe_value(struct str value)
+{
+	if (value.len)
+		explicit_bzero((char *)(uintptr_t)value.ptr, value.len);
+}
+
+int password_find(struct password_store *ps, struct str username, struct secret *ret_secret, struct buf *reason)
+{
+	struct arena a = ARENA_INIT;
+	struct str user, domain, value = {0};
+	int err = maps_find(ps->maps, username, false, &a, &value, reason);
+
+	if (err == -ENOENT && str_split(username, '@', &user, &domain) && !str_is_empty(domain) &&
+	    str_eq_nocase(domain, ps->local_domain))
+		err = maps_find(ps->maps, user, false, &a, &value, reason);
+	if (!err) {
+		err = secret_parse(value, ret_secret);
+		if (err)
+			buf_add(reason, STR("the stored password is neither a crypt(3) hash nor a secret of a known scheme"));
+	}
+	wipe_value(value);
+	arena_done(&a);
+	return err;
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* Compares without stopping at the first difference. */
+static bool is_equal(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
+}
+
+static void check_crypt(struct hashing *h)
+{
+	const char *made = crypt_rn(h->password, h->secret.text, &h->data, sizeof(h->data));
+
+	h->is_usable = made && made[0] != '*';
+	h->is_match = h->is_usable && is_equal(made, strlen(made), h->secret.text, strlen(h->secret.text));
+}
+
+static void check_scram(struct hashing *h)
+{
+	struct scram_keys keys = h->secret.scram;
+
+	scram_derive(h->secret.kind, str_of(h->password), &keys);
+	h->is_usable = true;
+	h->is_match = CRYPTO_memcmp(keys.stored_key, h->secret.scram.stored_key, keys.key_size) == 0;
+	explicit_bzero(&keys, sizeof(keys));
 }
 
 static void hash_on_thread(void *arg)
 {
 	struct hashing *h = arg;
-	const char *made = crypt_rn(h->password, h->hash, &h->data, sizeof(h->data));
-	size_t len = strlen(h->hash);
 
-	h->is_usable = made && made[0] != '*';
-	h->is_match = h->is_usable && strlen(made) == len && is_equal_in_constant_time(made, h->hash, len);
+	if (h->secret.kind == SECRET_CRYPT)
+		check_crypt(h);
+	else
+		check_scram(h);
 }
 
-/* The hash of the name, or of the name without its local domain. 0, -ENOENT, or a table's error. */
-static int find_hash(struct password_store *ps, struct str username, struct arena *a, struct str *ret_hash, struct buf *reason)
+static void check(struct hashing *h)
 {
-	struct str user, domain;
-	int err = maps_find(ps->maps, username, false, a, ret_hash, reason);
+	const struct secret *s = &h->secret;
 
-	if (err == -ENOENT && str_split(username, '@', &user, &domain) && !str_is_empty(domain) &&
-	    str_eq_nocase(domain, ps->local_domain))
-		err = maps_find(ps->maps, user, false, a, ret_hash, reason);
-	return err;
+	if (s->kind != SECRET_PLAIN) {
+		fiber_work(hash_on_thread, h);
+		return;
+	}
+	h->is_usable = true;
+	h->is_match = is_equal(h->password, strlen(h->password), s->text, strlen(s->text));
 }
 
 static enum sasl_status judge(const struct hashing *h, bool is_known, struct buf *reason)
@@ -135,42 +196,35 @@ static enum sasl_status judge(const struct hashing *h, bool is_known, struct buf
 	return h->is_match ? SASL_OK : SASL_FAILED;
 }
 
-static void wipe_value(struct str value)
+/* A locked account ("!", "*"), or none at all. */
+static bool is_locked(const struct secret *s)
 {
-	if (value.len)
-		explicit_bzero((char *)(uintptr_t)value.ptr, value.len);
+	return (s->kind == SECRET_CRYPT && (strlen(s->text) < 2 || s->text[0] == '!' || s->text[0] == '*')) ||
+	       (s->kind == SECRET_PLAIN && !s->text[0]);
 }
 
 enum sasl_status password_check(struct password_store *ps, struct str username, struct str password, struct buf *reason)
 {
-	struct arena a = ARENA_INIT;
-	struct str value = {0}, hash;
-	struct hashing *h;
+	struct hashing *h = mem_alloc(sizeof(*h));
 	enum sasl_status status;
-	int err = find_hash(ps, username, &a, &value, reason);
-	bool is_known = err == 0;
+	int err = password_find(ps, username, &h->secret, reason);
+	bool is_known = err == 0 && !is_locked(&h->secret);
 
 	if (err && err != -ENOENT) {
-		arena_done(&a);
+		explicit_bzero(h, sizeof(*h));
+		free(h);
 		return SASL_TRY_LATER;
 	}
-	hash = bare_hash(value);
-	/* A locked account ("!", "*"), no hash, or a password that cannot be: refused, after the same work. */
-	if (is_known && (hash.len < 2 || hash.len >= HASH_MAX || hash.ptr[0] == '!' || hash.ptr[0] == '*'))
-		is_known = false;
+	/* What cannot be is refused after the same work. */
 	if (password.len > PASSWORD_MAX || str_has(password, '\0')) {
 		is_known = false;
 		password = STR("");
 	}
-	h = mem_alloc(sizeof(*h));
-	memcpy(h->password, password.ptr ? password.ptr : "", password.len);
-	if (is_known)
-		memcpy(h->hash, hash.ptr, hash.len);
-	else
-		memcpy(h->hash, ps->usual_hash, sizeof(ps->usual_hash));
-	wipe_value(value);
-	arena_done(&a);
-	fiber_work(hash_on_thread, h);
+	if (password.len)
+		memcpy(h->password, password.ptr, password.len);
+	if (!is_known)
+		h->secret = ps->usual;
+	check(h);
 	status = judge(h, is_known, reason);
 	explicit_bzero(h, sizeof(*h));
 	free(h);

@@ -34,14 +34,15 @@ static struct sasl_server *server_of(struct config *c)
 {
 	struct buf why = BUF_INIT(1000);
 	struct sasl_server *s = NULL;
+	bool is_dovecot = str_eq(view_get(config_main_view(c), STR("smtpd_sasl_type")), STR("dovecot"));
 
-	if (sasl_server_new(config_main_view(c), &s, &why))
+	if (sasl_server_new(config_main_view(c), is_dovecot ? sasl_smtpd_backends : sasl_lookup_backends, &s, &why))
 		check_failed(__FILE__, __LINE__, "%s", buf_cstr(&why));
 	buf_done(&why);
 	return s;
 }
 
-#define BUILTIN "smtpd_sasl_type = builtin\nsmtpd_sasl_builtin_maps = static:x\n"
+#define BUILTIN "smtpd_sasl_type = builtin\nsmtpd_sasl_builtin_maps = inline:{{joe={PLAIN}secret},{later={FOO}x}}\n"
 
 TEST(auth_is_offered_only_where_it_may_be)
 {
@@ -86,7 +87,7 @@ TEST(auth_is_offered_only_where_it_may_be)
 
 TEST(what_cannot_work_is_told)
 {
-	static const char *const cases[] = {"smtpd_sasl_type = builtin", "smtpd_sasl_type = cyrus", "smtpd_sasl_type = foo",
+	static const char *const cases[] = {"smtpd_sasl_type = builtin", "smtpd_sasl_type = foo",
 	                                    BUILTIN "smtpd_sasl_security_options = nothing"};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -94,7 +95,7 @@ TEST(what_cannot_work_is_told)
 		struct config *c = load(cases[i]);
 		struct sasl_server *s;
 
-		CHECK_CASE(sasl_server_new(config_main_view(c), &s, &why) != 0, cases[i]);
+		CHECK_CASE(sasl_server_new(config_main_view(c), sasl_smtpd_backends, &s, &why) != 0, cases[i]);
 		CHECK_CASE(why.len > 0, cases[i]);
 		buf_done(&why);
 		config_free(c);
@@ -102,13 +103,6 @@ TEST(what_cannot_work_is_told)
 }
 
 /* --- built-in mechanisms ------------------------------------------------------------------ */
-
-static enum sasl_status check_joe(void *arg, struct str service, struct str username, struct str password, struct buf *reason)
-{
-	if (str_eq(username, STR("later")))
-		return SASL_TRY_LATER;
-	return str_eq(username, STR("joe")) && str_eq(password, STR("secret")) ? SASL_OK : SASL_FAILED;
-}
 
 TEST(plain_and_login_take_names_and_passwords)
 {
@@ -141,7 +135,6 @@ TEST(plain_and_login_take_names_and_passwords)
 	struct sasl_server *s = server_of(c);
 	struct sasl_peer peer = {.client_address = STR("192.0.2.1")};
 
-	sasl_server_set_check(s, check_joe, NULL);
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const char *responses[] = {cases[i].first, cases[i].second};
 		struct sasl_result r;
@@ -198,7 +191,13 @@ static void check_passwords(void *arg)
 		{"nobody", "secret", SASL_FAILED},
 		{"locked", "secret", SASL_FAILED},
 		{"junk", "secret", SASL_TRY_LATER},
-		{"plain", "secret", SASL_FAILED},
+		{"plain", "secret", SASL_OK},
+		{"plain", "secreta", SASL_FAILED},
+		{"plain", "secre", SASL_FAILED},
+		{"scram", "pencil", SASL_OK},
+		{"scram", "Pencil", SASL_FAILED},
+		{"scram1", "pencil", SASL_OK},
+		{"short", "pencil", SASL_TRY_LATER},
 		{"joe@other.example", "secret", SASL_FAILED},
 	};
 	struct password_store *ps = arg;
@@ -217,7 +216,10 @@ TEST(passwords_are_checked_against_hashes)
 	struct config *c =
 		load("smtpd_sasl_type = builtin\nsmtpd_sasl_local_domain = mx.example\nsmtpd_sasl_builtin_maps = inline:{"
 	             "{joe=" HASH_SHA512 "},{ann={SHA512-CRYPT}" HASH_SHA512 "},{locked=!},{junk=$$9$$nonsense$$xxxx},"
-	             "{plain={PLAIN}secret}}");
+	             "{plain={PLAIN}secret},{scram={SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,"
+	             "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=},"
+	             "{scram1={SCRAM-SHA-1}4096,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g7vK9Y=,D+CSWLOshSulAsxiupA+qs2/fTE=},"
+	             "{short={SCRAM-SHA-1}4096,QSXCR+Q6sek8bf92,6dlGYMOdZcOPutkcNY8U2g==,D+CSWLOshSulAsxiupA+qs2/fTE=}}");
 	struct buf why = BUF_INIT(1000);
 	struct password_store *ps = NULL;
 

@@ -9,8 +9,6 @@
 #include "base/encoding.h"
 #include "sasl/server_internal.h"
 
-static const struct sasl_backend *const backends[] = {&sasl_backend_builtin, &sasl_backend_dovecot};
-
 enum { DECODED_MAX = 64 << 10 };
 
 static const struct {
@@ -45,22 +43,19 @@ static int parse_security(const char *parameter, struct str text, struct securit
 	return 0;
 }
 
-static int pick_backend(struct sasl_server *s, struct buf *why)
+static int pick_backend(struct sasl_server *s, const struct sasl_backend *const *backends, struct buf *why)
 {
-	for (size_t i = 0; i < COUNT_OF(backends); i++)
-		if (str_eq(s->params->smtpd_sasl_type, str_of(backends[i]->type))) {
-			s->backend = backends[i];
+	for (; *backends; backends++)
+		if (str_eq(s->params->smtpd_sasl_type, str_of((*backends)->type))) {
+			s->backend = *backends;
 			return s->backend->open(s, why);
 		}
-	if (str_eq(s->params->smtpd_sasl_type, STR("cyrus")))
-		buf_add(why, STR("smtpd_sasl_type = cyrus is not supported yet: use dovecot, or builtin with "
-		                 "smtpd_sasl_builtin_maps"));
-	else
-		buf_addf(why, "smtpd_sasl_type = %.*s: there are builtin and dovecot", STR_ARG(s->params->smtpd_sasl_type));
+	buf_addf(why, "smtpd_sasl_type = %.*s: there are builtin, cyrus and dovecot", STR_ARG(s->params->smtpd_sasl_type));
 	return -ENOTSUP;
 }
 
-int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struct buf *why)
+int sasl_server_new(const struct view *v, const struct sasl_backend *const *backends, struct sasl_server **ret_server,
+                    struct buf *why)
 {
 	struct sasl_server *s = mem_alloc(sizeof(*s));
 	const struct params *params = v->params;
@@ -80,7 +75,7 @@ int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struc
 		if (!err)
 			err = match_list_open(params->smtpd_sasl_mechanism_filter, MATCH_STRING, 0, v, &s->filter, why);
 		if (!err)
-			err = pick_backend(s, why);
+			err = pick_backend(s, backends, why);
 	}
 	if (err) {
 		sasl_server_free(s);
@@ -102,10 +97,9 @@ void sasl_server_free(struct sasl_server *s)
 	free(s);
 }
 
-void sasl_server_set_check(struct sasl_server *s, sasl_check_fn *check, void *arg)
+bool sasl_server_has_changed(const struct sasl_server *s)
 {
-	s->check = check;
-	s->check_arg = arg;
+	return s->backend && s->backend->has_changed && s->backend->has_changed(s);
 }
 
 /* --- what is offered --------------------------------------------------------------------- */
@@ -124,6 +118,29 @@ void mechanism_add(struct mechanism_list *list, struct str name, unsigned flags)
 	m->name[name.len] = '\0';
 	m->flags = flags;
 	list->count++;
+}
+
+void mechanism_list_parse(struct mechanism_list *list, struct str text)
+{
+	struct str name, flags;
+
+	while (str_next(&text, " ", &name) && str_next(&text, " ", &flags)) {
+		unsigned long long number;
+
+		if (!str_parse_u64(flags, &number))
+			mechanism_add(list, name, (unsigned)number);
+	}
+}
+
+void sasl_server_list(struct sasl_server *s, struct buf *to, const char **ret_why)
+{
+	const struct mechanism_list *list = NULL;
+
+	*ret_why = "smtpd_sasl_auth_enable = no";
+	if (s->backend)
+		list = s->backend->mechanisms(s, ret_why);
+	for (size_t i = 0; list && i < list->count; i++)
+		buf_addf(to, "%s%s %u", to->len ? " " : "", list->items[i].name, list->items[i].flags);
 }
 
 /* Why nobody gets AUTH on this connection, or NULL. */
@@ -213,6 +230,22 @@ void sasl_wipe(struct buf *b)
 	buf_done(b);
 }
 
+void sasl_wipe_str(struct str s)
+{
+	if (s.len)
+		explicit_bzero((char *)(uintptr_t)s.ptr, s.len);
+}
+
+void sasl_challenge(struct sasl_exchange *x, struct sasl_result *ret, struct str text)
+{
+	struct buf encoded = BUF_INIT(DECODED_MAX);
+
+	base64_encode(&encoded, text);
+	ret->status = SASL_CONTINUE;
+	ret->challenge = arena_str(&x->arena, buf_str(&encoded));
+	buf_done(&encoded);
+}
+
 int sasl_decode(struct sasl_exchange *x, struct str base64)
 {
 	sasl_wipe(&x->decoded);
@@ -232,6 +265,8 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 	x->server = s;
 	x->decoded = BUF_INIT(DECODED_MAX);
 	x->peer = (struct sasl_peer){.has_tls = peer->has_tls,
+	                             .tls_unique = arena_str(&x->arena, peer->tls_unique),
+	                             .tls_exporter = arena_str(&x->arena, peer->tls_exporter),
 	                             .client_address = arena_str(&x->arena, peer->client_address),
 	                             .client_port = arena_str(&x->arena, peer->client_port),
 	                             .server_address = arena_str(&x->arena, peer->server_address),

@@ -26,9 +26,11 @@ struct view;
 struct sasl_server;
 struct sasl_exchange;
 
-/* What a back end may know of the connection. Addresses as text. */
+/* What a back end may know of the connection. Addresses as text, channel bindings (RFC 5929, 9266) as bytes. */
 struct sasl_peer {
 	bool has_tls;
+	struct str tls_unique;   /* up to TLS 1.2; empty where there is none */
+	struct str tls_exporter; /* of TLS 1.3 */
 	struct str client_address;
 	struct str client_port;
 	struct str server_address;
@@ -46,23 +48,25 @@ struct sasl_result {
 	struct str detail;    /* for the log alone: what failed on our side; may be empty */
 };
 
-/*
- * How the builtin back end has a password checked: the role asks lookup, which alone holds the
- * tables. Answers SASL_OK, SASL_FAILED or SASL_TRY_LATER with words for the log in `reason`. `service` is the
- * "name/type" of the view's service. The password is the callee's to read, not to keep.
- */
-typedef enum sasl_status sasl_check_fn(void *arg, struct str service, struct str username, struct str password,
-                                       struct buf *reason) WAITS;
+/* The back ends a process has, NULL behind the last one. */
+struct sasl_backend;
+/* smtpd: dovecot, and those that it asks lookup for (remote.h). */
+extern const struct sasl_backend *const sasl_smtpd_backends[];
+/* lookup: builtin and cyrus themselves; in a library of their own, with what they need. */
+extern const struct sasl_backend *const sasl_lookup_backends[];
 
 /*
  * Reads the smtpd_sasl_* parameters. With smtpd_sasl_auth_enable = no the result offers nothing.
  * Does not connect yet. Fails on an unknown smtpd_sasl_type or option, with words for the operator.
  */
-[[nodiscard]] int sasl_server_new(const struct view *v, struct sasl_server **ret_server, struct buf *why);
+[[nodiscard]] int sasl_server_new(const struct view *v, const struct sasl_backend *const *backends,
+                                  struct sasl_server **ret_server, struct buf *why);
 /* All exchanges must have been freed. */
 void sasl_server_free(struct sasl_server *s);
-/* Needed by the builtin back end before its first exchange; no other one asks it. */
-void sasl_server_set_check(struct sasl_server *s, sasl_check_fn *check, void *arg);
+/* Has a table changed that the back end reads? The server must then be made anew. */
+bool sasl_server_has_changed(const struct sasl_server *s);
+/* "NAME FLAGS NAME FLAGS": what the back end itself can do; empty and a reason when it cannot tell. */
+void sasl_server_list(struct sasl_server *s, struct buf *to, const char **ret_why) WAITS;
 
 /*
  * The mechanisms to offer, parted by one blank; empty means: do not offer AUTH, and *ret_why says

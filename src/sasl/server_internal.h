@@ -46,6 +46,8 @@ struct sasl_backend {
 	void (*step)(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
 	/* Releases x->state. */
 	void (*end)(struct sasl_exchange *x);
+	/* Has a table changed? NULL: there is none. */
+	bool (*has_changed)(const struct sasl_server *s);
 };
 
 struct sasl_server {
@@ -57,8 +59,7 @@ struct sasl_server {
 	struct security clear, tls;
 	struct match_list *exceptions; /* smtpd_sasl_exceptions_networks */
 	struct match_list *filter;     /* smtpd_sasl_mechanism_filter */
-	sasl_check_fn *check;
-	void *check_arg;
+	struct sasl_remote *remote;    /* of the back ends in lookup; NULL in tools */
 	size_t exchange_count;
 	struct arena arena;
 };
@@ -72,7 +73,9 @@ struct sasl_exchange {
 	struct buf decoded; /* secrets: wiped */
 };
 
-extern const struct sasl_backend sasl_backend_builtin, sasl_backend_dovecot;
+extern const struct sasl_backend sasl_backend_builtin, sasl_backend_cyrus;               /* in lookup */
+extern const struct sasl_backend sasl_backend_dovecot;                                   /* in smtpd */
+extern const struct sasl_backend sasl_backend_builtin_remote, sasl_backend_cyrus_remote; /* in smtpd: ask lookup */
 
 /* Sets status and reason; the reason is copied into the exchange. */
 void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...)
@@ -80,5 +83,10 @@ void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl
 /* Decodes into x->decoded, after wiping it. -EINVAL. "=" alone is the empty response. */
 [[nodiscard]] int sasl_decode(struct sasl_exchange *x, struct str base64);
 void sasl_wipe(struct buf *b);
+void sasl_wipe_str(struct str s);
+/* SASL_CONTINUE with this challenge, not yet in base64. */
+void sasl_challenge(struct sasl_exchange *x, struct sasl_result *ret, struct str text);
+/* Reads what sasl_server_list() wrote. */
+void mechanism_list_parse(struct mechanism_list *list, struct str text);
 /* Adds one if there is room and the name is one. */
 void mechanism_add(struct mechanism_list *list, struct str name, unsigned flags);

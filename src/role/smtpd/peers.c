@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The channels to the other roles: the spool's segments come from qmgr, passwords are checked by lookup. */
+/* The channels to the other roles: the spool's segments come from qmgr, clients log in by way of lookup. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "fiber/fiber.h"
-#include "sasl/server.h"
 #include "smtpd.h"
-
-enum { AUTH_WAIT_S = 30 };
 
 /* --- qmgr ----------------------------------------------------------------------- */
 
@@ -48,7 +46,7 @@ void peers_init(void)
 	static const struct append_owner owner = {
 		.want_segment = want_segment, .queued = queued, .want_large = want_large, .drop_large = drop_large};
 
-	list_init(&smtpd.asking);
+	list_init(&smtpd.lookups);
 	smtpd.appender = appender_new(&owner);
 }
 
@@ -88,71 +86,55 @@ bool peers_handle(const struct message *m)
 
 /* --- lookup ---------------------------------------------------------------------- */
 
-struct question {
+/* A lookup process. One that leaves is let go when no dialogue needs it any more. */
+struct lookup_peer {
 	struct list link;
-	uint64_t token;
-	struct wait_list done;
-	bool has_answer;
-	enum sasl_status status;
-	struct buf *reason;
+	uint32_t id;
+	struct channel *channel;
+	struct fiber *fiber;
+	bool is_leaving;
 };
-
-static enum sasl_status status_of(uint8_t result)
-{
-	return result == AUTH_OK ? SASL_OK : result == AUTH_REFUSED ? SASL_FAILED : SASL_TRY_LATER;
-}
-
-static void take_answer(const struct message_auth_answer *a)
-{
-	LIST_EACH(&smtpd.asking, it) {
-		struct question *q = LIST_ENTRY(it, struct question, link);
-
-		if (q->token != a->token)
-			continue;
-		q->has_answer = true;
-		q->status = status_of(a->result);
-		buf_add(q->reason, a->reason);
-		(void)wait_list_wake_one(&q->done);
-		return;
-	}
-}
-
-enum sasl_status peers_check_password(void *arg, struct str service, struct str username, struct str password, struct buf *reason)
-{
-	struct question q = {.token = ++smtpd.last_token, .status = SASL_TRY_LATER, .reason = reason};
-	struct message m = {.type = MESSAGE_AUTH_CHECK,
-	                    .auth_check = {.token = q.token, .service = service, .username = username, .password = password}};
-	struct instant deadline = clock_deadline(duration_s(AUTH_WAIT_S));
-	int err = 0;
-
-	if (!smtpd.lookup || channel_send(smtpd.lookup, &m)) {
-		buf_add(reason, STR("the password service is not available"));
-		return SASL_TRY_LATER;
-	}
-	wait_list_init(&q.done);
-	list_add(&smtpd.asking, &q.link);
-	while (!q.has_answer && !err)
-		err = wait_list_wait(&q.done, deadline);
-	list_remove(&q.link);
-	if (err && !q.has_answer)
-		buf_add(reason, STR("the password service did not answer"));
-	return q.status;
-}
 
 static void serve_lookup(void *arg)
 {
-	struct channel *ch = arg;
+	struct lookup_peer *peer = arg;
 	struct message m;
-	int err;
+	int err = 0;
 
-	while (!(err = channel_recv(ch, INSTANT_NEVER, &m)))
-		if (m.type == MESSAGE_AUTH_ANSWER)
-			take_answer(&m.auth_answer);
+	while (!(peer->is_leaving && !sasl_remote_uses(smtpd.sasl, peer->channel)) &&
+	       !(err = channel_recv(peer->channel, INSTANT_NEVER, &m)))
+		if (!sasl_remote_take(smtpd.sasl, &m))
+			log_warn("lookup sent %s at a wrong moment", message_name(m.type));
 	if (err == -EBADMSG)
 		log_warn("lookup sent what is no message");
-	if (smtpd.lookup == ch)
-		smtpd.lookup = NULL;
-	channel_free(ch);
+	sasl_remote_lost(smtpd.sasl, peer->channel);
+	list_remove(&peer->link);
+	channel_free(peer->channel);
+	free(peer);
+}
+
+static void add_lookup(uint32_t id, struct channel *ch)
+{
+	struct lookup_peer *peer = mem_alloc(sizeof(*peer));
+
+	peer->id = id;
+	peer->channel = ch;
+	list_add(&smtpd.lookups, &peer->link);
+	sasl_remote_set_channel(smtpd.sasl, ch);
+	peer->fiber = fiber_start("lookup", serve_lookup, peer);
+}
+
+static void drain_lookup(uint32_t id)
+{
+	LIST_EACH(&smtpd.lookups, it) {
+		struct lookup_peer *peer = LIST_ENTRY(it, struct lookup_peer, link);
+
+		if (peer->id != id)
+			continue;
+		peer->is_leaving = true;
+		if (!sasl_remote_uses(smtpd.sasl, peer->channel))
+			fiber_cancel(peer->fiber);
+	}
 }
 
 /* --- new peers -------------------------------------------------------------------- */
@@ -168,13 +150,18 @@ void peers_lost(struct channel *ch)
 		smtpd.qmgr = NULL;
 }
 
-void peers_add(enum ipc_role role, struct channel *ch)
+void peers_drain(enum ipc_role role, uint32_t id)
+{
+	if (role == ROLE_LOOKUP)
+		drain_lookup(id);
+}
+
+void peers_add(enum ipc_role role, uint32_t id, struct channel *ch)
 {
 	static bool had_qmgr;
 
 	if (role == ROLE_LOOKUP) {
-		smtpd.lookup = ch;
-		fiber_start("lookup", serve_lookup, ch);
+		add_lookup(id, ch);
 		return;
 	}
 	if (role == ROLE_QMGR) {

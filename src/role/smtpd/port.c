@@ -148,7 +148,7 @@ static int open_parts(struct port *port, bool is_smtp, struct buf *why)
 	if (!err)
 		err = content_new(port->view, port->router, &port->content, why);
 	if (!err && is_smtp)
-		err = sasl_server_new(port->view, &port->sasl, why);
+		err = sasl_server_new(port->view, sasl_smtpd_backends, &port->sasl, why);
 	if (!err && is_smtp)
 		err = open_lists(port, why);
 	if (!err && content_parse_overrides(p->receive_override_options, &port->overrides, &bad)) {

@@ -34,7 +34,7 @@ static int prepare_ports(struct config *c, struct buf *why)
 			continue;
 		err = port_new(config_service_view(c, is_postscreen ? behind_postscreen(c, s) : s), true, &smtpd.ports[i], why);
 		if (!err)
-			sasl_server_set_check(smtpd.ports[i]->sasl, peers_check_password, NULL);
+			sasl_server_set_remote(smtpd.ports[i]->sasl, smtpd.sasl);
 	}
 	return err;
 }
@@ -47,6 +47,7 @@ static int prepare(struct process *p, struct buf *why)
 
 	smtpd.process = p;
 	list_init(&smtpd.sessions);
+	smtpd.sasl = sasl_remote_new();
 	smtpd.ids.tail = (uint64_t)getpid();
 	if (!pickup)
 		pickup = config_find_service(p->config, STR("pickup"), STR("fifo"));
@@ -83,7 +84,12 @@ static void add_endpoint(struct process *p, struct str name, int fd)
 
 static void add_peer(struct process *p, enum ipc_role role, uint32_t id, struct channel *ch)
 {
-	peers_add(role, ch);
+	peers_add(role, id, ch);
+}
+
+static void peer_draining(struct process *p, enum ipc_role role, uint32_t id)
+{
+	peers_drain(role, id);
 }
 
 static void end(void *arg)
@@ -128,4 +134,5 @@ const struct role smtpd_role = {.id = ROLE_SMTPD,
                                 .listener = add_listener,
                                 .endpoint = add_endpoint,
                                 .peer = add_peer,
+                                .peer_draining = peer_draining,
                                 .drain = drain};

@@ -16,7 +16,7 @@
 #include "ipc/channel.h"
 #include "mail/queue_id.h"
 #include "process/process.h"
-#include "sasl/server.h"
+#include "sasl/remote.h"
 #include "spool/append.h"
 
 struct port;
@@ -28,9 +28,8 @@ struct smtpd {
 	struct port *pickup; /* how mail from inside is treated */
 	struct appender *appender;
 	struct channel *qmgr;
-	struct channel *lookup;
-	struct list asking; /* passwords that wait for lookup's answer */
-	uint64_t last_token;
+	struct sasl_remote *sasl; /* the way to lookup */
+	struct list lookups;      /* the lookup processes there are */
 	struct queue_id_maker ids;
 	struct map clients;   /* connections by client address */
 	struct list sessions; /* of struct session */
@@ -48,14 +47,11 @@ void smtpd_end_work(void);
 
 /* Channels to other roles (peers.c). */
 void peers_init(void);
-void peers_add(enum ipc_role role, struct channel *ch);
+void peers_add(enum ipc_role role, uint32_t id, struct channel *ch);
+void peers_drain(enum ipc_role role, uint32_t id);
 void peers_lost(struct channel *ch);
 /* Takes what qmgr says about the spool; false when it is something else. */
 bool peers_handle(const struct message *m);
-/* Has lookup check a password; a sasl_check_fn. */
-enum sasl_status peers_check_password(void *arg, struct str service, struct str username, struct str password,
-                                      struct buf *reason) WAITS;
-
 /* SMTP clients (accept.c). */
 void accept_start(struct port *port, int fd);
 void accept_stop_all(void);
