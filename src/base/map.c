@@ -51,7 +51,11 @@ static const uint64_t *hash_key(void)
 
 unsigned long long hash_bytes(const void *ptr, size_t len)
 {
-	const uint64_t *key = hash_key();
+	return hash_bytes_keyed(hash_key(), ptr, len);
+}
+
+unsigned long long hash_bytes_keyed(const uint64_t key[2], const void *ptr, size_t len)
+{
 	const unsigned char *bytes = ptr;
 	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
 	                 key[1] ^ 0x7465646279746573};

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/str.h"
 
@@ -36,3 +37,5 @@ void map_done(struct map *m);
 
 /* The keyed hash itself (SipHash-1-3), for other tables. */
 unsigned long long hash_bytes(const void *ptr, size_t len);
+/* With a key of the caller's, for tables that processes share. */
+unsigned long long hash_bytes_keyed(const uint64_t key[2], const void *ptr, size_t len);

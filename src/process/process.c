@@ -170,6 +170,12 @@ static void dispatch(struct process *p, const struct message *m)
 	case MESSAGE_LISTENER:
 		give_listener(p, m);
 		break;
+	case MESSAGE_CLIENTS:
+		if (p->role->clients)
+			p->role->clients(p, m->clients.column, m->fd);
+		else
+			close(m->fd);
+		break;
 	case MESSAGE_ENDPOINT:
 		if (p->role->endpoint)
 			p->role->endpoint(p, m->endpoint.name, m->fd);

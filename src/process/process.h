@@ -51,6 +51,8 @@ struct role {
 	int (*start)(struct process *p, struct buf *why) WAITS;
 	/* A listening socket of the service; the descriptor is the role's from now on. */
 	void (*listener)(struct process *p, const struct service *service, int fd);
+	/* The table that clients are counted in, before any listener; the descriptor is the role's. */
+	void (*clients)(struct process *p, uint32_t column, int fd);
 	/* A listening SOCK_SEQPACKET socket for channel_accept(). */
 	void (*endpoint)(struct process *p, struct str name, int fd);
 	/* A new peer; the channel is the role's. `id` tells several of one role apart. */

@@ -13,11 +13,10 @@ enum { RESPONSE_MAX = 64 * 1024, CHALLENGES_MAX = 10 };
 
 struct mechanism {
 	const char *name;
-	unsigned has;   /* enum sasl_demand */
-	bool is_token;  /* for access tokens, not for passwords */
-	bool has_plus;  /* tied to the TLS connection */
-	bool is_first;  /* the client speaks first */
-
+	unsigned has;  /* enum sasl_demand */
+	bool is_token; /* for access tokens, not for passwords */
+	bool has_plus; /* tied to the TLS connection */
+	bool is_first; /* the client speaks first */
 };
 
 enum {
@@ -51,8 +50,8 @@ static const struct {
 	const char *name;
 	enum sasl_demand bit;
 } demand_names[] = {
-	{"noplaintext", SASL_NO_PLAINTEXT}, {"noactive", SASL_NO_ACTIVE},
-	{"nodictionary", SASL_NO_DICTIONARY}, {"noanonymous", SASL_NO_ANONYMOUS},
+	{"noplaintext", SASL_NO_PLAINTEXT},        {"noactive", SASL_NO_ACTIVE},
+	{"nodictionary", SASL_NO_DICTIONARY},      {"noanonymous", SASL_NO_ANONYMOUS},
 	{"forward_secrecy", SASL_FORWARD_SECRECY}, {"mutual_auth", SASL_MUTUAL_AUTH},
 };
 
@@ -68,7 +67,8 @@ int sasl_demands_parse(struct str list, unsigned *ret_demands, struct buf *why)
 			at++;
 		if (at == COUNT_OF(demand_names)) {
 			buf_addf(why,
-			         "\"%.*s\" is none of noplaintext, noactive, nodictionary, noanonymous, forward_secrecy, mutual_auth",
+			         "\"%.*s\" is none of noplaintext, noactive, nodictionary, noanonymous, forward_secrecy, "
+			         "mutual_auth",
 			         STR_ARG(word));
 			return -EINVAL;
 		}

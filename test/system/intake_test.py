@@ -56,7 +56,7 @@ class IntakeTest(unittest.TestCase):
             busy.rcpt("demo@test.example")
             busy.docmd("DATA")
             self.assertEqual(server.reload().returncode, 0)
-            self.assertEqual(idle.docmd("NOOP")[0], 421)
+            postrider.wait_until(lambda: idle.docmd("NOOP")[0] == 421, "the end of the idle session")
             busy.send(b"Subject: over the reload\r\n\r\nhi\r\n.\r\n")
             self.assertEqual(busy.getreply()[0], 250)
             self.assertEqual(busy.docmd("NOOP")[0], 421)

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "ipc/client_counts.h"
 #include "process/process.h"
 #include "role/master/master.h"
 
@@ -274,6 +275,32 @@ static void send_listeners(struct master *m, struct instance *i, bool is_tried)
 	}
 }
 
+/* The lowest column that no living process counts in. */
+static uint32_t free_column(struct master *m)
+{
+	bool is_used[CLIENT_COLUMNS] = {false};
+
+	LIST_EACH(&m->instances, it) {
+		const struct instance *i = LIST_ENTRY(it, struct instance, link);
+
+		if (!i->is_gone && i->client_column != NO_COLUMN)
+			is_used[i->client_column] = true;
+	}
+	for (uint32_t column = 0; column < CLIENT_COLUMNS; column++)
+		if (!is_used[column])
+			return column;
+	return NO_COLUMN;
+}
+
+static void send_client_counts(struct master *m, struct instance *i)
+{
+	struct message msg = {.type = MESSAGE_CLIENTS, .fd = m->client_counts_fd};
+
+	msg.clients.column = i->client_column = free_column(m);
+	if (i->client_column != NO_COLUMN)
+		tell(i, &msg);
+}
+
 static void send_endpoints(struct master *m, struct instance *i)
 {
 	for (size_t e = 0; e < m->endpoint_count; e++) {
@@ -298,6 +325,7 @@ static struct instance *instance_new(struct master *m, struct slot *slot, pid_t 
 	                       .pid = pid,
 	                       .control = channel_new(control_fd),
 	                       .started_at = clock_now(),
+	                       .client_column = NO_COLUMN,
 	                       .why = BUF_INIT(8192)};
 	list_add(&m->instances, &i->link);
 	i->reader = fiber_start("instance", listen_to, i);
@@ -325,8 +353,10 @@ struct instance *instance_start(struct master *m, struct slot *slot, const struc
 	i->generation = m->generation;
 	send_log(m, i);
 	send_config(i, m->generation, snapshot_fd);
-	if (i->rights->has_listeners)
+	if (i->rights->has_listeners) {
+		send_client_counts(m, i);
 		send_listeners(m, i, c != m->config);
+	}
 	send_endpoints(m, i);
 	LIST_EACH(&m->instances, it) {
 		struct instance *other = LIST_ENTRY(it, struct instance, link);
@@ -447,6 +477,7 @@ static void vacate(struct master *m, struct instance *i)
 static void instance_gone(struct master *m, struct instance *i, int status)
 {
 	i->is_gone = true;
+	client_counts_clear(m->client_counts, i->client_column);
 	log_end(i, status);
 	vacate(m, i);
 	wait_list_wake_all(&m->changed);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "ipc/client_counts.h"
 #include "process/problems.h"
 
 enum { STOP_BOUND_S = 30 };
@@ -242,6 +243,11 @@ static int set_up(struct master *m, struct buf *why)
 	}
 	if (!err)
 		err = snapshot_make(m->config, &m->snapshot_fd, why);
+	if (!err) {
+		err = client_counts_create(&m->client_counts_fd, &m->client_counts);
+		if (err)
+			buf_addf(why, "no memory to count clients in: %s", strerror(-err));
+	}
 	return err;
 }
 

@@ -50,7 +50,8 @@ struct instance {
 	struct channel *control; /* NULL when it closed */
 	struct fiber *reader;
 	enum instance_state state;
-	bool is_gone; /* the process has ended */
+	bool is_gone;           /* the process has ended */
+	uint32_t client_column; /* of those that serve clients, in client_counts; NO_COLUMN when there was none left */
 	struct instant started_at;
 	struct buf why; /* of FAILED */
 };
@@ -64,6 +65,7 @@ struct slot {
 };
 
 enum { SLOT_MAX = 256, ENDPOINT_MAX = 4 };
+#define NO_COLUMN UINT32_MAX
 
 struct master {
 	struct str config_dir;
@@ -83,6 +85,9 @@ struct master {
 		int fd;
 	} endpoints[ENDPOINT_MAX];
 	size_t endpoint_count;
+
+	struct client_counts *client_counts; /* shared by all processes that serve clients, of every generation */
+	int client_counts_fd;
 
 	struct slot slots[SLOT_MAX];
 	size_t slot_count;

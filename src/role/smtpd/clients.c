@@ -3,17 +3,13 @@
 
 #include <netinet/in.h>
 
+#include "base/log.h"
 #include "config/params.h"
+#include "ipc/client_counts.h"
 #include "session.h"
 #include "smtpd.h"
 
-enum { KEPT_MAX = 100000 }; /* clients that are gone but remembered for their rates */
-
-struct client {
-	int64_t connections;
-	struct instant window; /* when the present time unit began */
-	int64_t events[CLIENT_EVENT_COUNT];
-};
+_Static_assert((int)CLIENT_EVENT_COUNT <= (int)CLIENT_EVENTS_MAX, "the table has a word for each event");
 
 static const char *const limit_words[CLIENT_EVENT_COUNT] = {"Connection rate", "Message delivery request rate",
                                                             "Recipient address rate", "AUTH command rate",
@@ -45,44 +41,25 @@ static bool has_rate_limits(const struct params *p)
 	return false;
 }
 
-/* The service and the leading bits of the address, in the session's arena. */
-static struct str key_of(struct session *s)
+/* The service and the leading bits of the address. */
+static void format_key(const struct session *s, struct buf *key)
 {
 	const struct params *p = s->port->view->params;
+	const struct service *service = s->port->view->service;
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&s->peer;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&s->peer;
 	bool is_v6 = s->peer.ss_family == AF_INET6;
 	const void *bytes = is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr;
 	size_t size = is_v6 ? 16 : 4,
 	       bits = (size_t)(is_v6 ? p->smtpd_client_ipv6_prefix_length : p->smtpd_client_ipv4_prefix_length);
-	struct buf key = BUF_INIT(300);
-	struct str copy;
 
-	buf_addf(&key, "%zu:", s->port->view->service->index);
+	/* Its name: by number another generation might know it as another one. */
+	buf_addf(key, "%.*s/%.*s:", STR_ARG(service->name), STR_ARG(service->type));
 	for (size_t i = 0; i < size; i++) {
 		unsigned char byte = ((const unsigned char *)bytes)[i];
 		size_t kept = bits > 8 * i ? size_min(bits - 8 * i, 8) : 0;
 
-		buf_add_char(&key, (char)(byte & (0xff00 >> kept)));
-	}
-	copy = arena_str(&s->arena, buf_str(&key));
-	buf_done(&key);
-	return copy;
-}
-
-/* Those that are neither connected nor inside their time unit. */
-static void forget_old(const struct params *p)
-{
-	struct instant now = clock_now();
-	struct str key;
-	void *value;
-	size_t at = 0;
-
-	while (map_next(&smtpd.clients, &at, &key, &value)) {
-		struct client *c = value;
-
-		if (c->connections == 0 && duration_between(c->window, now).ns > p->anvil_rate_time_unit.ns)
-			free(map_remove(&smtpd.clients, key));
+		buf_add_char(key, (char)(byte & (0xff00 >> kept)));
 	}
 }
 
@@ -92,25 +69,33 @@ static void log_excess(struct session *s, const char *what, int64_t count)
 	             STR_ARG(s->port->view->service->name));
 }
 
+/* It takes tens of thousands of clients at once to get there; each of them alone does no harm. */
+static void warn_full(void)
+{
+	static struct instant next;
+
+	if (instant_is_before(clock_now(), next))
+		return;
+	next = clock_deadline(duration_s(60));
+	log_warn("too many clients at once to count them all: limits do not hold for some");
+}
+
 bool clients_enter(struct session *s)
 {
 	const struct params *p = s->port->view->params;
 	int64_t limit = p->smtpd_client_connection_count_limit;
-	struct client *c;
+	struct buf key = BUF_INIT(1000);
+	uint32_t count = 0;
 
 	if (s->is_limit_exempt || (limit <= 0 && !has_rate_limits(p)))
 		return false;
-	s->counted_as = key_of(s);
-	c = map_find(&smtpd.clients, s->counted_as);
-	if (!c) {
-		if (map_count(&smtpd.clients) >= KEPT_MAX)
-			forget_old(p);
-		c = mem_alloc(sizeof(*c));
-		(void)map_set(&smtpd.clients, s->counted_as, c);
-	}
-	c->connections++;
-	if (limit > 0 && c->connections > limit) {
-		log_excess(s, "Connection concurrency", c->connections);
+	format_key(s, &key);
+	s->counts = client_enter(smtpd.clients, buf_str(&key), p->anvil_rate_time_unit, &count);
+	buf_done(&key);
+	if (!s->counts)
+		warn_full();
+	if (limit > 0 && count > limit) {
+		log_excess(s, "Connection concurrency", count);
 		return true;
 	}
 	return clients_exceed(s, CLIENT_CONNECTS);
@@ -118,28 +103,20 @@ bool clients_enter(struct session *s)
 
 void clients_leave(struct session *s)
 {
-	struct client *c = s->counted_as.len > 0 ? map_find(&smtpd.clients, s->counted_as) : NULL;
-
-	if (c && --c->connections == 0 && !has_rate_limits(s->port->view->params))
-		free(map_remove(&smtpd.clients, s->counted_as));
+	if (s->counts)
+		client_leave(smtpd.clients, s->counts);
 }
 
 bool clients_exceed(struct session *s, enum client_event event)
 {
 	const struct params *p = s->port->view->params;
-	struct client *c = s->counted_as.len > 0 ? map_find(&smtpd.clients, s->counted_as) : NULL;
-	int64_t limit = limit_of(p, event);
-	struct instant now;
+	int64_t limit = limit_of(p, event), count;
 
-	if (!c || limit <= 0)
+	if (!s->counts || limit <= 0)
 		return false;
-	now = clock_now();
-	if (c->window.ns == 0 || duration_between(c->window, now).ns > p->anvil_rate_time_unit.ns) {
-		c->window = now;
-		memset(c->events, 0, sizeof(c->events));
-	}
-	if (++c->events[event] <= limit)
+	count = client_count(s->counts, event, p->anvil_rate_time_unit);
+	if (count <= limit)
 		return false;
-	log_excess(s, limit_words[event], c->events[event]);
+	log_excess(s, limit_words[event], count);
 	return true;
 }

@@ -2,7 +2,7 @@
 /*
  * What each client does, counted: connections at once, and connections, messages,
  * recipients, AUTH commands and TLS handshakes an anvil_rate_time_unit. Clients are
- * told apart by the leading bits of their address. Each process counts for itself.
+ * told apart by the leading bits of their address. All processes count together (ipc/client_counts.h).
  */
 #pragma once
 

@@ -64,8 +64,8 @@ struct session {
 	struct arena helo_arena; /* until the next HELO */
 	struct policy_session facts;
 	struct transaction tx;
-	struct str name;       /* "host[address]" for logs */
-	struct str counted_as; /* key in smtpd.clients; empty when not counted */
+	struct str name;            /* "host[address]" for logs */
+	struct client_slot *counts; /* in smtpd.clients; NULL when not counted */
 	char address[IP_TEXT_SIZE], server_address[IP_TEXT_SIZE];
 	char client_port[8], server_port[8];
 	struct sockaddr_storage peer;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "ipc/client_counts.h"
 #include "net/dns.h"
 #include "port.h"
 #include "session.h"
@@ -61,7 +62,7 @@ static int prepare(struct process *p, struct buf *why)
 static int start(struct process *p, struct buf *why)
 {
 	peers_init();
-	return 0;
+	return client_counts_private(&smtpd.clients);
 }
 
 static void add_listener(struct process *p, const struct service *service, int fd)
@@ -80,6 +81,20 @@ static void add_endpoint(struct process *p, struct str name, int fd)
 		submit_listen(fd);
 	else
 		close(fd);
+}
+
+static void add_clients(struct process *p, uint32_t column, int fd)
+{
+	struct client_counts *shared;
+	int err = client_counts_open(fd, column, &shared);
+
+	close(fd);
+	if (err) {
+		log_warn("clients are counted in this process alone: %s", strerror(-err));
+		return;
+	}
+	client_counts_close(smtpd.clients);
+	smtpd.clients = shared;
 }
 
 static void add_peer(struct process *p, enum ipc_role role, uint32_t id, struct channel *ch)
@@ -132,6 +147,7 @@ const struct role smtpd_role = {.id = ROLE_SMTPD,
                                 .prepare = prepare,
                                 .start = start,
                                 .listener = add_listener,
+                                .clients = add_clients,
                                 .endpoint = add_endpoint,
                                 .peer = add_peer,
                                 .peer_draining = peer_draining,

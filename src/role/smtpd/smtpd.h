@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "base/map.h"
 #include "config/config.h"
 #include "fiber/fiber.h"
 #include "ipc/channel.h"
@@ -31,9 +30,9 @@ struct smtpd {
 	struct sasl_remote *sasl; /* the way to lookup */
 	struct list lookups;      /* the lookup processes there are */
 	struct queue_id_maker ids;
-	struct map clients;   /* connections by client address */
-	struct list sessions; /* of struct session */
-	size_t busy_count;    /* sessions and submissions that must end before the process may */
+	struct client_counts *clients; /* what each client does, in all processes */
+	struct list sessions;          /* of struct session */
+	size_t busy_count;             /* sessions and submissions that must end before the process may */
 	bool is_draining;
 };
 
