@@ -224,11 +224,7 @@ int sts_policy_parse(struct str text, struct arena *a, struct sts_policy *ret_po
 		return err;
 	if (r.has_version && r.has_mode && r.has_age && (ret_policy->mx_count || ret_policy->mode == STS_MODE_NONE))
 		return 0;
-	buf_addf(why, "no %s",
-	         !r.has_version ? "version"
-	         : !r.has_mode  ? "mode"
-	         : !r.has_age   ? "max_age"
-	                        : "mx");
+	buf_addf(why, "no %s", !r.has_version ? "version" : !r.has_mode ? "mode" : !r.has_age ? "max_age" : "mx");
 	return -EINVAL;
 }
 
@@ -243,7 +239,8 @@ int sts_answer_parse(long status, struct str media_type, struct str body, struct
 		return -EPROTO;
 	}
 	if (!str_eq_nocase(type, STR("text/plain"))) {
-		buf_addf(why, "the media type is \"%.*s\", not text/plain", (int)size_min(type.len, 100), type.ptr ? type.ptr : "");
+		buf_addf(why, "the media type is \"%.*s\", not text/plain", (int)size_min(type.len, 100),
+		         type.ptr ? type.ptr : "");
 		return -EPROTO;
 	}
 	return sts_policy_parse(body, a, ret_policy, why);

@@ -126,7 +126,8 @@ static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const s
 		buf_addf(why, "%sCA%s: cannot read authorities from %s", s->prefix, file ? "file" : "path", file ? file : path);
 		err = -EINVAL;
 	}
-	if (!err && p->tls_append_default_CA)
+	/* Certificates of domains with an MTA-STS policy are checked wherever it is turned on, so there must be authorities. */
+	if (!err && (p->tls_append_default_CA || (!s->is_server && p->smtp_mta_sts && !file && !path)))
 		SSL_CTX_set_default_verify_paths(ssl);
 	/* The names that a server sends along when it asks for a certificate. */
 	if (!err && s->asks_certificate && file)

@@ -122,11 +122,20 @@ static int take_config(struct process *p, const struct message *m, struct buf *w
 	return 0;
 }
 
+/* The folder that the role may write in, if it is one that may. */
+static void add_own_folder(struct buf *path, const struct process *p, const struct view *v)
+{
+	if (p->rights->writes == WRITE_DATA)
+		buf_add(path, view_get(v, STR("data_directory")));
+	else
+		buf_addf(path, "%.*s/%s", STR_ARG(view_get(v, STR("queue_directory"))), PROCESS_SPOOL_FOLDER);
+}
+
 /* Privileges go here; whatever follows runs as mail_owner in the sandbox. */
 static int settle(struct process *p, struct buf *why)
 {
 	const struct view *v = config_main_view(p->config);
-	struct buf spool = BUF_INIT(4096);
+	struct buf folder = BUF_INIT(4096);
 	char *owner;
 	int err;
 
@@ -145,9 +154,9 @@ static int settle(struct process *p, struct buf *why)
 		if (err)
 			return err;
 	}
-	buf_addf(&spool, "%.*s/%s", STR_ARG(view_get(v, STR("queue_directory"))), PROCESS_SPOOL_FOLDER);
-	err = sandbox_enter(p->rights, buf_cstr(&spool), why);
-	buf_done(&spool);
+	add_own_folder(&folder, p, v);
+	err = sandbox_enter(p->rights, buf_cstr(&folder), why);
+	buf_done(&folder);
 	return err ? err : (p->role->start ? p->role->start(p, why) : 0);
 }
 

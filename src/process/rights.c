@@ -27,7 +27,7 @@ static const struct rights table[ROLE_COUNT] = {
 			.is_per_core = true,
 			.has_network = true,
 			.writes = WRITE_NOWHERE,
-			.peers = ROLE_BIT(ROLE_QMGR),
+			.peers = ROLE_BIT(ROLE_QMGR) | ROLE_BIT(ROLE_LOOKUP),
 		},
 	[ROLE_LOCAL] =
 		{
@@ -42,8 +42,8 @@ static const struct rights table[ROLE_COUNT] = {
 			.program = "lookup",
 			.has_network = true,
 			.drains_last = true,
-			.writes = WRITE_NOWHERE,
-			.peers = ROLE_BIT(ROLE_SMTPD),
+			.writes = WRITE_DATA,
+			.peers = ROLE_BIT(ROLE_SMTPD) | ROLE_BIT(ROLE_SMTP),
 		},
 };
 

@@ -14,6 +14,7 @@
 enum may_write {
 	WRITE_NOWHERE, /* it gets descriptors from others */
 	WRITE_SPOOL,   /* our spool below queue_directory */
+	WRITE_DATA,    /* data_directory */
 	WRITE_ANYWHERE /* as far as its user may */
 };
 

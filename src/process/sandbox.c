@@ -109,7 +109,7 @@ static int allow_under(int ruleset, const char *path, uint64_t rights)
 	return err;
 }
 
-static int restrict_files(const struct rights *rights, const char *spool, struct buf *why)
+static int restrict_files(const struct rights *rights, const char *folder, struct buf *why)
 {
 	struct landlock_ruleset_attr attr = {0};
 	int abi, ruleset, err = 0;
@@ -123,15 +123,17 @@ static int restrict_files(const struct rights *rights, const char *spool, struct
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	if (ruleset < 0)
 		return -errno;
-	if (rights->writes == WRITE_SPOOL)
-		err = allow_under(ruleset, spool, attr.handled_access_fs & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE);
+	if (rights->writes != WRITE_NOWHERE)
+		err = allow_under(ruleset, folder, attr.handled_access_fs & ~(uint64_t)LANDLOCK_ACCESS_FS_EXECUTE);
+	if (err == -ENOENT)
+		err = 0; /* what is not there cannot be written in */
 	if (!err)
 		err = allow_under(ruleset, "/dev/null", LANDLOCK_ACCESS_FS_WRITE_FILE);
 	if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0))
 		err = -errno;
 	close(ruleset);
 	if (err)
-		buf_addf(why, "Landlock for %s: %s", spool, strerror(-err));
+		buf_addf(why, "Landlock for %s: %s", folder, strerror(-err));
 	return err;
 }
 
@@ -232,7 +234,7 @@ bool sandbox_has_filter(void)
 	return !IS_SANITIZED;
 }
 
-int sandbox_enter(const struct rights *rights, const char *spool, struct buf *why)
+int sandbox_enter(const struct rights *rights, const char *folder, struct buf *why)
 {
 	int err;
 
@@ -243,6 +245,6 @@ int sandbox_enter(const struct rights *rights, const char *spool, struct buf *wh
 		buf_addf(why, "no_new_privs: %s", strerror(errno));
 		return -errno;
 	}
-	err = restrict_files(rights, spool, why);
+	err = restrict_files(rights, folder, why);
 	return err ? err : restrict_calls(rights, why);
 }

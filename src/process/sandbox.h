@@ -14,8 +14,8 @@
 void sandbox_raise_file_limit(void);
 /*
  * No new privileges, then Landlock where the kernel has it, then the system-call filter.
- * `spool` is the folder that WRITE_SPOOL opens.
+ * `folder` is the one that WRITE_SPOOL or WRITE_DATA opens.
  */
-[[nodiscard]] int sandbox_enter(const struct rights *rights, const char *spool, struct buf *why);
+[[nodiscard]] int sandbox_enter(const struct rights *rights, const char *folder, struct buf *why);
 /* Does this build filter system calls? */
 bool sandbox_has_filter(void);

@@ -227,8 +227,7 @@ static void ask_offer(struct sasl_server *s, struct offer *o)
 {
 	struct sasl_remote *r = s->remote;
 	struct question q = {.token = ++r->last_token, .channel = await_channel(r), .offer = o};
-	struct message m = {.type = MESSAGE_AUTH_OFFER_WANTED,
-	                    .auth_offer_wanted = {.token = q.token, .service = s->service}};
+	struct message m = {.type = MESSAGE_AUTH_OFFER_WANTED, .auth_offer_wanted = {.token = q.token, .service = s->service}};
 	struct instant deadline = clock_deadline(duration_s(OFFER_TIMEOUT_S));
 	uint64_t epoch = r->epoch;
 	int err = 0;

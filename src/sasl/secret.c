@@ -65,8 +65,8 @@ static int parse_scram(struct str value, struct secret *secret)
 		return -EBADMSG;
 	k->iterations = (uint32_t)number;
 	k->key_size = size;
-	if (take_base64(salt, 1, SCRAM_SALT_MAX, k->salt, &k->salt_size) || take_base64(stored, size, size, k->stored_key, &got) ||
-	    take_base64(server, size, size, k->server_key, &got))
+	if (take_base64(salt, 1, SCRAM_SALT_MAX, k->salt, &k->salt_size) ||
+	    take_base64(stored, size, size, k->stored_key, &got) || take_base64(server, size, size, k->server_key, &got))
 		return -EBADMSG;
 	return 0;
 }
@@ -135,7 +135,8 @@ void scram_derive(enum secret_kind kind, struct str password, struct scram_keys 
 	unsigned char salted[SCRAM_KEY_MAX], client_key[SCRAM_KEY_MAX];
 	char *text = prepared(password);
 
-	if (!PKCS5_PBKDF2_HMAC(text, (int)strlen(text), keys->salt, (int)keys->salt_size, (int)keys->iterations, md, (int)size, salted))
+	if (!PKCS5_PBKDF2_HMAC(text, (int)strlen(text), keys->salt, (int)keys->salt_size, (int)keys->iterations, md, (int)size,
+	                       salted))
 		die("PBKDF2 failed");
 	hmac(md, salted, size, "Client Key", client_key);
 	hmac(md, salted, size, "Server Key", keys->server_key);

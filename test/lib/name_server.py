@@ -35,7 +35,8 @@ def reverse(address: str) -> str:
 
 
 class NameServer:
-    def __init__(self, zone: dict):
+    def __init__(self, zone: dict, ttl: int = 60):
+        self._ttl = ttl
         self.zone = {name.lower(): records for name, records in zone.items()}
         self.questions = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -64,7 +65,7 @@ class NameServer:
             return b""
         records = [(k, v) for k, *v in self.zone.get(name, []) if TYPES[k] == kind]
         code = 2 if "broken" in labels else 0 if name in self.zone else 3
-        body = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", TYPES[k], 1, 60, len(_rdata(k, v))) + _rdata(k, v) for k, v in records)
+        body = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", TYPES[k], 1, self._ttl, len(_rdata(k, v))) + _rdata(k, v) for k, v in records)
         return question[:2] + struct.pack("!HHHHH", 0x8480 | code, 1, len(records), 0, 0) + asked + body
 
     def __enter__(self) -> "NameServer":

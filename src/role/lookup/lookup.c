@@ -9,8 +9,12 @@
 #include "base/log.h"
 #include "fiber/fiber.h"
 #include "role/lookup/dialogue.h"
+#include "role/lookup/sts.h"
 
-enum { THREADS = 32 };
+enum {
+	THREADS = 32,
+	DRAIN_PATIENCE_S = 2 /* by then every peer knows our successor */
+};
 
 struct client {
 	struct channel *channel;
@@ -21,35 +25,51 @@ struct client {
 static struct {
 	struct process *process;
 	size_t client_count;
+	size_t user_count; /* of all clients */
 	bool is_draining;
+	bool is_forgotten; /* nobody asks us any more */
 } lookup;
 
 int lookup_prepare(struct process *p, struct buf *why)
 {
+	int err;
+
 	lookup.process = p;
 	fiber_work_set_threads(THREADS);
-	return dialogue_prepare(p, why);
+	err = sts_prepare(p->config, why);
+	return err ? err : dialogue_prepare(p, why);
+}
+
+int lookup_start(struct process *p, struct buf *why)
+{
+	sts_start(p->config);
+	return 0;
 }
 
 static void end_if_drained(void)
 {
-	if (lookup.is_draining && lookup.client_count == 0)
+	/* Each client is its own user. */
+	bool is_idle = lookup.is_forgotten && lookup.user_count == lookup.client_count;
+
+	if (lookup.is_draining && (lookup.client_count == 0 || is_idle))
 		process_end(lookup.process);
 }
 
 struct client *client_hold(struct client *c)
 {
 	c->users++;
+	lookup.user_count++;
 	return c;
 }
 
 void client_release(struct client *c)
 {
-	if (--c->users > 0)
-		return;
-	channel_free(c->channel);
-	free(c);
-	lookup.client_count--;
+	lookup.user_count--;
+	if (--c->users == 0) {
+		channel_free(c->channel);
+		free(c);
+		lookup.client_count--;
+	}
 	end_if_drained();
 }
 
@@ -68,6 +88,8 @@ static void take_message(struct client *c, const struct message *m)
 		                        .table_answer = {.token = m->table_ask.token, .result = ENOTSUP}};
 
 		client_send(c, &reply);
+	} else if (m->type == MESSAGE_STS_ASK) {
+		sts_take_question(c, &m->sts_ask);
 	} else {
 		log_warn("a peer sent %s, which is not for lookup", message_name(m->type));
 		if (m->fd >= 0)
@@ -94,13 +116,21 @@ void lookup_add_peer(struct process *p, enum ipc_role role, uint32_t id, struct 
 {
 	struct client *c = mem_alloc(sizeof(*c));
 
-	*c = (struct client){.channel = ch, .users = 1};
+	*c = (struct client){.channel = ch};
 	lookup.client_count++;
-	fiber_start("peer", serve_client, c);
+	fiber_start("peer", serve_client, client_hold(c));
+}
+
+static void leave(void *arg)
+{
+	(void)!fiber_sleep(duration_s(DRAIN_PATIENCE_S));
+	lookup.is_forgotten = true;
+	end_if_drained();
 }
 
 void lookup_drain(struct process *p)
 {
 	lookup.is_draining = true;
 	end_if_drained();
+	fiber_start("leave", leave, NULL);
 }

@@ -292,7 +292,13 @@ static void begin_outcome(const struct connection *c, const struct connection_wi
 {
 	char text[IP_TEXT_SIZE];
 
-	*wish->outcome = (struct tls_outcome){.domain = wish->policy->domain, .policy_domain = wish->policy->domain};
+	const struct tls_policy *p = wish->policy;
+
+	*wish->outcome = (struct tls_outcome){.type = p->type,
+	                                      .domain = p->domain,
+	                                      .policy_domain = p->policy_domain.len ? p->policy_domain : p->domain,
+	                                      .policy_strings = p->policy_strings,
+	                                      .mx_patterns = p->mx_patterns};
 	wish->outcome->mx_host = arena_str(a, str_of(c->host));
 	if (wish->target)
 		wish->outcome->mx_address =

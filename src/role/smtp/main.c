@@ -2,6 +2,7 @@
 /* The smtp role: delivers to other hosts over SMTP, and over LMTP. */
 #include "net/dns.h"
 #include "process/process.h"
+#include "role/smtp/lookup_peer.h"
 #include "role/smtp/smtp_agent.h"
 #include "role/smtp/smtp_settings.h"
 #include "role/smtp/target.h"
@@ -19,6 +20,8 @@ static void add_peer(struct process *p, enum ipc_role role, uint32_t id, struct 
 {
 	if (role == ROLE_QMGR)
 		agent_serve(p, ch);
+	else if (role == ROLE_LOOKUP)
+		lookup_peer_add(ch);
 	else
 		channel_free(ch);
 }

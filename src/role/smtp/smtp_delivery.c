@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/params.h"
 #include "mail/delivery_line.h"
+#include "role/smtp/sts_policy.h"
 #include "role/smtp/transaction.h"
 
 enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
@@ -268,17 +269,46 @@ static int try_local_socket(struct delivery *d, struct str path)
 }
 
 /* A policy that cannot be known or understood demands more than we could give. */
-static int read_policy(struct delivery *d, struct verdict *v)
+static int read_policy(struct delivery *d, const struct nexthop *nexthop, struct verdict *v)
 {
 	struct buf why = BUF_INIT(4096);
 	int err = tls_policy_find(d->settings, d->tried, &d->arena, &d->policy, &why);
 
-	if (err) {
+	if (!err && !nexthop->has_brackets && !nexthop->path.len && sts_policy_applies(d->settings, &d->policy)) {
+		err = sts_policy_find(&d->policy, &d->arena, &why);
+		tls_policy_seal(&d->policy, &d->arena);
+	}
+	if (err && err != -ECANCELED) {
 		log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(&why));
 		*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
 	}
 	buf_done(&why);
 	return err;
+}
+
+/* Leaves the hosts that the domain's MTA-STS policy names (RFC 8461, 4.1). */
+static int drop_unnamed(struct delivery *d, struct target_list *list, struct verdict *v)
+{
+	size_t kept = 0;
+
+	if (!d->policy.enforces_patterns)
+		return 0;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct target *t = &list->targets[i];
+
+		if (sts_policy_names_host(&d->policy, t->host))
+			list->targets[kept++] = *t;
+		else
+			log_tagged(d->settings->tag, LOG_LEVEL_INFO,
+			           "%s: %.*s is not used: the MTA-STS policy of %.*s does not name it", d->envelope.queue_id,
+			           STR_ARG(t->host), STR_ARG(d->policy.domain));
+	}
+	list->count = kept;
+	if (kept)
+		return 0;
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5")};
+	v->text = arena_printf(&d->arena, "no mail host of %.*s is named by its MTA-STS policy", STR_ARG(d->policy.domain));
+	return -EHOSTUNREACH;
 }
 
 /* *ret_is_loop: no relay may help. */
@@ -296,7 +326,10 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		return 0;
 	}
 	d->tried = text;
-	if (read_policy(d, &v)) {
+	err = read_policy(d, &nexthop, &v);
+	if (err == -ECANCELED)
+		return err;
+	if (err) {
 		note_site(d, &v);
 		delivery_failed(d, &v, false, NULL);
 		return 0;
@@ -307,6 +340,8 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 	if (nexthop.path.len)
 		return try_local_socket(d, nexthop.path);
 	err = targets_find(&nexthop, d->settings, &d->arena, &list, &v);
+	if (!err)
+		err = drop_unnamed(d, &list, &v);
 	if (!err)
 		return try_targets(d, &list, is_last);
 	if (err == -ECANCELED)

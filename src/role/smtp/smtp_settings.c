@@ -135,6 +135,8 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 		return err;
 	s->tls_level = tls_level(s, p);
 	s->tls_wrapper = PICK(tls_wrappermode);
+	s->uses_sts = !s->is_lmtp && p->smtp_mta_sts;
+	s->enforces_sts_patterns = PICK(tls_enforce_sts_mx_patterns);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);
 	s->logs_tls = log_level.len && !str_starts(log_level, STR("0")) && !str_starts(log_level, STR("none"));
 	s->tls_fallback_age = p->minimal_backoff_time;

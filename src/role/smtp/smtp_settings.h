@@ -73,6 +73,8 @@ struct smtp_settings {
 	struct str tls_fingerprints;
 	struct str tls_digest;
 	bool tls_wrapper;
+	bool uses_sts;              /* finds MTA-STS policies itself */
+	bool enforces_sts_patterns; /* of those that tables tell */
 	bool tls_notes_offer;
 	bool logs_tls;
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */

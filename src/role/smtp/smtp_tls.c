@@ -9,6 +9,7 @@
 #include "net/ip.h"
 #include "net/tls.h"
 #include "net/tls_settings.h"
+#include "role/smtp/sts_policy.h"
 
 enum { CIPHERS_MAX = 8192 };
 
@@ -76,6 +77,26 @@ static enum tls_result result_of(const struct tls_info *info, const struct tls_p
 	return info->is_peer_expired ? TLS_RESULT_EXPIRED : TLS_RESULT_NOT_TRUSTED;
 }
 
+/* What an MTA-STS policy in testing would have said; the mail goes on whatever it is. */
+static void test_sts(const struct connection *c, const struct connection_wish *wish, struct arena *a)
+{
+	const struct tls_info *info = stream_tls(c->stream);
+	struct tls_outcome *o = wish->outcome;
+
+	if (!sts_policy_names_host(wish->policy, str_of(c->host))) {
+		o->result = TLS_RESULT_VALIDATION_FAILURE;
+		o->reason = STR("the policy does not name this host");
+	} else if (!info->is_peer_trusted) {
+		o->result = result_of(info, wish->policy);
+		o->reason = arena_str(a, info->distrust);
+	} else if (!tls_peer_has_name(c->stream, str_of(c->host), false)) {
+		o->result = TLS_RESULT_HOST_MISMATCH;
+	}
+	if (o->result != TLS_RESULT_SUCCESS)
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "MTA-STS policy of %.*s, in testing, would not allow %s: %s %.*s",
+		           STR_ARG(wish->policy->domain), c->relay, tls_result_name(o->result), STR_ARG(o->reason));
+}
+
 static int verify(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
 {
 	const struct tls_policy *p = wish->policy;
@@ -87,6 +108,8 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 	if (c->settings->logs_tls)
 		log_summary(c, is_ours);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
+	if (!is_asked && p->is_sts_test)
+		test_sts(c, wish, a);
 	if (!is_asked || is_ours)
 		return 0;
 	wish->outcome->reason = arena_str(a, info->distrust);

@@ -9,6 +9,7 @@
 #include "net/tls.h"
 #include "net/tls_settings.h"
 #include "role/smtp/smtp_settings.h"
+#include "role/smtp/sts_policy.h"
 #include "table/table.h"
 
 enum { HOST_NAME_MAX_LEN = 253 };
@@ -112,18 +113,6 @@ static int parse_switch(struct str name, struct str value, bool *ret_on, struct 
 	return -EINVAL;
 }
 
-/* What programs that look MTA-STS policies up tell for reports; the names to accept come as "match". */
-static bool is_for_reports(struct str name)
-{
-	static const char *const names[] = {"policy_type",    "policy_ttl",    "policy_domain",
-	                                    "policy_failure", "policy_string", "mx_host_pattern"};
-
-	for (size_t i = 0; i < COUNT_OF(names); i++)
-		if (str_eq_nocase(name, str_of(names[i])))
-			return true;
-	return false;
-}
-
 static int take_attribute(struct tls_policy *p, struct str name, struct str value, struct arena *a, struct buf *why)
 {
 	bool is_on;
@@ -155,8 +144,9 @@ static int take_attribute(struct tls_policy *p, struct str name, struct str valu
 	/* Servers with a raw key alone are not spoken with; all others have a certificate as well. */
 	if (str_eq_nocase(name, STR("enable_rpk")))
 		return parse_switch(name, value, &is_on, why);
-	if (is_for_reports(name))
-		return 0;
+	err = sts_policy_attribute(p, name, value, a, why);
+	if (err != -ENOENT)
+		return err;
 	buf_addf(why, "unknown attribute \"%.*s\"", STR_ARG(name));
 	return -EINVAL;
 }
@@ -227,7 +217,10 @@ static void degrade(struct tls_policy *p)
 static int complete(struct tls_policy *p, const struct smtp_settings *s, struct buf *why)
 {
 	struct str rest, item;
+	int err = sts_policy_complete(p, s->enforces_sts_patterns, why);
 
+	if (err)
+		return err;
 	if (p->level == CLIENT_TLS_DANE)
 		degrade(p);
 	if (p->level == CLIENT_TLS_DANE_ONLY) {
@@ -255,10 +248,19 @@ static int complete(struct tls_policy *p, const struct smtp_settings *s, struct 
 	return -EINVAL;
 }
 
+void tls_policy_seal(struct tls_policy *p, struct arena *a)
+{
+	p->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s\n%.*s\n%d%.*s", level_names[p->level], STR_ARG(p->match),
+	                      STR_ARG(p->ciphers), STR_ARG(p->protocols), p->has_exclude, STR_ARG(p->exclude),
+	                      STR_ARG(p->servername), STR_ARG(p->anchor_files), p->enforces_patterns,
+	                      STR_ARG(p->enforces_patterns ? p->mx_patterns : STR("")));
+}
+
 int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy,
                     struct buf *why)
 {
 	struct str key = nexthop, text = s->tls_level;
+	bool is_from_table;
 	int err = -ENOENT;
 
 	if (s->is_lmtp && (str_starts(key, STR("unix:")) || str_starts(key, STR("inet:"))))
@@ -267,14 +269,13 @@ int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct ar
 		err = find_text(s, key, a, &text, why);
 	if (err && err != -ENOENT)
 		return err;
+	is_from_table = !err;
 	err = tls_policy_parse(text, a, ret_policy, why);
+	ret_policy->is_from_table = is_from_table;
 	ret_policy->domain = domain_of(key);
 	if (!err)
 		err = complete(ret_policy, s, why);
-	ret_policy->key = arena_printf(a, "%s\n%.*s\n%.*s\n%.*s\n%d%.*s\n%.*s\n%.*s", level_names[ret_policy->level],
-	                               STR_ARG(ret_policy->match), STR_ARG(ret_policy->ciphers), STR_ARG(ret_policy->protocols),
-	                               ret_policy->has_exclude, STR_ARG(ret_policy->exclude), STR_ARG(ret_policy->servername),
-	                               STR_ARG(ret_policy->anchor_files));
+	tls_policy_seal(ret_policy, a);
 	return err;
 }
 

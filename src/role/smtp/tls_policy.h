@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/str.h"
+#include "role/smtp/tls_outcome.h"
 
 struct smtp_settings;
 
@@ -33,8 +34,21 @@ struct tls_policy {
 	struct str servername;   /* for SNI: a name, "hostname", "nexthop", or empty */
 	bool has_exclude;
 	bool is_never_kept; /* a connection serves one message */
-	struct str domain;  /* the nexthop without brackets and port */
-	struct str key;     /* connections with the same key have met the same demands */
+	bool is_from_table; /* smtp_tls_policy_maps had it */
+
+	/* Where the demands came from, and what else is known of that policy; see sts_policy.h. */
+	enum tls_policy_type type;
+	bool has_type;
+	bool is_sts_test;          /* an MTA-STS policy that is to be looked at, not obeyed */
+	bool enforces_patterns;    /* hosts that no pattern names are not used */
+	struct str mx_patterns;    /* one a line */
+	struct str policy_strings; /* one a line */
+	struct str policy_domain;
+	struct str policy_failure; /* RFC 8460, 4.3: it could not be found, and why */
+	struct str policy_ttl;
+
+	struct str domain; /* the nexthop without brackets and port */
+	struct str key;    /* connections with the same key have met the same demands */
 };
 
 /* "may", "dane-only". -EINVAL for others. */
@@ -44,5 +58,7 @@ struct tls_policy {
 /* The policy for this nexthop, as it is written in the job. A reason in `why` for anything but 0. */
 [[nodiscard]] int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a,
                                   struct tls_policy *ret_policy, struct buf *why);
+/* Makes p->key anew after the demands were changed. */
+void tls_policy_seal(struct tls_policy *p, struct arena *a);
 /* Up to the next name or fingerprint of a match list. */
 bool tls_match_next(const struct tls_policy *p, struct str *rest, struct str *ret_item);

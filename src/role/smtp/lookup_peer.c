@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to the lookup role, and their answers. When it dies, its successor is asked again. */
+#include "role/smtp/lookup_peer.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "fiber/fiber.h"
+
+/* Longer than a fetch of a policy may take. */
+enum { ANSWER_WAIT_S = 90 };
+
+struct question {
+	struct list link;
+	struct wait_list changed;
+	struct channel *asked; /* NULL: nobody who is still there */
+	uint64_t token;
+	struct str domain;
+	struct arena *arena; /* of who asks */
+	bool is_answered;
+	int error;
+	struct str policy;
+	struct str failure;
+};
+
+static struct {
+	struct channel *newest; /* NULL when there is none */
+	struct list questions;
+	uint64_t last_token;
+} peer;
+
+static void open_once(void)
+{
+	if (!peer.questions.next)
+		list_init(&peer.questions);
+}
+
+static void take_answer(const struct message_sts_answer *answer)
+{
+	LIST_EACH(&peer.questions, it) {
+		struct question *q = LIST_ENTRY(it, struct question, link);
+
+		if (q->token != answer->token)
+			continue;
+		q->is_answered = true;
+		q->error = answer->result > INT16_MAX ? -EAGAIN : -(int)answer->result;
+		q->policy = arena_str(q->arena, answer->policy);
+		q->failure = arena_str(q->arena, answer->failure);
+		wait_list_wake_all(&q->changed);
+		return;
+	}
+}
+
+static void send_question(struct question *q)
+{
+	struct message m = {.type = MESSAGE_STS_ASK, .sts_ask = {.token = q->token, .domain = q->domain}};
+
+	q->asked = peer.newest && !channel_send(peer.newest, &m) ? peer.newest : NULL;
+}
+
+/* Whoever waited for this process asks the next one. */
+static void ask_again(const struct channel *gone)
+{
+	LIST_EACH(&peer.questions, it) {
+		struct question *q = LIST_ENTRY(it, struct question, link);
+
+		if (!q->is_answered && q->asked == gone)
+			send_question(q);
+	}
+}
+
+static void serve(void *arg)
+{
+	struct channel *ch = arg;
+	struct message m;
+	int err;
+
+	while (!(err = channel_recv(ch, INSTANT_NEVER, &m))) {
+		if (m.type == MESSAGE_STS_ANSWER)
+			take_answer(&m.sts_answer);
+		else
+			log_warn("lookup sent %s, which is not for smtp", message_name(m.type));
+	}
+	if (err == -EBADMSG)
+		log_warn("lookup sent what is no message");
+	if (peer.newest == ch)
+		peer.newest = NULL;
+	ask_again(ch);
+	channel_free(ch);
+}
+
+void lookup_peer_add(struct channel *ch)
+{
+	open_once();
+	peer.newest = ch;
+	ask_again(NULL);
+	fiber_start("lookup", serve, ch);
+}
+
+int lookup_peer_ask_sts(struct str domain, struct arena *a, struct str *ret_policy, struct str *ret_failure)
+{
+	struct instant deadline = clock_deadline(duration_s(ANSWER_WAIT_S));
+	struct question q = {.token = ++peer.last_token, .domain = domain, .arena = a};
+	int err = 0;
+
+	open_once();
+	wait_list_init(&q.changed);
+	list_add(&peer.questions, &q.link);
+	send_question(&q);
+	while (!q.is_answered && !err)
+		err = wait_list_wait(&q.changed, deadline);
+	list_remove(&q.link);
+	if (!q.is_answered)
+		return err == -ECANCELED ? err : -EAGAIN;
+	*ret_policy = q.policy;
+	*ret_failure = q.failure;
+	return q.error;
+}
