@@ -14,13 +14,9 @@
 
 /* --- templates ---------------------------------------------------------------------- */
 
-/* What names mean while a template is expanded. */
-struct template
-{
+struct template_context {
 	struct expansion *x;
-	const struct user *user;
-	const struct mail_name *n;
-	struct str filter;
+	const struct template *t;
 };
 
 static struct str filtered(struct str value, struct str allowed, struct arena *a)
@@ -35,10 +31,10 @@ static struct str filtered(struct str value, struct str allowed, struct arena *a
 
 static int template_get(struct expand *e, struct str name, bool is_test, struct str *ret_value)
 {
-	const struct template *t = e->context;
-	const struct params *p = t->x->j->transport->params;
-	struct arena *a = &t->x->j->arena;
-	const struct mail_name *n = t->n;
+	const struct template_context *c = e->context;
+	const struct params *p = c->x->j->transport->params;
+	const struct user *user = c->t->user;
+	const struct mail_name *n = c->t->name;
 	struct str value;
 
 	if (str_eq(name, STR("user")))
@@ -50,30 +46,29 @@ static int template_get(struct expand *e, struct str name, bool is_test, struct 
 	else if (str_eq(name, STR("domain")))
 		value = n->domain;
 	else if (str_eq(name, STR("recipient")))
-		value = t->x->r->address;
+		value = c->x->r->address;
 	else if (str_eq(name, STR("home")))
-		value = t->user ? t->user->home : STR("");
+		value = user ? user->home : STR("");
 	else if (str_eq(name, STR("shell")))
-		value = t->user ? t->user->shell : STR("");
+		value = user ? user->shell : STR("");
 	else if (str_eq(name, STR("recipient_delimiter")))
 		/* The one that was used, where several would do. */
 		value = n->extension.len > 0 ? str_n(n->local.ptr + n->user.len, 1) : str_cut(p->recipient_delimiter, 0, 1);
 	else
 		return -ENOENT;
-	*ret_value = filtered(value, t->filter, a);
+	*ret_value = filtered(value, c->t->filter, &c->x->j->arena);
 	return 0;
 }
 
-int template_expand(struct expansion *x, struct str text, const struct user *user, const struct mail_name *n, struct str filter,
-                    struct str *ret_text, struct buf *why)
+int template_expand(struct expansion *x, const struct template *t, struct str *ret_text, struct buf *why)
 {
-	struct template t = {x, user, n, filter};
-	struct expand e = {.get = template_get, .context = &t};
+	struct template_context c = {x, t};
+	struct expand e = {.get = template_get, .context = &c};
 	struct buf result = BUF_INIT(1 << 16);
-	int err = expand_text(&e, text, &result);
+	int err = expand_text(&e, t->text, &result);
 
 	if (err)
-		buf_addf(why, "%.*s: %s", STR_ARG(text), e.why ? e.why : strerror(-err));
+		buf_addf(why, "%.*s: %s", STR_ARG(t->text), e.why ? e.why : strerror(-err));
 	else
 		*ret_text = arena_str(&x->j->arena, buf_str(&result));
 	buf_done(&result);
@@ -164,6 +159,7 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	gid_t gid = user ? user->gid : lv->gid;
 	struct message m = {.type = MESSAGE_WORK_COMMAND, .fd = -1};
 	struct message_work_command *c = &m.work_command;
+	struct template folder = {p->command_execution_directory, user, n, p->execution_directory_expansion_filter};
 	struct work_answer answer;
 	struct outcome o;
 	struct buf why = BUF_INIT(1024);
@@ -172,16 +168,14 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	if (expansion_was_here(x, "command", arena_printf(&x->j->arena, "%lu %.*s", (unsigned long)uid, STR_ARG(command))))
 		return;
 	if (!user && strcmp(lv->kind, "forward") == 0 && user_find(lv->name, &x->j->arena, &u) == 0)
-		user = &u;
+		folder.user = user = &u;
 	c->content_at = x->j->content_at;
 	c->content_size = x->j->content_size;
 	c->command = command;
 	c->head = arena_printf(&x->j->arena, "%.*s\n%.*s", STR_ARG(delivery_from_line(x->j)), STR_ARG(head_for(x, "command")));
 	c->environment = environment_of(x, user, n);
 	c->folder = p->queue_directory;
-	if (user && p->command_execution_directory.len > 0 && n &&
-	    template_expand(x, p->command_execution_directory, user, n, p->execution_directory_expansion_filter, &c->folder,
-	                    &why) != 0)
+	if (user && p->command_execution_directory.len > 0 && n && template_expand(x, &folder, &c->folder, &why) != 0)
 		c->folder = p->queue_directory;
 	c->shell = p->local_command_shell;
 	c->time_limit = (uint32_t)(p->command_time_limit.ns / NS_PER_S);

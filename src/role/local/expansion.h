@@ -81,6 +81,13 @@ void forward_later(struct expansion *x, struct str address, const struct level *
 /* Sends all new mail and notes its outcome. */
 void forward_now(struct expansion *x) WAITS;
 
-/* $user, $home, $extension ... of a template; other bytes than `filter` allows become "_". */
-[[nodiscard]] int template_expand(struct expansion *x, struct str text, const struct user *user, const struct mail_name *n,
-                                  struct str filter, struct str *ret_text, struct buf *why);
+/* A text with $user, $home, $extension ... in it; other bytes of theirs than `filter` allows become "_". */
+struct template
+{
+	struct str text;
+	const struct user *user; /* or NULL */
+	const struct mail_name *name;
+	struct str filter;
+};
+
+[[nodiscard]] int template_expand(struct expansion *x, const struct template *t, struct str *ret_text, struct buf *why);

@@ -104,7 +104,7 @@ static bool try_forward(struct expansion *x, const struct mail_name *n, const st
 
 		if (n->extension.len == 0 && needs_extension(item))
 			continue;
-		if (template_expand(x, item, u, n, p->forward_expansion_filter, &path, &why) != 0)
+		if (template_expand(x, &(struct template){item, u, n, p->forward_expansion_filter}, &path, &why) != 0)
 			log_warn("forward_path: %s", buf_cstr(&why));
 		else if (path.len > 0 && path.ptr[0] == '/' && !expansion_was_here(x, "forward", path))
 			result = try_forward_file(x, path, n, u, lv);
@@ -161,7 +161,7 @@ static bool try_mailbox_command(struct expansion *x, const struct mail_name *n, 
 		return false;
 	}
 	if (!err || err == -ENOENT)
-		err = template_expand(x, command, u, n, p->command_expansion_filter, &text, &why);
+		err = template_expand(x, &(struct template){command, u, n, p->command_expansion_filter}, &text, &why);
 	if (err) {
 		o = outcome_of(x->j, "4.3.5", "mailbox_command: %s", buf_cstr(&why));
 		expansion_note(x, &o, address_of(x, n));
@@ -208,7 +208,8 @@ static void deliver_to_nobody(struct expansion *x, const struct mail_name *n, co
 
 		inner.up = lv;
 		inner.depth++;
-		if (template_expand(x, p->luser_relay, NULL, n, p->forward_expansion_filter, &address, &why) != 0) {
+		if (template_expand(x, &(struct template){p->luser_relay, NULL, n, p->forward_expansion_filter}, &address,
+		                    &why) != 0) {
 			o = outcome_of(x->j, "4.3.5", "luser_relay: %s", buf_cstr(&why));
 			expansion_note(x, &o, address_of(x, n));
 		} else if (!expansion_was_here(x, "luser", address)) {
