@@ -259,6 +259,9 @@ int tls_keys_load(SSL_CTX *ctx, const struct tls_settings *s, size_t *ret_count,
 	return 0;
 }
 
+/* Logjam: groups of 1024 bits are within reach. */
+#define DH_BITS_MIN 2048
+
 int tls_dh_load(SSL_CTX *ctx, struct str file, struct buf *why)
 {
 	EVP_PKEY *parameters;
@@ -275,6 +278,12 @@ int tls_dh_load(SSL_CTX *ctx, struct str file, struct buf *why)
 		return -ENOENT;
 	parameters = PEM_read_bio_Parameters(bio, NULL);
 	BIO_free(bio);
+	if (parameters && EVP_PKEY_get_bits(parameters) < DH_BITS_MIN) {
+		buf_addf(why, "%.*s: a Diffie-Hellman group of %d bits can be broken; use one of %d to 8192 bits, or \"auto\"",
+		         STR_ARG(file), EVP_PKEY_get_bits(parameters), DH_BITS_MIN);
+		EVP_PKEY_free(parameters);
+		return -EINVAL;
+	}
 	if (parameters && SSL_CTX_set0_tmp_dh_pkey(ctx, parameters) == 1)
 		return 0;
 	EVP_PKEY_free(parameters);
