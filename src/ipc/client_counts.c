@@ -85,7 +85,8 @@ int client_counts_open(int fd, uint32_t column, struct client_counts **ret_count
 	struct stat st;
 
 	/* A file that could be made shorter would end us with a signal. */
-	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size != sizeof(struct table) || column >= CLIENT_COLUMNS)
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size != sizeof(struct table) ||
+	    column >= CLIENT_COLUMNS)
 		return -EBADMSG;
 	return map_table(fd, column, ret_counts);
 }
@@ -241,5 +242,5 @@ uint32_t client_count(struct client_slot *s, unsigned event, struct duration uni
 
 		new = window << 32 | (count < UINT32_MAX ? count + 1 : count);
 	} while (!atomic_compare_exchange_strong(word, &old, new));
-	return (uint32_t)new;
+	return (uint32_t) new;
 }

@@ -29,8 +29,8 @@ void client_counts_close(struct client_counts *cc);
 void client_counts_clear(struct client_counts *cc, uint32_t column);
 
 /*
- * A connection from a client begins; *ret_count says how many it has now in all processes. NULL when there is no room to count it.
- * Clients without a connection lose their place to others, those first whose last time unit is over.
+ * A connection from a client begins; *ret_count says how many it has now in all processes. NULL when there is no room to count
+ * it. Clients without a connection lose their place to others, those first whose last time unit is over.
  */
 struct client_slot *client_enter(struct client_counts *cc, struct str client, struct duration unit, uint32_t *ret_count);
 void client_leave(struct client_counts *cc, struct client_slot *s);
