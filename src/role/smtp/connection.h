@@ -32,6 +32,8 @@ struct connection {
 	bool is_broken;     /* only good for closing */
 	bool is_spent;      /* a transaction was left open: say QUIT instead of another MAIL */
 	bool has_quit;      /* QUIT was said already */
+	bool is_verified;   /* the server showed that it is who the policy asks for */
+	bool is_logged_in;
 	struct instant opened_at;
 	struct instant kept_until; /* in the cache */
 	struct list link;
@@ -44,7 +46,7 @@ struct connection_wish {
 	const struct tls_policy *policy;
 	const struct target *target; /* or NULL: */
 	struct str path;             /* a local socket */
-	struct str nexthop;          /* as in the job, for messages and credentials */
+	struct str nexthop;          /* the one that is tried, for messages and credentials */
 	struct str sender;           /* for credentials of its own */
 	bool avoids_tls;             /* a handshake failed, and policy allows clear text */
 	struct tls_outcome *outcome; /* is filled in */

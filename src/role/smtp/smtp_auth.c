@@ -3,87 +3,15 @@
 #include "role/smtp/smtp_auth.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "base/encoding.h"
-#include "config/params.h"
-#include "table/table.h"
+#include "base/log.h"
+#include "net/tls.h"
+#include "role/smtp/auth_cache.h"
+#include "role/smtp/credentials.h"
+#include "sasl/client.h"
 
-enum { SECRET_MAX = 4096 };
-
-struct credentials {
-	struct str user;
-	struct str password;
-};
-
-static bool list_has(struct str list, struct str word)
-{
-	struct str item;
-
-	while (str_next(&list, " \t\r\n,", &item))
-		if (str_eq_nocase(item, word))
-			return true;
-	return false;
-}
-
-/* An empty filter lets all pass; "!name" keeps one out, "static:rest" lets the others in. */
-static bool filter_allows(struct str filter, struct str mechanism)
-{
-	struct str item;
-
-	if (!filter.len)
-		return true;
-	while (str_next(&filter, " \t\r\n,", &item)) {
-		bool is_negative = str_starts(item, STR("!"));
-
-		if (str_eq_nocase(str_from(item, is_negative), mechanism))
-			return !is_negative;
-		if (str_eq_nocase(item, STR("static:rest")) || str_eq_nocase(item, STR("static:all")))
-			return true;
-	}
-	return false;
-}
-
-struct str auth_choose(struct str offered, struct str filter, struct str options)
-{
-	/* In order of preference: what does not show the password comes first. */
-	static const struct {
-		const char *name;
-		bool shows_password;
-	} known[] = {{"CRAM-MD5", false}, {"PLAIN", true}, {"LOGIN", true}};
-
-	for (size_t i = 0; i < COUNT_OF(known); i++) {
-		struct str name = str_of(known[i].name);
-		bool is_barred = (known[i].shows_password && list_has(options, STR("noplaintext"))) ||
-		                 list_has(options, STR("nodictionary")) || list_has(options, STR("mutual_auth"));
-
-		if (!is_barred && list_has(offered, name) && filter_allows(filter, name))
-			return name;
-	}
-	return STR("");
-}
-
-/* By sender where that is asked for, then by host, then by nexthop as the operator wrote it. -ENOENT: none. */
-static int find_credentials(const struct connection *c, const struct connection_wish *wish, struct arena *a,
-                            struct credentials *ret)
-{
-	const struct smtp_settings *s = c->settings;
-	struct str keys[] = {s->sasl_by_sender ? wish->sender : STR(""), str_of(c->host), wish->nexthop};
-	struct buf why = BUF_INIT(1024);
-	struct str value = STR("");
-	int err = -ENOENT;
-
-	for (size_t i = 0; err == -ENOENT && i < COUNT_OF(keys); i++)
-		if (keys[i].len)
-			err = maps_find(s->sasl_passwords, keys[i], false, a, &value, &why);
-	buf_done(&why);
-	if (err)
-		return err;
-	if (!s->sasl_delimiter.len || !str_split(value, s->sasl_delimiter.ptr[0], &ret->user, &ret->password))
-		*ret = (struct credentials){.user = value, .password = STR("")};
-	return ret->user.len ? 0 : -ENOENT;
-}
+enum { LINE_MAX_SIZE = 128 * 1024, BINDING_MAX = 256 };
 
 static int put_off(const struct connection *c, struct str text, struct arena *a, struct verdict *v)
 {
@@ -94,12 +22,17 @@ static int put_off(const struct connection *c, struct str text, struct arena *a,
 }
 
 /* Sends one line and reads the reply. */
-static int exchange(struct connection *c, struct str line, struct arena *a, struct verdict *v)
+static int exchange(struct connection *c, struct buf *line, struct arena *a, struct verdict *v)
 {
-	int err = stream_write(c->stream, line);
+	int err;
 
+	buf_add(line, STR("\r\n"));
+	err = buf_check(line);
 	if (!err)
-		err = stream_write(c->stream, STR("\r\n"));
+		err = stream_write(c->stream, buf_str(line));
+	if (line->ptr)
+		explicit_bzero(line->ptr, line->len);
+	buf_done(line);
 	if (err) {
 		connection_lost(c, err, "performing the SASL authentication", a, v);
 		return -EHOSTUNREACH;
@@ -109,114 +42,202 @@ static int exchange(struct connection *c, struct str line, struct arena *a, stru
 	return err;
 }
 
-static int exchange_base64(struct connection *c, struct str prefix, struct str bytes, struct arena *a, struct verdict *v)
+/* Gives the dialogue up in good order, so that QUIT is taken for QUIT. */
+static int cancel(struct connection *c, const char *why, struct arena *a, struct verdict *v)
 {
-	struct buf line = BUF_INIT(2 * SECRET_MAX);
+	struct buf line = BUF_INIT(LINE_MAX_SIZE);
 	int err;
 
-	buf_add(&line, prefix);
-	base64_encode(&line, bytes);
-	err = exchange(c, buf_str(&line), a, v);
-	if (line.ptr)
-		explicit_bzero(line.ptr, line.len);
-	buf_done(&line);
-	return err;
+	buf_add_char(&line, '*');
+	err = exchange(c, &line, a, v);
+	if (err)
+		return err;
+	return put_off(c, arena_printf(a, "SASL authentication failed; cannot authenticate to server %s: %s", c->peer, why), a,
+	               v);
 }
 
-static int auth_plain(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)
+static void add_base64(struct buf *line, struct buf *response)
 {
-	struct buf secret = BUF_INIT(SECRET_MAX);
-	int err;
-
-	buf_add_char(&secret, '\0');
-	buf_add(&secret, who->user);
-	buf_add_char(&secret, '\0');
-	buf_add(&secret, who->password);
-	err = exchange_base64(c, STR("AUTH PLAIN "), buf_str(&secret), a, v);
-	if (secret.ptr)
-		explicit_bzero(secret.ptr, secret.len);
-	buf_done(&secret);
-	return err;
+	base64_encode(line, buf_str(response));
+	if (response->ptr)
+		explicit_bzero(response->ptr, response->len);
+	buf_done(response);
 }
 
-static int auth_login(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)
+/* "AUTH MECHANISM", with the first response where the mechanism has one; "=" is an empty one. */
+static int begin(struct connection *c, struct sasl_client *client, struct str mechanism, struct arena *a, struct verdict *v)
 {
-	int err = exchange(c, STR("AUTH LOGIN"), a, v);
+	struct buf line = BUF_INIT(LINE_MAX_SIZE), response = BUF_INIT(LINE_MAX_SIZE);
+	const char *why;
 
-	if (!err && c->reply.code == 334)
-		err = exchange_base64(c, STR(""), who->user, a, v);
-	if (!err && c->reply.code == 334)
-		err = exchange_base64(c, STR(""), who->password, a, v);
-	return err;
-}
-
-/* RFC 2195: the name, and the challenge's HMAC under the password. */
-static int auth_cram_md5(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)
-{
-	struct buf challenge = BUF_INIT(SECRET_MAX), answer = BUF_INIT(SECRET_MAX);
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned size = 0;
-	int err = exchange(c, STR("AUTH CRAM-MD5"), a, v);
-
-	if (!err && c->reply.code == 334 && !base64_decode(&challenge, str_trim(str_from(buf_str(&c->reply.text), 4)))) {
-		HMAC(EVP_md5(), who->password.ptr, (int)who->password.len, (const unsigned char *)buf_cstr(&challenge),
-		     challenge.len, digest, &size);
-		buf_add(&answer, who->user);
-		buf_add_char(&answer, ' ');
-		hex_encode(&answer, str_n((const char *)digest, size));
-		err = exchange_base64(c, STR(""), buf_str(&answer), a, v);
+	buf_addf(&line, "AUTH %.*s", STR_ARG(mechanism));
+	if (sasl_client_is_first(client)) {
+		if (sasl_client_step(client, STR(""), &response, &why)) {
+			buf_done(&line);
+			buf_done(&response);
+			return put_off(
+				c,
+				arena_printf(a, "SASL authentication failed; cannot authenticate to server %s: %s", c->peer, why),
+				a, v);
+		}
+		buf_add(&line, response.len ? STR(" ") : STR(" ="));
+		add_base64(&line, &response);
 	}
-	buf_done(&challenge);
-	buf_done(&answer);
-	return err;
+	return exchange(c, &line, a, v);
 }
 
-static int judge(const struct connection *c, struct arena *a, struct verdict *v)
+static int answer(struct connection *c, struct sasl_client *client, struct arena *a, struct verdict *v)
 {
-	struct str said = server_reply_text(&c->reply, a);
+	struct buf challenge = BUF_INIT(LINE_MAX_SIZE), line = BUF_INIT(LINE_MAX_SIZE), response = BUF_INIT(LINE_MAX_SIZE);
+	const char *why = "the challenge is no base64";
+	int err = base64_decode(&challenge, str_trim(str_from(buf_str(&c->reply.text), 4)));
 
-	if (c->reply.code / 100 == 2)
-		return 0;
+	if (!err)
+		err = sasl_client_step(client, buf_str(&challenge), &response, &why);
+	add_base64(&line, &response);
+	buf_done(&challenge);
+	if (!err)
+		return exchange(c, &line, a, v);
+	buf_done(&line);
+	return cancel(c, why, a, v);
+}
+
+static struct auth_attempt attempt_of(const struct connection *c, const struct credentials *who)
+{
+	return (struct auth_attempt){.host = str_of(c->host), .user = who->user, .secret = who->secret};
+}
+
+/* The server would not have us: 5.7.8 now, or some other day. */
+static int refused(const struct connection *c, struct str said, struct str dsn, struct arena *a, struct verdict *v)
+{
 	(void)put_off(c, arena_printf(a, "SASL authentication failed; server %s said: %.*s", c->peer, STR_ARG(said)), a, v);
 	v->diagnostic = said;
-	v->dsn = server_reply_dsn(&c->reply, a);
+	v->dsn = dsn;
 	/* A password that is wrong today may be mended tomorrow. */
-	v->is_permanent = c->reply.code >= 500 && !c->settings->sasl_soft_bounce;
+	v->is_permanent = str_starts(said, STR("5")) && !c->settings->sasl_soft_bounce;
 	if (!v->is_permanent)
 		v->dsn = arena_printf(a, "4%.*s", STR_ARG(str_from(v->dsn, 1)));
 	return -EHOSTUNREACH;
 }
 
-int smtp_auth(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
+static int judge(const struct connection *c, const struct sasl_client *client, const struct credentials *who, struct arena *a,
+                 struct verdict *v)
+{
+	struct auth_attempt attempt = attempt_of(c, who);
+	struct str said = server_reply_text(&c->reply, a);
+
+	if (c->reply.code / 100 == 2 && sasl_client_is_done(client))
+		return 0;
+	if (c->reply.code / 100 == 2)
+		return put_off(c,
+		               arena_printf(a, "SASL authentication failed; server %s did not prove that it knows the password",
+		                            c->peer),
+		               a, v);
+	if (c->reply.code >= 500 && c->settings->sasl_cache_time.ns && !who->is_token)
+		auth_cache_add(&attempt, said, c->settings->sasl_cache_time);
+	return refused(c, said, server_reply_dsn(&c->reply, a), a, v);
+}
+
+static int log_in(struct connection *c, struct str mechanism, const struct sasl_login *login, const struct credentials *who,
+                  struct arena *a, struct verdict *v)
+{
+	struct sasl_client *client;
+	int err = sasl_client_new(mechanism, login, &client);
+
+	if (err)
+		return put_off(c,
+		               arena_printf(a,
+		                            "SASL authentication failed; name or password cannot be used with the mechanism %.*s",
+		                            STR_ARG(mechanism)),
+		               a, v);
+	err = begin(c, client, mechanism, a, v);
+	while (!err && c->reply.code == 334)
+		err = answer(c, client, a, v);
+	if (!err)
+		err = judge(c, client, who, a, v);
+	sasl_client_free(client);
+	c->is_logged_in = !err;
+	return err;
+}
+
+static bool offers_binding(struct str offered)
+{
+	struct str word;
+
+	while (str_next(&offered, " \t", &word))
+		if (str_ends_nocase(word, STR("-PLUS")))
+			return true;
+	return false;
+}
+
+static unsigned demands_of(const struct connection *c)
 {
 	const struct smtp_settings *s = c->settings;
-	struct str options = stream_tls(c->stream) ? s->sasl_tls_options : s->sasl_options;
-	struct credentials who;
+
+	if (!stream_tls(c->stream))
+		return s->sasl_demands;
+	return c->is_verified ? s->sasl_verified_demands : s->sasl_tls_demands;
+}
+
+static struct str choose(struct connection *c, struct sasl_login *login, struct buf *binding)
+{
+	struct str offered = str_of(c->auth), mechanism;
+
+	if (!tls_channel_binding(c->stream, binding, &login->is_exporter))
+		login->binding = buf_str(binding);
+	mechanism = sasl_client_choose(offered, c->settings->sasl_filter, demands_of(c), login);
+	/* A client that could, and says that the server cannot, while it can, has been lied to: do not say it when we would not.
+	 */
+	if (offers_binding(offered) && !str_ends(mechanism, STR("-PLUS")))
+		login->binding = STR("");
+	return mechanism;
+}
+
+static int use(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)
+{
+	struct buf binding = BUF_INIT(BINDING_MAX);
+	struct sasl_login login = {.user = who->user,
+	                           .secret = who->secret,
+	                           .is_token = who->is_token,
+	                           .host = str_of(c->host),
+	                           .port = arena_printf(a, "%u", c->port)};
+	struct auth_attempt attempt = attempt_of(c, who);
+	struct str known = auth_cache_find(&attempt);
 	struct str mechanism;
 	int err;
 
-	if (!s->sasl_passwords || !(c->ehlo.keywords & EHLO_AUTH))
-		return 0;
-	err = find_credentials(c, wish, a, &who);
-	if (err == -ENOENT)
-		return 0;
-	if (err)
-		return put_off(c, STR("SASL password lookup error"), a, v);
-	mechanism = auth_choose(c->auth ? str_of(c->auth) : STR(""), s->sasl_filter, options);
-	if (!mechanism.len)
-		return put_off(
-			c,
-			arena_printf(
-				a,
-				"SASL authentication failed; server %s offered no compatible authentication mechanisms for this "
-				"type of connection security",
-				c->peer),
-			a, v);
-	if (str_eq(mechanism, STR("PLAIN")))
-		err = auth_plain(c, &who, a, v);
-	else if (str_eq(mechanism, STR("LOGIN")))
-		err = auth_login(c, &who, a, v);
+	if (known.len)
+		return refused(c, arena_str(a, known), STR("5.7.8"), a, v);
+	mechanism = choose(c, &login, &binding);
+	if (mechanism.len)
+		err = log_in(c, mechanism, &login, who, a, v);
 	else
-		err = auth_cram_md5(c, &who, a, v);
-	return err ? err : judge(c, a, v);
+		err = put_off(c,
+		              arena_printf(a,
+		                           "SASL authentication failed; server %s offered no compatible authentication "
+		                           "mechanisms for this type of connection security",
+		                           c->peer),
+		              a, v);
+	buf_done(&binding);
+	return err;
+}
+
+int smtp_auth(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
+{
+	struct buf why = BUF_INIT(1024);
+	struct login_place place = {.sender = wish->sender, .host = str_of(c->host), .nexthop = wish->nexthop};
+	struct credentials who;
+	int err;
+
+	if (!c->auth)
+		return 0;
+	err = credentials_find(c->settings, &place, a, &who, &why);
+	if (err && err != -ENOENT) {
+		log_tagged(c->settings->tag, LOG_LEVEL_WARN, "smtp_sasl_password_maps: %s", buf_cstr(&why));
+		err = put_off(c, STR("SASL password lookup error"), a, v);
+	} else {
+		err = err ? 0 : use(c, &who, a, v);
+	}
+	buf_done(&why);
+	return err;
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Logging in to a server (RFC 4954): PLAIN, LOGIN and CRAM-MD5 with a name and a password from
- * smtp_sasl_password_maps.
- */
+/* Logging in to a server (RFC 4954), as credentials.h and the mechanisms of sasl/client.h have it. */
 #pragma once
 
 #include "role/smtp/connection.h"
@@ -13,6 +10,3 @@
  */
 [[nodiscard]] int smtp_auth(struct connection *c, const struct connection_wish *wish, struct arena *a,
                             struct verdict *ret_verdict) WAITS;
-
-/* The best mechanism of the server's list that these options allow; empty for none. */
-struct str auth_choose(struct str offered, struct str filter, struct str options);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/params.h"
 #include "mail/delivery_line.h"
+#include "role/smtp/credentials.h"
 #include "role/smtp/sts_policy.h"
 #include "role/smtp/transaction.h"
 
@@ -179,10 +180,22 @@ static int try_kept(struct delivery *d)
 	return 0;
 }
 
-/* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
-static bool may_go_in_clear(const struct delivery *d, const struct verdict *v)
+/* Whoever would log in must not be led into clear text; nor whoever cannot know whether he would. */
+static bool has_credentials(struct delivery *d, struct str host)
 {
-	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !d->settings->sasl_passwords &&
+	struct buf why = BUF_INIT(1024);
+	struct login_place place = {.sender = d->envelope.sender, .host = host, .nexthop = d->tried};
+	struct credentials unused;
+	int err = credentials_find(d->settings, &place, &d->arena, &unused, &why);
+
+	buf_done(&why);
+	return err != -ENOENT;
+}
+
+/* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
+static bool may_go_in_clear(struct delivery *d, const struct verdict *v)
+{
+	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
 	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) &&
 	       d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }

@@ -497,9 +497,10 @@ TEST(tls_that_is_required_and_not_offered_puts_mail_off)
 	       "EHLO client.example|QUIT|");
 }
 
-#define AUTH_CF \
+#define AUTH_BASE_CF \
 	"inet_protocols = ipv4\nmyhostname = client.example\nsmtp_tls_security_level = none\n" \
-	"smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:secret} }\n"
+	"smtp_sasl_auth_enable = yes\n"
+#define AUTH_CF AUTH_BASE_CF "smtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:secret} }\n"
 
 TEST(credentials_for_the_nexthop_are_used)
 {
@@ -544,6 +545,100 @@ TEST(a_refused_password_puts_mail_off)
 	order = (struct order){.recipients = "b@example.com"};
 	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\n");
 	expect("0 deferred 4.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong|site 2", NULL);
+}
+
+#define AUTH_PLAIN \
+	{ \
+		"EHLO", "250-fake.example\r\n250 AUTH PLAIN\r\n" \
+	}
+
+TEST(the_sender_then_the_host_then_the_nexthop_say_who_logs_in)
+{
+	static const struct {
+		const char *maps, *want;
+	} cases[] = {
+		{"{127.0.0.1 = h:1}, {a@example.org = s:1}", "AUTH PLAIN AHMAMQ=="},
+		{"{127.0.0.1 = h:1}, {@example.org = s:1}", "AUTH PLAIN AHMAMQ=="},
+		{"{127.0.0.1 = h:1}, {b@example.org = s:1}", "AUTH PLAIN AGgAMQ=="},
+		{"{b@example.org = s:1}", "AUTH PLAIN AGpvZQBzZWNyZXQ="},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		char main_cf[1000];
+
+		RULES(AUTH_PLAIN, {"AUTH", "235 2.7.0 welcome\r\n"});
+		order = (struct order){.recipients = "b@example.com"};
+		snprintf(main_cf, sizeof(main_cf),
+		         AUTH_BASE_CF "smtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:secret}, %s }\n"
+		                      "smtp_sender_dependent_authentication = yes\nsmtp_sasl_security_options =\n",
+		         cases[i].maps);
+		run_with(main_cf);
+		CHECK_CASE(str_find_str(buf_str(&server.heard), str_of(cases[i].want)) < server.heard.len, cases[i].maps);
+		expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
+	}
+}
+
+TEST(a_login_that_was_refused_is_not_tried_again)
+{
+	RULES(AUTH_PLAIN, {"AUTH", "535 5.7.8 wrong\r\n"}, {"greeting", "220 fake.example ESMTP\r\n"}, AUTH_PLAIN);
+	order = (struct order){.recipients = "b@example.com", .times = 2};
+	run_with(AUTH_CF "smtp_sasl_security_options =\nsmtp_sasl_auth_cache_name = btree:/any\n");
+	expect("0 deferred 4.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong|site 2",
+	       "EHLO client.example|AUTH PLAIN AGpvZQBzZWNyZXQ=|QUIT|EHLO client.example|QUIT|");
+}
+
+TEST(a_refused_password_bounces_where_that_is_wanted)
+{
+	RULES(AUTH_PLAIN, {"AUTH", "535 5.7.8 wrong\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options =\nsmtp_sasl_auth_soft_bounce = no\n");
+	expect("0 bounced 5.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 wrong|site 2", NULL);
+}
+
+TEST(a_server_that_proves_nothing_gets_no_mail)
+{
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH SCRAM-SHA-256\r\n"}, {"AUTH", "235 2.7.0 never mind\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF);
+	expect("0 deferred 4.7.0 SASL authentication failed; server 127.0.0.1[127.0.0.1] did not prove that it knows the "
+	       "password|site 2",
+	       NULL);
+	/* "r=server,s=c2FsdA==,i=4096" does not go on from our nonce. */
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH SCRAM-SHA-256\r\n"},
+	      {"AUTH", "334 cj1zZXJ2ZXIscz1jMkZzZEE9PSxpPTQwOTY=\r\n"}, {"*", "501 5.7.0 as you like\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF);
+	CHECK(str_ends(buf_str(&server.heard), STR("|*|QUIT|")));
+	CHECK(str_starts(buf_str(&outcome), STR("0 deferred 4.7.0 SASL authentication failed; cannot authenticate to server")));
+	expect(buf_cstr(&outcome), NULL);
+}
+
+TEST(an_access_token_is_read_from_its_file)
+{
+	char main_cf[1000];
+
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH XOAUTH2 PLAIN\r\n"}, {"AUTH", "334 eyJzdGF0dXMiOiI0MDAifQ==\r\n"},
+	      {"", "535 5.7.8 too old\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	snprintf(main_cf, sizeof(main_cf),
+	         AUTH_BASE_CF "smtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:{token_file=%s/token}} }\n"
+	                      "smtp_sasl_security_options =\n",
+	         check_folder());
+	write_file("token", "ya29.abc\n");
+	run_with(main_cf);
+	/* "user=joe\1auth=Bearer ya29.abc\1\1", then an empty line that lets the server say what it thinks of it. */
+	expect("0 deferred 4.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 too old|site 2",
+	       "EHLO client.example|AUTH XOAUTH2 dXNlcj1qb2UBYXV0aD1CZWFyZXIgeWEyOS5hYmMBAQ==||QUIT|");
+}
+
+TEST(a_login_may_be_told_behind_mail)
+{
+	RULES(AUTH_PLAIN, {"AUTH", "235 2.7.0 welcome\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options =\nsmtp_send_dummy_mail_auth = yes\n");
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
+	       "EHLO client.example|AUTH PLAIN AGpvZQBzZWNyZXQ=|MAIL FROM:<a@example.org> AUTH=<>|RCPT TO:<b@example.com>|DATA|"
+	       "Subject: x||..dot|.|QUIT|");
 }
 
 TEST(a_probe_ends_before_the_content)

@@ -10,6 +10,8 @@
 #include "config/params.h"
 #include "net/ip.h"
 #include "net/tls.h"
+#include "role/smtp/auth_cache.h"
+#include "sasl/client.h"
 #include "table/table.h"
 
 static struct map all; /* transport name: struct smtp_settings */
@@ -158,19 +160,58 @@ static struct str log_tag_of(const struct params *p, bool is_lmtp)
 	return str_of(text);
 }
 
+static int read_demands(const char *name, struct str list, unsigned *ret_demands, const struct smtp_settings *s, struct buf *why)
+{
+	struct buf reason = BUF_INIT(1024);
+	int err = sasl_demands_parse(list, ret_demands, &reason);
+
+	if (err)
+		buf_addf(why, "%s_%s: %s", s->is_lmtp ? "lmtp" : "smtp", name, buf_cstr(&reason));
+	buf_done(&reason);
+	return err;
+}
+
+static int read_mechanisms(struct smtp_settings *s, const struct params *p, struct buf *why)
+{
+	struct str type = PICK(sasl_type), filter = PICK(sasl_mechanism_filter);
+	int err = 0;
+
+	/* "cyrus" is what configurations say; the mechanisms are the same. */
+	if (!str_eq_nocase(type, STR("cyrus")) && !str_eq_nocase(type, STR("builtin"))) {
+		buf_addf(why, "%s_sasl_type: \"%.*s\" is unknown: use cyrus or builtin", s->is_lmtp ? "lmtp" : "smtp",
+		         STR_ARG(type));
+		return -EINVAL;
+	}
+	if (filter.len)
+		err = match_list_open(filter, MATCH_STRING, TABLE_SURROGATE, s->view, &s->sasl_filter, why);
+	if (!err)
+		err = read_demands("sasl_security_options", PICK(sasl_security_options), &s->sasl_demands, s, why);
+	if (!err)
+		err = read_demands("sasl_tls_security_options", PICK(sasl_tls_security_options), &s->sasl_tls_demands, s, why);
+	if (!err)
+		err = read_demands("sasl_tls_verified_security_options", PICK(sasl_tls_verified_security_options),
+		                   &s->sasl_verified_demands, s, why);
+	return err;
+}
+
 static int read_sasl(struct smtp_settings *s, const struct view *v, struct buf *why)
 {
 	const struct params *p = v->params;
+	int err;
 
 	if (!PICK(sasl_auth_enable))
 		return 0;
 	s->sasl_delimiter = PICK(sasl_password_result_delimiter);
-	s->sasl_options = PICK(sasl_security_options);
-	s->sasl_tls_options = PICK(sasl_tls_security_options);
-	s->sasl_filter = PICK(sasl_mechanism_filter);
 	s->sasl_by_sender = PICK(sender_dependent_authentication);
 	s->sasl_soft_bounce = PICK(sasl_auth_soft_bounce);
-	return maps_open(PICK(sasl_password_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, v, &s->sasl_passwords, why);
+	s->sends_mail_auth = PICK(send_dummy_mail_auth);
+	if (PICK(sasl_auth_cache_name).len)
+		s->sasl_cache_time = PICK(sasl_auth_cache_time);
+	err = read_mechanisms(s, p, why);
+	if (!err)
+		err = maps_open(PICK(sasl_password_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, v, &s->sasl_passwords,
+		                why);
+	return err;
 }
 
 static int settings_add(const struct config *c, const struct service *service, struct buf *why)
@@ -244,6 +285,8 @@ void smtp_settings_free(void)
 		struct smtp_settings *s = value;
 
 		maps_close(s->sasl_passwords);
+		if (s->sasl_filter)
+			match_list_close(s->sasl_filter);
 		maps_close(s->tls_policies);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);
@@ -252,4 +295,5 @@ void smtp_settings_free(void)
 	}
 	map_done(&all);
 	all = MAP_INIT;
+	auth_cache_forget();
 }

@@ -16,6 +16,7 @@ struct params;
 struct service;
 struct view;
 struct maps;
+struct match_list;
 struct tls_context;
 
 struct smtp_settings {
@@ -60,12 +61,15 @@ struct smtp_settings {
 	bool skips_quit_reply;
 	struct maps *sasl_passwords; /* NULL when the client logs in nowhere */
 	struct str sasl_delimiter;
-	struct str sasl_options;
-	struct str sasl_tls_options;
-	struct str sasl_filter;
+	struct match_list *sasl_filter; /* NULL: all mechanisms */
+	unsigned sasl_demands;          /* in clear; enum sasl_demand */
+	unsigned sasl_tls_demands;
+	unsigned sasl_verified_demands; /* inside TLS with a server that is the one wanted */
 	bool sasl_by_sender;
 	bool sasl_soft_bounce;
-	struct str tls_level; /* where no table has a policy */
+	struct duration sasl_cache_time; /* how long refused logins are remembered; 0: they are not */
+	bool sends_mail_auth;            /* AUTH=<> behind MAIL once logged in */
+	struct str tls_level;            /* where no table has a policy */
 	struct maps *tls_policies;
 	struct str tls_servername;
 	struct str tls_verify_match;

@@ -105,6 +105,7 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 	bool is_ours = is_asked && is_verified(c, p, a);
 	bool is_chain = p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted;
 
+	c->is_verified = is_ours;
 	if (c->settings->logs_tls)
 		log_summary(c, is_ours);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);

@@ -101,6 +101,9 @@ static int send_mail(struct transaction *t)
 		buf_add(&line, STR(" ENVID="));
 		xtext_encode(&line, e->envid);
 	}
+	/* Who sends it has not been checked further (RFC 4954, 5). */
+	if (t->c->is_logged_in && t->d->settings->sends_mail_auth)
+		buf_add(&line, STR(" AUTH=<>"));
 	buf_add(&line, STR("\r\n"));
 	err = stream_write(t->c->stream, buf_str(&line));
 	buf_done(&line);
