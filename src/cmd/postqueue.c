@@ -65,7 +65,9 @@ static int talk_list(struct channel *ch, void *arg)
 		queue_format_end(&l.format);
 		err = write_out(&l);
 	}
-	if (err && !ferror(stdout))
+	if (err == -EAGAIN)
+		status = err;
+	else if (err && !ferror(stdout))
 		status = refuse(err, &why, "queue report");
 	queue_format_done(&l.format);
 	buf_done(&l.out);
@@ -78,7 +80,9 @@ static int talk_order(struct channel *ch, void *arg)
 	struct buf why = BUF_INIT(2000);
 	int err = queue_client_ask(ch, arg, &why), status = 0;
 
-	if (err)
+	if (err == -EAGAIN)
+		status = err;
+	else if (err)
 		status = refuse(err, &why, "flush");
 	buf_done(&why);
 	return status;
@@ -107,6 +111,10 @@ static int list(const struct config *c, bool is_json)
 
 	if (status >= 0)
 		return status;
+	if (status == -EAGAIN) {
+		log_fatal("Queue report unavailable - too many ask at once; try again later");
+		return EX_UNAVAILABLE;
+	}
 	if (!list_offline(c, is_json)) {
 		log_warn("Mail system is down -- this is what its index holds; mail that was not tried yet is not shown");
 		return 0;
@@ -122,7 +130,10 @@ static int order(const struct config *c, const char *what, const char *argument)
 
 	if (status >= 0)
 		return status;
-	log_fatal("Cannot flush mail queue - mail system is down (%s); `postfix start` starts it", strerror(-status));
+	if (status == -EAGAIN)
+		log_fatal("Cannot flush mail queue - too many ask at once; try again later");
+	else
+		log_fatal("Cannot flush mail queue - mail system is down (%s); `postfix start` starts it", strerror(-status));
 	return EX_UNAVAILABLE;
 }
 

@@ -6,9 +6,10 @@
 
 #include "base/log.h"
 
-enum { ANSWER_TIME = 600 };
+enum { ANSWER_TIME = 600, TRIES = 60, TRY_AGAIN_MS = 500 };
 
 struct conversation {
+	const char *path;
 	struct channel *ch;
 	queue_talk_fn *talk;
 	void *arg;
@@ -18,9 +19,19 @@ struct conversation {
 static void converse(void *arg)
 {
 	struct conversation *c = arg;
+	int err = 0;
 
-	c->result = c->talk(c->ch, c->arg);
-	channel_free(c->ch);
+	for (int i = 0; !err && i < TRIES; i++) {
+		c->result = c->talk(c->ch, c->arg);
+		channel_free(c->ch);
+		if (c->result != -EAGAIN)
+			break;
+		err = fiber_sleep(duration_ms(TRY_AGAIN_MS));
+		if (!err)
+			err = channel_connect(c->path, &c->ch);
+	}
+	if (err)
+		c->result = err;
 	loop_stop();
 }
 
@@ -33,12 +44,13 @@ int queue_client_run(const struct config *c, const char *name, queue_talk_fn *ta
 	loop_init();
 	channel_loop_init();
 	buf_addf(&path, "%.*s/public/%s", STR_ARG(view_get(config_main_view(c), STR("queue_directory"))), name);
-	err = channel_connect(buf_cstr(&path), &conversation.ch);
-	buf_done(&path);
+	conversation.path = buf_cstr(&path);
+	err = channel_connect(conversation.path, &conversation.ch);
 	if (!err) {
 		fiber_start("command", converse, &conversation);
 		loop_run();
 	}
+	buf_done(&path);
 	return err ? err : conversation.result;
 }
 
@@ -46,11 +58,15 @@ int queue_client_ask(struct channel *ch, struct queue_request *r, struct buf *wh
 {
 	struct message m = {.type = MESSAGE_QUEUE_REQUEST, .queue_request = {.what = r->what, .argument = r->argument}};
 	int err = channel_send(ch, &m);
+	bool has_answer = false;
 
 	while (!err) {
 		err = channel_recv(ch, clock_deadline(duration_s(ANSWER_TIME)), &m);
+		if ((err == -EPIPE || err == -ECONNRESET) && !has_answer)
+			err = -EAGAIN;
 		if (err)
 			break;
+		has_answer = true;
 		if (m.fd >= 0)
 			close(m.fd);
 		if (m.type == MESSAGE_QUEUE_END) {

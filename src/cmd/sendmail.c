@@ -139,6 +139,9 @@ static int submit_over(struct channel *ch, const struct envelope *e, int fd, str
 	buf_done(&envelope);
 	if (!err)
 		err = channel_recv(ch, clock_deadline(duration_s(ANSWER_TIME)), &m);
+	/* No room for us just now, or its process has ended: without an answer it is not theirs. */
+	if (err == -EPIPE || err == -ECONNRESET)
+		err = -EAGAIN;
 	if (!err && m.type != MESSAGE_SUBMITTED)
 		err = -EPROTO;
 	if (!err)
@@ -152,6 +155,8 @@ static int talk(struct channel *ch, void *arg)
 	struct message_submitted answer;
 	int err = submit_over(ch, &s->envelope, s->fd, &answer);
 
+	if (err == -EAGAIN)
+		return err;
 	if (err) {
 		log_fatal("the mail system gave no answer (%s); the message may have been lost, send it again", strerror(-err));
 		return EX_TEMPFAIL;
@@ -168,8 +173,11 @@ static int submit(const struct config *c, struct submission *s)
 
 	if (status >= 0)
 		return status;
-	log_fatal("the mail system is down (%s), the message was not accepted; try again after `postfix start`",
-	          strerror(-status));
+	if (status == -EAGAIN)
+		log_fatal("the mail system takes no mail from you just now, the message was not accepted; try again later");
+	else
+		log_fatal("the mail system is down (%s), the message was not accepted; try again after `postfix start`",
+		          strerror(-status));
 	return EX_TEMPFAIL;
 }
 

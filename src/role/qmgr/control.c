@@ -6,15 +6,16 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "ipc/visitors.h"
 #include "mail/address.h"
 #include "mail/queue_id.h"
 #include "role/qmgr/control.h"
 #include "table/table.h"
 #include "table/user_list.h"
 
-enum { SESSION_LIMIT = 100, IDLE_TIME = 300, REQUEUE_AHEAD = 100 };
+enum { SESSIONS_MAX = 100, SESSIONS_OF_USER = 20, SESSIONS_RESERVED = 20, IDLE_TIME = 300, REQUEUE_AHEAD = 100 };
 
-static size_t session_count;
+static struct visitors sessions;
 
 /* The answer: counts and words. */
 struct answer {
@@ -342,12 +343,10 @@ struct session {
 	struct channel *ch;
 };
 
-static void serve(void *arg)
+static void serve_requests(struct session *s, struct visitor *who)
 {
-	struct session *s = arg;
 	struct message m;
-	uid_t uid;
-	int err = channel_peer_uid(s->ch, &uid);
+	int err = 0;
 
 	while (!err) {
 		err = channel_recv(s->ch, clock_deadline(duration_s(IDLE_TIME)), &m);
@@ -355,11 +354,36 @@ static void serve(void *arg)
 			break;
 		if (m.fd >= 0)
 			close(m.fd);
-		err = m.type == MESSAGE_QUEUE_REQUEST ? answer_request(s->q, s->ch, uid, &m.queue_request) : -EBADMSG;
+		visitor_set_quiet(who, false);
+		err = m.type == MESSAGE_QUEUE_REQUEST ? answer_request(s->q, s->ch, who->uid, &m.queue_request) : -EBADMSG;
+		visitor_set_quiet(who, true);
+	}
+}
+
+static void turn_away(struct channel *ch)
+{
+	struct message end = {.type = MESSAGE_QUEUE_END,
+	                      .queue_end = {.error = EAGAIN, .text = STR("too many ask at once; try again later")}};
+
+	if (channel_send(ch, &end))
+		log_debug("a command did not wait for its answer");
+}
+
+static void serve(void *arg)
+{
+	struct session *s = arg;
+	struct visitor who;
+	uid_t uid;
+
+	if (channel_peer_uid(s->ch, &uid) == 0) {
+		if (visitors_enter(&sessions, &who, uid))
+			serve_requests(s, &who);
+		else
+			turn_away(s->ch);
+		visitors_leave(&who);
 	}
 	channel_free(s->ch);
 	free(s);
-	session_count--;
 }
 
 struct endpoint {
@@ -376,14 +400,15 @@ static void accept_all(void *arg)
 		struct session *s;
 		struct channel *ch;
 
-		err = session_count < SESSION_LIMIT ? channel_accept(&e->watch, &ch) : fiber_sleep(duration_ms(100));
-		if (err == -EMFILE || err == -ENFILE || err == -ENOMEM)
+		err = channel_accept(&e->watch, &ch);
+		if (err == -EMFILE || err == -ENFILE || err == -ENOMEM) {
 			err = fiber_sleep(duration_ms(100));
-		else if (!err && session_count < SESSION_LIMIT) {
+		} else if (!err) {
 			s = mem_alloc(sizeof *s);
 			*s = (struct session){e->q, ch};
-			session_count++;
 			fiber_start("control", serve, s);
+			/* Those who are turned away go before the next ones come. */
+			err = fiber_yield();
 		}
 	}
 	watch_done(&e->watch);
@@ -396,6 +421,7 @@ void control_start(struct qmgr *q, int fd)
 	struct endpoint *e = mem_alloc(sizeof *e);
 
 	e->q = q;
+	visitors_init(&sessions, SESSIONS_MAX, SESSIONS_OF_USER, SESSIONS_RESERVED);
 	watch_init(&e->watch, fd);
 	fiber_start("control", accept_all, e);
 }

@@ -11,18 +11,22 @@
 #include "config/params.h"
 #include "content/content.h"
 #include "fiber/fiber.h"
+#include "ipc/visitors.h"
 #include "mail/address.h"
 #include "port.h"
 #include "smtpd.h"
 #include "table/user_list.h"
 
-enum { UNDER_WAY_MAX = 50 };
+enum { UNDER_WAY_MAX = 50, USERS_MAX = 256, USERS_OF_ONE = 100, USERS_RESERVED = 32 };
+
+static struct visitors users; /* of the pickup socket */
 
 /* Who sends: one channel. Freed when it is closed and its last message is answered. */
 struct source {
 	struct channel *channel; /* NULL once closed */
 	enum submit_from from;
 	uid_t uid;
+	struct visitor visitor; /* of a user */
 	size_t under_way;
 	struct wait_list room;
 };
@@ -127,6 +131,7 @@ static void serve_submission(void *arg)
 	arena_done(&sub->arena);
 	free(sub);
 	src->under_way--;
+	visitor_set_quiet(&src->visitor, src->under_way == 0);
 	(void)wait_list_wake_one(&src->room);
 	drop_source(src);
 	smtpd_end_work();
@@ -180,13 +185,13 @@ static void take_submission(struct source *src, const struct message *m)
 	}
 	envelope_copy(&sub->envelope, &e, &sub->arena);
 	src->under_way++;
+	visitor_set_quiet(&src->visitor, false);
 	smtpd_begin_work();
 	fiber_start("submission", serve_submission, sub);
 }
 
-static void serve_source(void *arg)
+static void read_source(struct source *src)
 {
-	struct source *src = arg;
 	struct message m;
 	int err;
 
@@ -201,6 +206,17 @@ static void serve_source(void *arg)
 	}
 	if (err == -EBADMSG)
 		log_warn("a peer sent what is no message");
+}
+
+static void serve_source(void *arg)
+{
+	struct source *src = arg;
+	bool is_user = src->from == SUBMIT_FROM_USER;
+
+	if (!is_user || visitors_enter(&users, &src->visitor, src->uid))
+		read_source(src);
+	if (is_user)
+		visitors_leave(&src->visitor);
 	peers_lost(src->channel);
 	channel_free(src->channel);
 	src->channel = NULL;
@@ -244,6 +260,9 @@ static void accept_users(void *arg)
 			continue;
 		}
 		fiber_start("source", serve_source, src);
+		/* Those for whom there is no room go before the next ones come. */
+		if (fiber_yield())
+			break;
 	}
 }
 
@@ -252,6 +271,7 @@ static struct fiber *pickup_fiber;
 
 void submit_listen(int fd)
 {
+	visitors_init(&users, USERS_MAX, USERS_OF_ONE, USERS_RESERVED);
 	watch_init(&pickup_watch, fd);
 	pickup_fiber = fiber_start("pickup", accept_users, &pickup_watch);
 }
