@@ -137,8 +137,7 @@ static void check_tls_server(struct trial *t, struct buf *why)
 	if (err)
 		name_key_file(t, why);
 	tell(t, why, err);
-	if (!err)
-		tls_context_free(tls);
+	tls_context_free(tls);
 }
 
 static void check_receiver(struct trial *t, bool is_smtp)

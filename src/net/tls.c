@@ -8,14 +8,22 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/list.h"
 #include "config/config.h"
 #include "config/params.h"
 #include "net/net_internal.h"
 #include "net/tls_keys.h"
+#include "net/tls_tickets.h"
 
 struct tls_context {
-	SSL_CTX *ssl;
+	struct list link; /* in all_contexts */
+	const struct view *view;
+	bool is_server;
+	bool is_mandatory;
+	SSL_CTX *ssl; /* NULL: what it needs is broken */
 };
+
+static struct list all_contexts;
 
 enum { LIST_MAX = 8192 };
 
@@ -24,10 +32,16 @@ SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 	return ctx->ssl;
 }
 
+bool tls_context_is_ready(const struct tls_context *ctx)
+{
+	return ctx && ctx->ssl;
+}
+
 void tls_context_free(struct tls_context *ctx)
 {
 	if (!ctx)
 		return;
+	list_remove(&ctx->link);
 	SSL_CTX_free(ctx->ssl);
 	free(ctx);
 }
@@ -118,22 +132,18 @@ static int apply_anchors(SSL_CTX *ssl, const struct tls_settings *s, struct buf 
 
 static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p, struct buf *why)
 {
-	char *file = s->ca_file.len ? str_cstr(s->ca_file) : NULL;
 	char *path = s->ca_path.len ? str_cstr(s->ca_path) : NULL;
-	int err = 0;
+	/* The names that a server sends along when it asks for a certificate. */
+	int err = s->ca_file.len ? tls_authorities_load(ssl, s, s->asks_certificate, why) : 0;
 
-	if ((file || path) && !SSL_CTX_load_verify_locations(ssl, file, path)) {
-		buf_addf(why, "%sCA%s: cannot read authorities from %s", s->prefix, file ? "file" : "path", file ? file : path);
+	if (!err && path && !SSL_CTX_load_verify_dir(ssl, path)) {
+		buf_addf(why, "%sCApath: cannot read authorities from %s", s->prefix, path);
 		err = -EINVAL;
 	}
 	/* Certificates of domains with an MTA-STS policy are checked wherever it is turned on, so there must be authorities. */
-	if (!err && (p->tls_append_default_CA || (!s->is_server && p->smtp_mta_sts && !file && !path)))
+	if (!err && (p->tls_append_default_CA || (!s->is_server && p->smtp_mta_sts && !s->ca_file.len && !path)))
 		SSL_CTX_set_default_verify_paths(ssl);
-	/* The names that a server sends along when it asks for a certificate. */
-	if (!err && s->asks_certificate && file)
-		SSL_CTX_set_client_CA_list(ssl, SSL_load_client_CA_file(file));
 	ERR_clear_error();
-	free(file);
 	free(path);
 	return err;
 }
@@ -212,6 +222,38 @@ static int apply_options(SSL_CTX *ssl, struct str list, struct buf *why)
 	return 0;
 }
 
+/* A client that wants something else was led astray by somebody, and would take our replies for its own (ALPACA). */
+static int select_protocol(SSL *ssl, const unsigned char **ret_name, unsigned char *ret_len, const unsigned char *offered,
+                           unsigned offered_len, void *arg)
+{
+	static const unsigned char smtp[] = {4, 's', 'm', 't', 'p'};
+	unsigned char *name;
+
+	if (SSL_select_next_proto(&name, ret_len, smtp, sizeof(smtp), offered, offered_len) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*ret_name = name;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* Without tickets there is no resumption: sessions are kept nowhere. */
+static int apply_tickets(SSL_CTX *ssl, const struct tls_settings *s, struct str cipher, struct buf *why)
+{
+	bool has_tickets = s->session_time.ns > 0 && (cipher.len || !s->is_server);
+
+	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+	if (has_tickets)
+		SSL_CTX_set_timeout(ssl, (long)(s->session_time.ns / NS_PER_S));
+	else
+		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+	if (s->is_server)
+		SSL_CTX_set_num_tickets(ssl, has_tickets);
+	if (s->is_server && has_tickets && tls_tickets_use(ssl, cipher)) {
+		buf_addf(why, "tls_session_ticket_cipher: \"%.*s\" will not do: use aes-256-cbc or the like", STR_ARG(cipher));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p)
 {
 	SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
@@ -221,13 +263,8 @@ static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struc
 	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* One system call a record instead of two. */
 	SSL_CTX_set_read_ahead(ssl, 1);
-	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-	if (s->session_time.ns > 0)
-		SSL_CTX_set_timeout(ssl, (long)(s->session_time.ns / NS_PER_S));
-	else
-		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
 	if (s->is_server)
-		SSL_CTX_set_num_tickets(ssl, 1);
+		SSL_CTX_set_alpn_select_cb(ssl, select_protocol, NULL);
 	/* The parameters alone say which protocols and ciphers are good enough; of a chain that shall prove
 	   something OpenSSL's own level is asked. */
 	SSL_CTX_set_security_level(ssl, 0);
@@ -236,67 +273,122 @@ static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struc
 
 static int apply_keys(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
 {
-	size_t count;
-	int err = tls_keys_load(ssl, s, &count, why);
+	struct tls_chains *chains;
+	int err = tls_chains_read(s, &chains, why);
 
-	if (err || !s->is_server)
+	if (err)
 		return err;
-	if (!count && !str_eq_nocase(s->cert_file[0], STR("none"))) {
+	err = tls_chains_use(chains, ssl, why);
+	if (!err && s->is_server && !tls_chains_count(chains) && !str_eq_nocase(s->cert_file[0], STR("none"))) {
 		buf_addf(why,
 		         "no server certificate: set smtpd_tls_chain_files to a file with private key, certificate and issuers");
-		return -ENOENT;
+		err = -ENOENT;
 	}
-	return tls_dh_load(ssl, s->dh_file, why);
+	tls_chains_free(chains);
+	return !err && s->is_server ? tls_dh_load(ssl, s, why) : err;
 }
 
-static int context_new(const struct view *v, const struct tls_settings *s, struct tls_context **ret_context, struct buf *why)
+static int apply_digest(const struct tls_settings *s, struct buf *why)
 {
-	struct tls_context *ctx = mem_alloc(sizeof(*ctx));
+	if (!s->digest.len || !tls_digest_check(s->digest))
+		return 0;
+	buf_addf(why, "%sfingerprint_digest: OpenSSL knows no digest \"%.*s\"", s->prefix, STR_ARG(s->digest));
+	return -EINVAL;
+}
+
+static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct view *v, struct buf *why)
+{
 	int err;
 
-	*ret_context = NULL;
-	ctx->ssl = SSL_CTX_new(s->is_server ? TLS_server_method() : TLS_client_method());
-	if (!ctx->ssl) {
-		free(ctx);
+	apply_habits(ssl, s, v->params);
+	apply_verification(ssl, s);
+	apply_groups(ssl, v->params);
+	err = apply_options(ssl, v->params->tls_ssl_options, why);
+	if (!err)
+		err = apply_protocols(ssl, s, why);
+	if (!err)
+		err = apply_ciphers(ssl, s, v, why);
+	if (!err)
+		err = apply_digest(s, why);
+	if (!err)
+		err = apply_tickets(ssl, s, v->params->tls_session_ticket_cipher, why);
+	if (!err)
+		err = s->anchor_files.len ? apply_anchors(ssl, s, why) : apply_authorities(ssl, s, v->params, why);
+	if (!err)
+		err = apply_keys(ssl, s, why);
+	ERR_clear_error();
+	return err;
+}
+
+/* What the context had stays when this fails. */
+static int context_make(struct tls_context *ctx, const struct tls_files *files, struct buf *why)
+{
+	struct tls_settings s;
+	SSL_CTX *ssl;
+	int err;
+
+	if (ctx->is_server)
+		tls_settings_server(&s, ctx->view);
+	else
+		tls_settings_client(&s, ctx->view, ctx->is_mandatory);
+	s.files = files;
+	ssl = SSL_CTX_new(ctx->is_server ? TLS_server_method() : TLS_client_method());
+	if (!ssl) {
 		buf_addf(why, "OpenSSL cannot start: %s", ERR_reason_error_string(ERR_get_error()));
 		return -ENOMEM;
 	}
-	apply_habits(ctx->ssl, s, v->params);
-	apply_verification(ctx->ssl, s);
-	apply_groups(ctx->ssl, v->params);
-	err = apply_options(ctx->ssl, v->params->tls_ssl_options, why);
+	err = apply_all(ssl, &s, ctx->view, why);
+	/* Connections hold on to the one that they began with. */
+	SSL_CTX_free(err ? ssl : ctx->ssl);
 	if (!err)
-		err = apply_protocols(ctx->ssl, s, why);
-	if (!err)
-		err = apply_ciphers(ctx->ssl, s, v, why);
-	if (!err && s->digest.len && tls_digest_check(s->digest)) {
-		buf_addf(why, "%sfingerprint_digest: OpenSSL knows no digest \"%.*s\"", s->prefix, STR_ARG(s->digest));
-		err = -EINVAL;
-	}
-	if (!err)
-		err = s->anchor_files.len ? apply_anchors(ctx->ssl, s, why) : apply_authorities(ctx->ssl, s, v->params, why);
-	if (!err)
-		err = apply_keys(ctx->ssl, s, why);
-	ERR_clear_error();
-	if (err)
-		tls_context_free(ctx);
-	else
-		*ret_context = ctx;
+		ctx->ssl = ssl;
 	return err;
+}
+
+static struct tls_context *context_new(const struct view *v, bool is_server, bool is_mandatory)
+{
+	struct tls_context *ctx = mem_alloc(sizeof(*ctx));
+
+	*ctx = (struct tls_context){.view = v, .is_server = is_server, .is_mandatory = is_mandatory};
+	if (!all_contexts.next)
+		list_init(&all_contexts);
+	list_add(&all_contexts, &ctx->link);
+	return ctx;
 }
 
 int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why)
 {
-	struct tls_settings s;
-
-	tls_settings_server(&s, v);
-	return context_new(v, &s, ret_context, why);
+	*ret_context = context_new(v, true, false);
+	return context_make(*ret_context, NULL, why);
 }
 
 int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context, struct buf *why)
 {
-	struct tls_settings s;
+	struct tls_context *ctx = context_new(v, false, is_mandatory);
+	int err = context_make(ctx, NULL, why);
 
-	tls_settings_client(&s, v, is_mandatory);
-	return context_new(v, &s, ret_context, why);
+	*ret_context = err ? NULL : ctx;
+	if (err)
+		tls_context_free(ctx);
+	return err;
+}
+
+int tls_contexts_renew(const struct tls_files *files, struct buf *why)
+{
+	int first_err = 0;
+
+	if (!all_contexts.next)
+		return 0;
+	LIST_EACH(&all_contexts, it) {
+		struct buf reason = BUF_INIT(2000);
+		int err = context_make(LIST_ENTRY(it, struct tls_context, link), files, &reason);
+
+		/* Several services have the same files. */
+		if (err && str_find_str(buf_str(why), buf_str(&reason)) == why->len)
+			buf_addf(why, "%s%s", why->len ? "; " : "", buf_cstr(&reason));
+		if (!first_err)
+			first_err = err;
+		buf_done(&reason);
+	}
+	return first_err;
 }

@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 struct tls_context;
+struct tls_files;
 struct stream;
 struct view;
 
@@ -35,8 +36,9 @@ struct tls_info {
 };
 
 /*
- * From smtpd_tls_* / smtp_tls_* of the view. Reads key and certificate files. Fails with
- * what is wrong, which file, and what to do.
+ * From smtpd_tls_* / smtp_tls_* of the view, which must stay. Reads key and certificate files. Fails with
+ * what is wrong, which file, and what to do. A server's context is made all the same then: it is not ready, and
+ * becomes so when its files are mended and tls_contexts_renew() has seen it.
  */
 [[nodiscard]] int tls_server_context_new(const struct view *v, struct tls_context **ret_context, struct buf *why);
 [[nodiscard]] int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_context **ret_context,
@@ -51,6 +53,12 @@ struct tls_wish {
 };
 
 void tls_context_free(struct tls_context *ctx);
+bool tls_context_is_ready(const struct tls_context *ctx);
+/*
+ * Makes all contexts of the process anew for the connections that come, from `files` where these have what is
+ * needed. One whose files are broken stays as it was; the first error comes back, all reasons stand in `why`.
+ */
+[[nodiscard]] int tls_contexts_renew(const struct tls_files *files, struct buf *why);
 /* "TLSv1.3 with cipher X (256/256 bits) key-exchange ...": the tail of the summary log line. */
 void tls_info_summary(struct buf *to, const struct tls_info *info);
 

@@ -12,13 +12,24 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <unistd.h>
 
-/* One key with its certificates, while they are read. */
+#include "base/base.h"
+#include "net/tls_files.h"
+
+/* Logjam: groups of 1024 bits are within reach. */
+enum { CHAINS_MAX = 8, DH_BITS_MIN = 2048 };
+
+/* One key with its certificates. */
 struct chain {
 	EVP_PKEY *key;
 	X509 *leaf;
 	STACK_OF(X509) * issuers;
+	char *file; /* for messages */
+};
+
+struct tls_chains {
+	struct chain all[CHAINS_MAX];
+	size_t count;
 };
 
 static void chain_done(struct chain *c)
@@ -26,7 +37,22 @@ static void chain_done(struct chain *c)
 	EVP_PKEY_free(c->key);
 	X509_free(c->leaf);
 	sk_X509_pop_free(c->issuers, X509_free);
+	free(c->file);
 	*c = (struct chain){0};
+}
+
+void tls_chains_free(struct tls_chains *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->count; i++)
+		chain_done(&c->all[i]);
+	free(c);
+}
+
+size_t tls_chains_count(const struct tls_chains *c)
+{
+	return c->count;
 }
 
 static const char *openssl_reason(void)
@@ -38,38 +64,27 @@ static const char *openssl_reason(void)
 	return text ? text : "not understood";
 }
 
-static int chain_use(SSL_CTX *ctx, struct chain *c, struct str file, struct buf *why)
+/* Key and certificates are complete: the chain goes among the others. */
+static int chain_keep(struct tls_chains *to, struct chain *c, struct str file, struct buf *why)
 {
 	int err = -EINVAL;
 
-	if (!c->leaf)
+	if (!c->leaf) {
 		buf_addf(why, "%.*s: no certificate follows the private key: append the certificate and its issuers",
 		         STR_ARG(file));
-	else if (X509_check_private_key(c->leaf, c->key) != 1)
+	} else if (X509_check_private_key(c->leaf, c->key) != 1) {
 		buf_addf(why, "%.*s: private key and certificate do not belong together", STR_ARG(file));
-	else if (SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->issuers, 1) != 1)
-		buf_addf(why, "%.*s: OpenSSL refuses the certificate: %s", STR_ARG(file), openssl_reason());
-	else
+	} else if (to->count == CHAINS_MAX) {
+		buf_addf(why, "%.*s: more than %d private keys", STR_ARG(file), CHAINS_MAX);
+	} else {
+		c->file = str_cstr(file);
+		to->all[to->count++] = *c;
+		*c = (struct chain){0};
 		err = 0;
+	}
 	ERR_clear_error();
 	chain_done(c);
 	return err;
-}
-
-static BIO *file_open(struct str file, struct buf *why)
-{
-	char *path = str_cstr(file);
-	BIO *bio = BIO_new_file(path, "r");
-
-	if (!bio) {
-		int err = access(path, R_OK) ? errno : EIO;
-
-		buf_addf(why, "cannot open %s: %s%s", path, strerror(err),
-		         err == EACCES ? ": let the server start as root, or give its user the right to read this file" : "");
-	}
-	ERR_clear_error();
-	free(path);
-	return bio;
 }
 
 /* Keys that need a passphrase cannot be used: nobody is there to type it. */
@@ -107,23 +122,24 @@ static int chain_add_certificate(struct chain *c, X509 *certificate)
 	return -ENOMEM;
 }
 
+/* Which parts of a PEM file are wanted. */
+enum pem_wish { WISH_CHAINS, WISH_CERTIFICATES, WISH_FIRST_KEY };
+
 struct pem_reader {
-	SSL_CTX *ctx;
-	struct chain chain;
-	size_t count;    /* chains in use */
-	bool wants_keys; /* a chain file; else certificates alone are collected */
+	struct tls_chains *to;
+	struct chain chain; /* the one that is being read */
+	enum pem_wish wish;
 	struct str file;
 	struct buf *why;
 };
 
 static int reader_take_key(struct pem_reader *r, const unsigned char *data, long size)
 {
-	int err = r->chain.key ? chain_use(r->ctx, &r->chain, r->file, r->why) : 0;
+	int err = r->chain.key ? chain_keep(r->to, &r->chain, r->file, r->why) : 0;
 
 	if (err)
 		return err;
 	r->chain.key = d2i_AutoPrivateKey(NULL, &data, size);
-	r->count++;
 	if (r->chain.key)
 		return 0;
 	buf_addf(r->why, "%.*s: bad private key: %s", STR_ARG(r->file), openssl_reason());
@@ -134,7 +150,7 @@ static int reader_take_certificate(struct pem_reader *r, const unsigned char *da
 {
 	X509 *certificate;
 
-	if (r->wants_keys && !r->chain.key) {
+	if (r->wish == WISH_CHAINS && !r->chain.key) {
 		buf_addf(r->why, "%.*s: a certificate stands before its private key: put the key first", STR_ARG(r->file));
 		return -EINVAL;
 	}
@@ -151,23 +167,22 @@ static int reader_take(struct pem_reader *r, const char *name, const char *heade
 	int err;
 
 	if (kind == PEM_CERTIFICATE)
-		return reader_take_certificate(r, data, size);
-	if (kind != PEM_KEY || !r->wants_keys)
+		return r->wish == WISH_FIRST_KEY ? 0 : reader_take_certificate(r, data, size);
+	if (kind != PEM_KEY || r->wish == WISH_CERTIFICATES || (r->wish == WISH_FIRST_KEY && r->chain.key))
 		return 0;
 	err = key_refuse_encrypted(name, header, r->file, r->why);
 	return err ? err : reader_take_key(r, data, size);
 }
 
-static int reader_read_file(struct pem_reader *r, struct str file)
+/* Takes the BIO over. */
+static int reader_read(struct pem_reader *r, BIO *bio)
 {
-	BIO *bio = file_open(file, r->why);
 	char *name, *header;
 	unsigned char *data;
 	long size;
 	size_t found = 0;
 	int err = bio ? 0 : -ENOENT;
 
-	r->file = file;
 	while (!err && PEM_read_bio(bio, &name, &header, &data, &size)) {
 		found++;
 		err = reader_take(r, name, header, data, size);
@@ -178,115 +193,180 @@ static int reader_read_file(struct pem_reader *r, struct str file)
 	ERR_clear_error();
 	BIO_free(bio);
 	if (!err && !found) {
-		buf_addf(r->why, "%.*s: holds nothing in PEM format", STR_ARG(file));
+		buf_addf(r->why, "%.*s: holds nothing in PEM format", STR_ARG(r->file));
 		err = -EINVAL;
 	}
 	return err;
 }
 
-static int load_chain_files(SSL_CTX *ctx, struct str files, size_t *ret_count, struct buf *why)
+static int reader_read_file(struct pem_reader *r, const struct tls_files *files, struct str file)
 {
-	struct pem_reader r = {.ctx = ctx, .wants_keys = true, .why = why};
-	struct str file;
+	r->file = file;
+	return reader_read(r, tls_files_open(files, file, r->why));
+}
+
+static int reader_end(struct pem_reader *r, int err)
+{
+	if (!err && r->chain.key)
+		return chain_keep(r->to, &r->chain, r->file, r->why);
+	chain_done(&r->chain);
+	return err;
+}
+
+static int read_chain_files(const struct tls_settings *s, struct tls_chains *to, struct buf *why)
+{
+	struct pem_reader r = {.to = to, .wish = WISH_CHAINS, .why = why};
+	struct str files = s->chain_files, file;
 	int err = 0;
 
 	while (!err && str_next(&files, " \t\r\n,", &file))
-		err = reader_read_file(&r, file);
-	if (!err && r.chain.key)
-		err = chain_use(ctx, &r.chain, r.file, why);
-	chain_done(&r.chain);
-	*ret_count = r.count;
-	return err;
+		err = reader_read_file(&r, s->files, file);
+	return reader_end(&r, err);
 }
 
-static EVP_PKEY *key_read(struct str file, struct buf *why)
+static int read_pair(const struct tls_settings *s, size_t at, struct tls_chains *to, struct buf *why)
 {
-	struct pem_reader r = {.why = why, .file = file};
-	BIO *bio = file_open(file, why);
-	char *name, *header;
-	unsigned char *data;
-	long size;
-	int err = bio ? 0 : -ENOENT;
-
-	while (!err && !r.chain.key && PEM_read_bio(bio, &name, &header, &data, &size)) {
-		if (pem_kind(name) == PEM_KEY)
-			err = key_refuse_encrypted(name, header, file, why);
-		if (!err && pem_kind(name) == PEM_KEY)
-			err = reader_take_key(&r, data, size);
-		OPENSSL_free(name);
-		OPENSSL_free(header);
-		OPENSSL_clear_free(data, (size_t)size);
-	}
-	ERR_clear_error();
-	BIO_free(bio);
-	if (!err && !r.chain.key)
-		buf_addf(why, "%.*s: holds no private key in PEM format", STR_ARG(file));
-	return r.chain.key;
-}
-
-static int load_pair(SSL_CTX *ctx, struct str cert_file, struct str key_file, struct buf *why)
-{
-	struct pem_reader r = {.ctx = ctx, .why = why};
-	int err = reader_read_file(&r, cert_file);
+	struct str key_file = s->key_file[at].len ? s->key_file[at] : s->cert_file[at];
+	struct pem_reader r = {.to = to, .wish = WISH_CERTIFICATES, .why = why};
+	int err = reader_read_file(&r, s->files, s->cert_file[at]);
 
 	if (!err && !r.chain.leaf) {
-		buf_addf(why, "%.*s: holds no certificate", STR_ARG(cert_file));
+		buf_addf(why, "%.*s: holds no certificate", STR_ARG(s->cert_file[at]));
 		err = -EINVAL;
 	}
-	if (!err) {
-		r.chain.key = key_read(key_file.len ? key_file : cert_file, why);
-		err = r.chain.key ? chain_use(ctx, &r.chain, cert_file, why) : -EINVAL;
+	r.wish = WISH_FIRST_KEY;
+	if (!err)
+		err = reader_read_file(&r, s->files, key_file);
+	if (!err && !r.chain.key) {
+		buf_addf(why, "%.*s: holds no private key in PEM format", STR_ARG(key_file));
+		err = -EINVAL;
 	}
-	chain_done(&r.chain);
+	r.file = s->cert_file[at];
+	return reader_end(&r, err);
+}
+
+int tls_chains_read(const struct tls_settings *s, struct tls_chains **ret_chains, struct buf *why)
+{
+	struct tls_chains *c = mem_alloc(sizeof(*c));
+	int err = s->chain_files.len ? read_chain_files(s, c, why) : 0;
+
+	for (size_t i = 0; i < COUNT_OF(s->cert_file) && !err && !s->chain_files.len; i++)
+		if (s->cert_file[i].len && !str_eq_nocase(s->cert_file[i], STR("none")))
+			err = read_pair(s, i, c, why);
+	if (err)
+		tls_chains_free(c);
+	else
+		*ret_chains = c;
 	return err;
 }
 
-int tls_keys_load(SSL_CTX *ctx, const struct tls_settings *s, size_t *ret_count, struct buf *why)
+int tls_chains_parse(struct str pem, struct str name, struct tls_chains **ret_chains, struct buf *why)
 {
-	*ret_count = 0;
-	if (s->chain_files.len)
-		return load_chain_files(ctx, s->chain_files, ret_count, why);
-	for (size_t i = 0; i < COUNT_OF(s->cert_file); i++) {
-		int err;
+	struct tls_chains *c = mem_alloc(sizeof(*c));
+	struct pem_reader r = {.to = c, .wish = WISH_CHAINS, .file = name, .why = why};
+	int err = reader_end(&r, reader_read(&r, BIO_new_mem_buf(pem.ptr, (int)pem.len)));
 
-		if (!s->cert_file[i].len || str_eq_nocase(s->cert_file[i], STR("none")))
+	if (!err && !c->count) {
+		buf_addf(why, "%.*s: holds no private key in PEM format", STR_ARG(name));
+		err = -EINVAL;
+	}
+	if (err)
+		tls_chains_free(c);
+	else
+		*ret_chains = c;
+	return err;
+}
+
+int tls_chains_use(const struct tls_chains *c, SSL_CTX *ctx, struct buf *why)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct chain *one = &c->all[i];
+
+		if (SSL_CTX_use_cert_and_key(ctx, one->leaf, one->key, one->issuers, 1) == 1)
 			continue;
-		err = load_pair(ctx, s->cert_file[i], s->key_file[i], why);
-		if (err)
-			return err;
-		++*ret_count;
+		buf_addf(why, "%s: OpenSSL refuses the certificate: %s", one->file, openssl_reason());
+		return -EINVAL;
 	}
 	return 0;
 }
 
-/* Logjam: groups of 1024 bits are within reach. */
-#define DH_BITS_MIN 2048
-
-int tls_dh_load(SSL_CTX *ctx, struct str file, struct buf *why)
+int tls_chains_use_for(const struct tls_chains *c, SSL *ssl)
 {
-	EVP_PKEY *parameters;
-	BIO *bio;
+	SSL_certs_clear(ssl);
+	for (size_t i = 0; i < c->count; i++)
+		if (SSL_use_cert_and_key(ssl, c->all[i].leaf, c->all[i].key, c->all[i].issuers, 1) != 1)
+			return -EINVAL;
+	return 0;
+}
 
-	if (!file.len || str_eq_nocase(file, STR("auto"))) {
-		SSL_CTX_set_dh_auto(ctx, 1);
-		return 0;
-	}
-	if (str_eq_nocase(file, STR("none")))
-		return 0;
-	bio = file_open(file, why);
+static int dh_use_file(SSL_CTX *ctx, const struct tls_settings *s, struct buf *why)
+{
+	BIO *bio = tls_files_open(s->files, s->dh_file, why);
+	EVP_PKEY *parameters;
+	int bits;
+
 	if (!bio)
 		return -ENOENT;
 	parameters = PEM_read_bio_Parameters(bio, NULL);
+	bits = parameters ? EVP_PKEY_get_bits(parameters) : 0;
 	BIO_free(bio);
-	if (parameters && EVP_PKEY_get_bits(parameters) < DH_BITS_MIN) {
+	if (parameters && bits < DH_BITS_MIN) {
 		buf_addf(why, "%.*s: a Diffie-Hellman group of %d bits can be broken; use one of %d to 8192 bits, or \"auto\"",
-		         STR_ARG(file), EVP_PKEY_get_bits(parameters), DH_BITS_MIN);
-		EVP_PKEY_free(parameters);
-		return -EINVAL;
-	}
-	if (parameters && SSL_CTX_set0_tmp_dh_pkey(ctx, parameters) == 1)
+		         STR_ARG(s->dh_file), bits, DH_BITS_MIN);
+	} else if (parameters && SSL_CTX_set0_tmp_dh_pkey(ctx, parameters) == 1) {
 		return 0;
+	} else {
+		buf_addf(why, "%.*s: bad Diffie-Hellman parameters: %s; \"auto\" is the best choice", STR_ARG(s->dh_file),
+		         openssl_reason());
+	}
 	EVP_PKEY_free(parameters);
-	buf_addf(why, "%.*s: bad Diffie-Hellman parameters: %s; \"auto\" is the best choice", STR_ARG(file), openssl_reason());
 	return -EINVAL;
+}
+
+int tls_dh_load(SSL_CTX *ctx, const struct tls_settings *s, struct buf *why)
+{
+	if (str_eq_nocase(s->dh_file, STR("none")))
+		return 0;
+	if (s->dh_file.len && !str_eq_nocase(s->dh_file, STR("auto")))
+		return dh_use_file(ctx, s, why);
+	SSL_CTX_set_dh_auto(ctx, 1);
+	return 0;
+}
+
+static int add_authority(X509_STORE *store, STACK_OF(X509_NAME) * names, X509_INFO *info)
+{
+	X509_NAME *name;
+
+	if (info->crl && !X509_STORE_add_crl(store, info->crl))
+		return -ENOMEM;
+	if (!info->x509)
+		return 0;
+	if (!X509_STORE_add_cert(store, info->x509))
+		return -EINVAL;
+	name = names ? X509_NAME_dup(X509_get_subject_name(info->x509)) : NULL;
+	if (name && !sk_X509_NAME_push(names, name))
+		X509_NAME_free(name);
+	return 0;
+}
+
+int tls_authorities_load(SSL_CTX *ctx, const struct tls_settings *s, bool has_names, struct buf *why)
+{
+	BIO *bio = tls_files_open(s->files, s->ca_file, why);
+	STACK_OF(X509_INFO) *all = bio ? PEM_X509_INFO_read_bio(bio, NULL, NULL, NULL) : NULL;
+	STACK_OF(X509_NAME) *names = has_names ? sk_X509_NAME_new_null() : NULL;
+	int err = all && sk_X509_INFO_num(all) > 0 ? 0 : -EINVAL;
+
+	for (int i = 0; !err && i < sk_X509_INFO_num(all); i++)
+		err = add_authority(SSL_CTX_get_cert_store(ctx), names, sk_X509_INFO_value(all, i));
+	if (err && bio)
+		buf_addf(why, "%sCAfile: cannot read authorities from %.*s: %s", s->prefix, STR_ARG(s->ca_file),
+		         openssl_reason());
+	else if (names)
+		SSL_CTX_set_client_CA_list(ctx, names);
+	if (err)
+		sk_X509_NAME_pop_free(names, X509_NAME_free);
+	sk_X509_INFO_pop_free(all, X509_INFO_free);
+	BIO_free(bio);
+	ERR_clear_error();
+	return err;
 }

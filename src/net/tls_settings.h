@@ -9,10 +9,12 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+struct tls_files;
 struct view;
 
 struct tls_settings {
-	const char *prefix; /* of the parameters, for messages: "smtpd_tls_" */
+	const char *prefix;            /* of the parameters, for messages: "smtpd_tls_" */
+	const struct tls_files *files; /* opened by somebody with more rights; may be NULL */
 	struct str chain_files;
 	struct str cert_file[3]; /* RSA, ECDSA, DSA; "none" in the first allows anonymous ciphers alone */
 	struct str key_file[3];

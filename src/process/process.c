@@ -147,6 +147,8 @@ static int settle(struct process *p, struct buf *why)
 		if (err)
 			return err;
 	}
+	if (p->role->tls)
+		p->role->tls->watch(p);
 	if (!p->rights->keeps_root) {
 		owner = str_cstr(view_get(v, STR("mail_owner")));
 		err = sandbox_become(owner, why);
@@ -200,6 +202,16 @@ static void dispatch(struct process *p, const struct message *m)
 	case MESSAGE_PEER_DRAINING:
 		if (p->role->peer_draining)
 			p->role->peer_draining(p, m->peer_draining.role, m->peer_draining.id);
+		break;
+	case MESSAGE_TLS_FILE:
+		if (p->role->tls)
+			p->role->tls->file(p, m->tls_file.path, m->fd);
+		else
+			close(m->fd);
+		break;
+	case MESSAGE_TLS_FILES_END:
+		if (p->role->tls)
+			p->role->tls->renew(p, m->tls_files_end.is_reporter);
 		break;
 	case MESSAGE_DRAIN:
 		p->is_draining = true;
@@ -270,6 +282,8 @@ static void handle(struct process *p, const struct message *m)
 
 	if (m->type == MESSAGE_LOG_FILE)
 		open_log(m->fd);
+	else if (m->type == MESSAGE_TICKET_KEYS && p->role->tls)
+		p->role->tls->ticket_keys(p, m->ticket_keys.keys);
 	else if (m->type == MESSAGE_CONFIG)
 		err = take_config(p, m, &why);
 	else if (m->type == MESSAGE_GO)

@@ -42,9 +42,22 @@ struct process {
 	struct list waiting; /* what came before GO */
 };
 
+/* What master says to roles that speak TLS; process_tls does it for all of them. */
+struct process_tls {
+	/* Tells master which files were read, so that it watches them. */
+	void (*watch)(struct process *p);
+	/* One that was opened anew; the descriptor is taken over. */
+	void (*file)(struct process *p, struct str path, int fd);
+	/* That was the last one: contexts are made again for the connections that come. */
+	void (*renew)(struct process *p, bool is_reporter);
+	void (*ticket_keys)(struct process *p, struct str keys);
+};
+extern const struct process_tls process_tls;
+
 /* The role's own part. What a role has no use for stays NULL. */
 struct role {
 	enum ipc_role id;
+	const struct process_tls *tls; /* &process_tls in roles with TLS */
 	/* While still root: open tables, keys and certificates of p->config. With an error and *why the role gives up. */
 	int (*prepare)(struct process *p, struct buf *why);
 	/* In the sandbox, before anything arrives. */

@@ -2,11 +2,11 @@
 """TLS of the server: who is let in by certificate, which chain is shown, and what the log says of it."""
 
 import contextlib
-import os
 import socket
 import ssl
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -258,6 +258,181 @@ class ClientCertificates(Certificates):
             self.assertEqual(a["ccert_fingerprint"], certificates.fingerprint(file, "sha1"))
             self.assertEqual(a["ccert_pubkey_fingerprint"], certificates.key_fingerprint(file, "sha1"))
             self.assertEqual(a["encryption_protocol"], "TLSv1.3")
+
+
+class Renewal(unittest.TestCase):
+    """Files are replaced under a server that is never reloaded."""
+
+    def setUp(self):
+        self.temp = tempfile.TemporaryDirectory(prefix="pr-tls-")
+        self.folder = Path(self.temp.name)
+        self.folder.chmod(0o755)
+        # What a certificate client leaves: only root may enter.
+        self.live = self.folder / "live"
+        self.live.mkdir(mode=0o700)
+
+    def tearDown(self):
+        self.temp.cleanup()
+
+    def make(self, name: str) -> Path:
+        certificates.self_signed(self.live, name)
+        return certificates.chain(self.live, name)
+
+    @staticmethod
+    def shown(server: Postrider, service: str = "smtp") -> str:
+        with Talk(server.ports[service], service == "submissions") as talk:
+            return talk.peer_name()
+
+    def wait_shown(self, server: Postrider, name: str) -> None:
+        # Every process of the role has to have it.
+        wait_until(lambda: all(self.shown(server) == name for _ in range(8)), f"the certificate of {name}")
+
+    def test_a_swapped_link_is_noticed_though_only_root_may_read_behind_it(self):
+        self.make("one.example"), self.make("two.example")
+        link = self.live / "chain.pem"
+        link.symlink_to("one.example.chain")
+        with Postrider(main=f"smtpd_tls_chain_files = {link}\n") as server:
+            self.assertEqual(self.shown(server), "one.example")
+            pids = server.pids("smtpd")
+            with Talk(server.ports["smtp"]) as old:
+                swap(link, "two.example.chain")
+                self.wait_shown(server, "two.example")
+                self.assertEqual(self.shown(server, "submissions"), "two.example")
+                self.assertEqual(old.say("NOOP"), "250 2.0.0 Ok")
+            self.assertEqual(server.pids("smtpd"), pids)
+            self.assertEqual(server.log_text().count("TLS: renewed keys and certificates are in use"), 1)
+
+    def test_key_and_certificate_may_come_one_after_the_other(self):
+        self.make("one.example"), self.make("two.example")
+        key, pem = self.live / "key.pem", self.live / "cert.pem"
+        key.symlink_to("one.example.key"), pem.symlink_to("one.example.pem")
+        with Postrider(main=f"smtpd_tls_cert_file = {pem}\nsmtpd_tls_key_file = {key}\n") as server:
+            self.assertEqual(self.shown(server), "one.example")
+            swap(key, "two.example.key")
+            server.wait_log(r"warning: TLS: keys or certificates have changed, but what was there before stays in use: "
+                            r".*/cert.pem: private key and certificate do not belong together")
+            self.assertEqual(self.shown(server), "one.example")
+            swap(pem, "two.example.pem")
+            self.wait_shown(server, "two.example")
+            self.assertEqual(server.log_text().count("stays in use"), 1)
+
+    def test_a_broken_file_is_told_once_and_the_old_one_stays(self):
+        chain = self.make("one.example")
+        self.make("two.example")
+        with Postrider(main=f"smtpd_tls_chain_files = {chain}\n") as server:
+            replace(chain, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+            server.wait_log(rf"stays in use: {chain}: bad private key: ")
+            self.assertEqual(self.shown(server), "one.example")
+            replace(chain, b"")
+            server.wait_log(rf"stays in use: {chain}: holds nothing in PEM format")
+            chain.unlink()
+            self.assertEqual(self.shown(server), "one.example")
+            replace(chain, (self.live / "two.example.chain").read_bytes())
+            self.wait_shown(server, "two.example")
+            self.assertEqual(server.log_text().count("stays in use"), 2)
+
+    def test_tls_that_could_not_begin_begins_when_the_file_is_there(self):
+        chain = self.live / "late.example.chain"
+        with Postrider(main=f"smtpd_tls_chain_files = {chain}\n", checked=False) as server:
+            with server.smtp() as session:
+                self.assertEqual(session.docmd("STARTTLS"), (454, b"4.7.0 TLS not available due to local problem"))
+            self.make("late.example")
+            server.wait_log("TLS: renewed keys and certificates are in use")
+            self.wait_shown(server, "late.example")
+
+
+def swap(link: Path, target: str) -> None:
+    """As certbot does it: another link takes the name."""
+    new = link.with_suffix(".new")
+    new.symlink_to(target)
+    new.replace(link)
+
+
+def replace(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.chmod(0o600)
+    new.replace(path)
+
+
+class Sessions(unittest.TestCase):
+    def resume(self, port: int, newest: ssl.TLSVersion, count: int, between=lambda: None) -> list[bool]:
+        """Each session is resumed by the next one: who could?"""
+        context, session, reused = client_context(newest), None, []
+        for _ in range(count):
+            with Talk(port, session=session, context=context) as talk:
+                talk.say("NOOP")
+                reused.append(talk.tls.session_reused)
+                session = talk.tls.session
+            between()
+        return reused
+
+    def test_a_session_is_resumed_in_any_process_and_every_time(self):
+        with Postrider(main="postrider_process_count = 4\n") as server:
+            for newest in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+                got = self.resume(server.ports["smtp"], newest, 25)
+                self.assertEqual(got, [False] + [True] * 24)
+            server.wait_log("Anonymous TLS connection reused from", 48)
+            self.assertGreater(len({line.split("[")[1].split("]")[0] for line in server.log_text().splitlines() if "reused from" in line}), 1)
+
+    def test_sessions_survive_a_reload(self):
+        with Postrider() as server:
+            got = self.resume(server.ports["smtp"], ssl.TLSVersion.TLSv1_3, 4, server.reload)
+            self.assertEqual(got, [False, True, True, True])
+
+    def test_a_ticket_lives_as_long_as_the_cache_timeout(self):
+        with Postrider(main="smtpd_tls_session_cache_timeout = 4s\n") as server:
+            context = client_context()
+            with Talk(server.ports["smtp"], context=context) as talk:
+                session = talk.tls.session
+            with Talk(server.ports["smtp"], session=session, context=context) as talk:
+                self.assertTrue(talk.tls.session_reused)
+            time.sleep(6)
+            with Talk(server.ports["smtp"], session=session, context=context) as talk:
+                self.assertFalse(talk.tls.session_reused)
+
+    def test_timeout_0_and_an_empty_ticket_cipher_switch_resumption_off(self):
+        for line in "smtpd_tls_session_cache_timeout = 0", "tls_session_ticket_cipher =":
+            with Postrider(main=line + "\n") as server:
+                for newest in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+                    self.assertEqual(self.resume(server.ports["smtp"], newest, 3), [False] * 3)
+
+    def test_an_expired_certificate_does_not_live_on_in_its_session(self):
+        with tempfile.TemporaryDirectory(prefix="pr-tls-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            brief = certificates.Authority(folder).sign("brief.example", seconds=8)
+            end = time.time() + 9
+            lines = (f"smtpd_tls_CAfile = {folder}/ca.pem\nsmtpd_tls_ask_ccert = yes\nmynetworks = 10.0.0.0/8\n"
+                     "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination\n")
+            relay = ("EHLO c.example", "MAIL FROM:<a@far.example>", "RCPT TO:<b@far.example>")
+            with Postrider(main=lines) as server:
+                context = client_context()
+                with Talk(server.ports["smtp"], certificate=brief, context=context, ask=relay) as talk:
+                    self.assertEqual(talk.heard[-1], GRANTED)
+                    session = talk.tls.session
+                time.sleep(max(0, end - time.time()))
+                with Talk(server.ports["smtp"], context=context, session=session, ask=relay) as talk:
+                    self.assertTrue(talk.tls.session_reused)
+                    self.assertEqual(talk.heard[-1], DENIED)
+
+
+class Protocols(unittest.TestCase):
+    def test_a_client_that_came_for_another_protocol_is_refused(self):
+        with Postrider() as server:
+            for service in "smtp", "submissions":
+                for offered, chosen in ((None, None), (["smtp"], "smtp"), (["h2", "smtp"], "smtp")):
+                    context = client_context()
+                    if offered:
+                        context.set_alpn_protocols(offered)
+                    with Talk(server.ports[service], service == "submissions", context=context) as talk:
+                        self.assertEqual(talk.tls.selected_alpn_protocol(), chosen)
+                for offered in ["http/1.1"], ["h2", "imap"], ["SMTP"]:
+                    context = client_context()
+                    context.set_alpn_protocols(offered)
+                    with self.assertRaisesRegex(ssl.SSLError, "(?i)no.application.protocol"):
+                        Talk(server.ports[service], service == "submissions", context=context).close()
+            server.wait_log(r"SSL_accept error from localhost\[127.0.0.1\]: no application protocol", 6)
 
 
 @contextlib.contextmanager

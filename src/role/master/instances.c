@@ -39,7 +39,7 @@ void slots_make(struct master *m)
 }
 
 /* A lost control channel shows again as the end of the process, which is where it is handled. */
-static void tell(struct instance *i, const struct message *msg)
+void instance_tell(struct instance *i, const struct message *msg)
 {
 	if (i->control && channel_send(i->control, msg))
 		log_debug("%s %d does not listen", i->rights->program, (int)i->pid);
@@ -51,14 +51,14 @@ static void send_peer(struct instance *to, const struct instance *peer, int fd)
 {
 	struct message msg = {.type = MESSAGE_PEER, .fd = fd, .peer = {.role = peer->role, .id = peer->id}};
 
-	tell(to, &msg);
+	instance_tell(to, &msg);
 }
 
 static void send_peer_draining(struct instance *to, const struct instance *peer)
 {
 	struct message msg = {.type = MESSAGE_PEER_DRAINING, .peer_draining = {.role = peer->role, .id = peer->id}};
 
-	tell(to, &msg);
+	instance_tell(to, &msg);
 }
 
 static bool are_peers(const struct instance *a, const struct instance *b)
@@ -208,6 +208,9 @@ static void handle(struct instance *i, const struct message *msg)
 			wait_list_wake_all(&i->master->changed);
 		}
 		break;
+	case MESSAGE_TLS_WATCH:
+		renewal_watch(i, msg);
+		break;
 	default:
 		log_warn("process %s pid %d sent %s to master", i->rights->program, (int)i->pid, message_name(msg->type));
 	}
@@ -239,21 +242,21 @@ static void send_log(struct master *m, struct instance *i)
 	struct message msg = {.type = MESSAGE_LOG_FILE, .fd = m->log_fd};
 
 	if (m->log_fd >= 0)
-		tell(i, &msg);
+		instance_tell(i, &msg);
 }
 
 static void send_go(struct instance *i, uint32_t generation)
 {
 	struct message msg = {.type = MESSAGE_GO, .go = {.generation = generation}};
 
-	tell(i, &msg);
+	instance_tell(i, &msg);
 }
 
 static void send_config(struct instance *i, uint32_t generation, int snapshot_fd)
 {
 	struct message msg = {.type = MESSAGE_CONFIG, .fd = snapshot_fd, .config = {.generation = generation}};
 
-	tell(i, &msg);
+	instance_tell(i, &msg);
 }
 
 void instance_send_config(struct instance *i, uint32_t generation, int snapshot_fd)
@@ -271,7 +274,7 @@ static void send_listeners(struct master *m, struct instance *i, bool is_tried)
 		struct message msg = {.type = MESSAGE_LISTENER, .fd = l->fd, .listener = {.service = str_of(service)}};
 
 		if (service)
-			tell(i, &msg);
+			instance_tell(i, &msg);
 	}
 }
 
@@ -298,7 +301,7 @@ static void send_client_counts(struct master *m, struct instance *i)
 
 	msg.clients.column = i->client_column = free_column(m);
 	if (i->client_column != NO_COLUMN)
-		tell(i, &msg);
+		instance_tell(i, &msg);
 }
 
 static void send_endpoints(struct master *m, struct instance *i)
@@ -309,7 +312,7 @@ static void send_endpoints(struct master *m, struct instance *i)
 
 		for (size_t n = 0; i->rights->endpoints[n]; n++)
 			if (str_eq(name, str_of(i->rights->endpoints[n])))
-				tell(i, &msg);
+				instance_tell(i, &msg);
 	}
 }
 
@@ -327,6 +330,7 @@ static struct instance *instance_new(struct master *m, struct slot *slot, pid_t 
 	                       .started_at = clock_now(),
 	                       .client_column = NO_COLUMN,
 	                       .why = BUF_INIT(8192)};
+	list_init(&i->watched);
 	list_add(&m->instances, &i->link);
 	i->reader = fiber_start("instance", listen_to, i);
 	return i;
@@ -353,6 +357,7 @@ struct instance *instance_start(struct master *m, struct slot *slot, const struc
 	i->generation = m->generation;
 	send_log(m, i);
 	send_config(i, m->generation, snapshot_fd);
+	renewal_send_ticket_keys(i);
 	if (i->rights->has_listeners) {
 		send_client_counts(m, i);
 		send_listeners(m, i, c != m->config);
@@ -443,7 +448,7 @@ void instances_advance(struct master *m)
 		struct instance *i = LIST_ENTRY(it, struct instance, link);
 
 		if (i->state == INSTANCE_LEAVING && !is_needed(m, i)) {
-			tell(i, &drain);
+			instance_tell(i, &drain);
 			note_state(i, INSTANCE_DRAINING);
 		}
 	}
@@ -507,6 +512,7 @@ void instances_forget(struct master *m)
 		if (!i->is_gone || i->reader || (i->slot && i->slot->next == i))
 			continue;
 		list_remove(&i->link);
+		renewal_forget(i);
 		buf_done(&i->why);
 		free(i);
 	}

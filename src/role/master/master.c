@@ -277,6 +277,7 @@ int master_run(struct master *m)
 	slots_make(m);
 	fiber_start("signals", read_signals, m);
 	fiber_start("supervise", supervise, m);
+	renewal_start(m);
 	fiber_start("master", run, m);
 	loop_run();
 	log_flush();

@@ -53,7 +53,9 @@ struct instance {
 	bool is_gone;           /* the process has ended */
 	uint32_t client_column; /* of those that serve clients, in client_counts; NO_COLUMN when there was none left */
 	struct instant started_at;
-	struct buf why; /* of FAILED */
+	struct buf why;      /* of FAILED */
+	struct list watched; /* files of keys and certificates that it uses: renewal.c */
+	size_t watched_count;
 };
 
 struct slot {
@@ -66,6 +68,9 @@ struct slot {
 
 enum { SLOT_MAX = 256, ENDPOINT_MAX = 4 };
 #define NO_COLUMN UINT32_MAX
+
+/* The newest, and those before it that still decrypt. */
+enum { TICKET_KEY_SIZE = 80, TICKET_KEY_COUNT = 3 };
 
 struct master {
 	struct str config_dir;
@@ -93,6 +98,8 @@ struct master {
 	size_t slot_count;
 	struct list instances;
 	uint32_t last_id;
+
+	unsigned char ticket_keys[TICKET_KEY_COUNT][TICKET_KEY_SIZE];
 
 	bool is_serving;
 	bool is_stopping;
@@ -143,12 +150,24 @@ void instances_advance(struct master *m);
 void instances_reap(struct master *m);
 void instances_kill(struct master *m, int signal);
 void instances_send_log(struct master *m);
+/* Sends a message; that nobody listens any more shows at the end of the process. */
+void instance_tell(struct instance *i, const struct message *msg);
 /* The configuration in force, once more, to a role that takes it in place. */
 void instance_send_config(struct instance *i, uint32_t generation, int snapshot_fd);
 /* Once master serves: starts what is missing and due; returns when the next one is due. */
 struct instant slots_fill(struct master *m);
 /* Frees what has ended and been heard out. */
 void instances_forget(struct master *m);
+
+/* --- renewal.c: keys and certificates that are renewed, and keys of session tickets --- */
+
+/* TLS_WATCH of a role that is starting. */
+void renewal_watch(struct instance *i, const struct message *msg);
+void renewal_forget(struct instance *i);
+/* The keys of session tickets, to a role that gives tickets out. */
+void renewal_send_ticket_keys(struct instance *i);
+/* Starts the fibers that look after both. */
+void renewal_start(struct master *m);
 
 /* --- replace.c ---------------------------------------------------------------------- */
 

@@ -74,10 +74,8 @@ static void open_tls(struct port *port)
 	port->tls_level = port->is_wrapped ? TLS_LEVEL_ENCRYPT : level_of(port->view->params);
 	if (port->tls_level == TLS_LEVEL_MAY && port->view->params->smtpd_tls_req_ccert)
 		log_warn("%.*s: Can't require client certs unless TLS is required", STR_ARG(port->tag));
-	if (port->tls_level != TLS_LEVEL_NONE && tls_server_context_new(port->view, &port->tls, &why)) {
-		port->tls = NULL;
+	if (port->tls_level != TLS_LEVEL_NONE && tls_server_context_new(port->view, &port->tls, &why))
 		log_warn("%.*s: TLS is off until this is mended: %s", STR_ARG(port->tag), buf_cstr(&why));
-	}
 	buf_done(&why);
 }
 

@@ -51,7 +51,7 @@ struct port {
 	struct policy *policy;
 	struct content *content;
 	struct sasl_server *sasl;
-	struct tls_context *tls; /* NULL: no TLS, or it could not be set up */
+	struct tls_context *tls; /* NULL: no TLS; perhaps not ready */
 	enum tls_level tls_level;
 	bool is_wrapped; /* TLS from the first byte */
 	enum bare_newline bare_newline;

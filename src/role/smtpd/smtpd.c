@@ -144,6 +144,7 @@ static void drain(struct process *p)
 }
 
 const struct role smtpd_role = {.id = ROLE_SMTPD,
+                                .tls = &process_tls,
                                 .prepare = prepare,
                                 .start = start,
                                 .listener = add_listener,

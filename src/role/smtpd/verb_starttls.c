@@ -70,7 +70,9 @@ bool starttls_handshake(struct session *s)
 	const char *why = "";
 	int err = -1;
 
-	if (s->port->tls) {
+	bool is_ready = tls_context_is_ready(s->port->tls);
+
+	if (is_ready) {
 		stream_set_timeout(s->stream, p->smtpd_starttls_timeout);
 		err = stream_start_tls_server(s->stream, s->port->tls, &why);
 		stream_set_timeout(s->stream, p->smtpd_timeout);
@@ -79,7 +81,7 @@ bool starttls_handshake(struct session *s)
 		             STR_ARG(s->name), STR_ARG(s->port->view->service->name));
 	}
 	if (err) {
-		if (s->port->tls)
+		if (is_ready)
 			session_log(s, "SSL_accept error from %.*s: %s", STR_ARG(s->name), why && why[0] ? why : strerror(-err));
 		s->where = s->port->is_wrapped ? "CONNECT" : "STARTTLS";
 		s->end = END_LOST;
@@ -108,7 +110,7 @@ void verb_starttls(struct session *s, struct str argument)
 		session_say(s, "554 5.5.1 Error: TLS already active");
 	} else if (!session_offers_tls(s)) {
 		session_say(s, "502 5.5.1 Error: command not implemented");
-	} else if (!s->port->tls) {
+	} else if (!tls_context_is_ready(s->port->tls)) {
 		session_say(s, "454 4.7.0 TLS not available due to local problem");
 	} else if (clients_exceed(s, CLIENT_STARTS_TLS)) {
 		session_say(s, "454 4.7.0 Error: too many new TLS sessions from %.*s", STR_ARG(s->facts.client_address));
