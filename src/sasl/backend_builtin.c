@@ -148,4 +148,4 @@ const struct sasl_backend sasl_backend_builtin = {
 	.has_changed = builtin_has_changed,
 };
 
-const struct sasl_backend *const sasl_lookup_backends[] = {&sasl_backend_builtin, NULL};
+const struct sasl_backend *const sasl_lookup_backends[] = {&sasl_backend_builtin, &sasl_backend_cyrus, NULL};

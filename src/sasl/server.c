@@ -294,10 +294,12 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 			s->backend->begin(x, initial, ret_result);
 			return x;
 		}
-	if (is_known)
+	if (is_known) {
 		sasl_result_set(x, ret_result, SASL_FAILED, "Invalid authentication mechanism");
-	else
+	} else {
+		ret_result->detail = arena_str(&x->arena, str_of(why));
 		sasl_result_set(x, ret_result, SASL_TRY_LATER, "authentication server does not answer");
+	}
 	return x;
 }
 

@@ -91,7 +91,7 @@ static void look_for_changes(const struct sasl_server *server)
 	dialogues.next_change_check = instant_after(now, duration_s(CHANGE_CHECK_S));
 	if (sasl_server_has_changed(server)) {
 		dialogues.has_told_change = true;
-		process_table_changed(dialogues.process, STR("smtpd_sasl_builtin_maps"));
+		process_table_changed(dialogues.process, STR("the login back ends"));
 	}
 }
 
