@@ -112,6 +112,8 @@ static void fill_flags(const struct sendmail_options *o, struct str header, stru
 {
 	if (o->is_utf8 || is_8bit_envelope(e) || str_is_8bit(header))
 		e->flags |= ENVELOPE_SMTPUTF8;
+	if (o->is_requiretls)
+		e->flags |= ENVELOPE_REQUIRETLS;
 	if (o->is_8bit)
 		e->flags |= ENVELOPE_8BITMIME;
 	if (o->mode == SENDMAIL_VERIFY)

@@ -97,19 +97,17 @@ static void parse_old(const char *arg, struct sendmail_options *o)
 		o->alias_file = arg + 1;
 }
 
-static int parse_long(struct str text, struct sendmail_options *o, struct buf *why)
+/* -O name=value; those that mean nothing here are passed over. */
+static void parse_long(struct str text, struct sendmail_options *o)
 {
 	struct str name, value;
 
 	if (!str_split(text, '=', &name, &value))
-		return 0;
+		return;
 	if (str_eq_nocase(name, STR("smtputf8")))
 		o->is_utf8 = str_eq_nocase(value, STR("yes"));
-	if (!str_eq_nocase(name, STR("requiretls")) || !str_eq_nocase(value, STR("yes")))
-		return 0;
-	buf_addf(why, "-O requiretls=yes: mail that must not travel without TLS is not supported yet; send it without the "
-	              "option, or not at all");
-	return -EINVAL;
+	if (str_eq_nocase(name, STR("requiretls")))
+		o->is_requiretls = str_eq_nocase(value, STR("yes"));
 }
 
 static int parse_one(int option, const char *arg, struct sendmail_options *o, struct buf *why)
@@ -141,7 +139,8 @@ static int parse_one(int option, const char *arg, struct sendmail_options *o, st
 	case 'N':
 		return parse_notify(str_of(arg), o, why);
 	case 'O':
-		return parse_long(str_of(arg), o, why);
+		parse_long(str_of(arg), o);
+		break;
 	case 'o':
 		parse_old(arg, o);
 		break;

@@ -30,6 +30,7 @@ struct sendmail_options {
 	bool takes_from_header; /* -t */
 	bool is_gateway;        /* -G */
 	bool is_utf8;           /* -O smtputf8=yes */
+	bool is_requiretls;     /* -O requiretls=yes */
 	bool is_8bit;           /* -B 8BITMIME */
 	unsigned verbose;       /* -v, counted */
 	uint8_t notify;         /* -N */

@@ -41,6 +41,8 @@ static const struct {
 	{{"Return-Receipt-To", 17}, HEADER_OTHER_SENDER},
 	{{"Disposition-Notification-To", 27}, HEADER_OTHER_SENDER},
 	{{"Apparently-To", 13}, HEADER_OTHER_RECIPIENT},
+	{{"TLS-Required", 12}, HEADER_TLS_REQUIRED},
+	{{"Require-TLS-ESMTP", 17}, HEADER_REQUIRE_TLS_ESMTP},
 };
 
 static enum header_kind kind_of(struct str name)
@@ -185,6 +187,31 @@ static void count_hop(struct pass *p)
 	draft_fail(d, 554, DSN(5, 4, 0), "Error: too many hops");
 }
 
+/* RFC 8689, 5; and Postfix's way to carry REQUIRETLS through programs that know headers alone. */
+static void take_tls_wish(struct pass *p, enum header_kind kind, struct str value)
+{
+	const struct params *params = p->d->content->view->params;
+	struct envelope *e = p->d->facts.envelope;
+
+	value = str_trim(value);
+	if (kind == HEADER_TLS_REQUIRED && params->tls_required_enable && str_eq_nocase(value, STR("no")))
+		e->flags |= ENVELOPE_TLS_OPTIONAL;
+	if (kind == HEADER_REQUIRE_TLS_ESMTP && params->requiretls_enable && params->requiretls_esmtp_header && e->sender.len &&
+	    str_eq_nocase(value, STR("yes")))
+		e->flags |= ENVELOPE_REQUIRETLS;
+}
+
+static void add_tls_wish(struct pass *p)
+{
+	const struct params *params = p->d->content->view->params;
+
+	if (!(p->d->facts.envelope->flags & ENVELOPE_REQUIRETLS) || !params->requiretls_esmtp_header ||
+	    p->has[HEADER_REQUIRE_TLS_ESMTP])
+		return;
+	copy_to(p, p->section.len);
+	buf_add(&p->out, STR("Require-TLS-ESMTP: yes\r\n"));
+}
+
 static void one_header(struct pass *p, const struct header *h)
 {
 	const struct content *c = p->d->content;
@@ -203,6 +230,8 @@ static void one_header(struct pass *p, const struct header *h)
 		note_message_id(p, "", h->value);
 	else if (kind == HEADER_RESENT_MESSAGE_ID)
 		note_message_id(p, "resent-", h->value);
+	else if (kind == HEADER_TLS_REQUIRED || kind == HEADER_REQUIRE_TLS_ESMTP)
+		take_tls_wish(p, kind, h->value);
 	if (is_dropped(c, h->name)) {
 		replace(p, at, at + h->whole.len, STR(""));
 		return;
@@ -349,6 +378,7 @@ void header_pass(struct draft *d)
 			add_missing(&p);
 		else if (!p.has[HEADER_MESSAGE_ID])
 			draft_note(d, LOG_LEVEL_INFO, "%s: message-id=<>", d->facts.envelope->queue_id);
+		add_tls_wish(&p);
 		/* A body that begins without an empty line gets one, or its first line would be read as a header later. */
 		if (rest.len > 0 && !str_starts(rest, STR("\r\n")))
 			replace(&p, p.section.len, p.section.len, STR("\r\n"));

@@ -19,14 +19,15 @@ enum dsn_notify { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTI
 enum dsn_ret { RET_NONE, RET_FULL, RET_HDRS };
 
 enum envelope_flag {
-	ENVELOPE_SMTPUTF8 = 1,     /* MAIL ... SMTPUTF8 */
-	ENVELOPE_8BITMIME = 2,     /* MAIL ... BODY=8BITMIME */
-	ENVELOPE_HOLD = 4,         /* goes to the hold queue */
-	ENVELOPE_NO_BOUNCE = 8,    /* made by us: a failure is not reported again */
-	ENVELOPE_REQUIRETLS = 16,  /* RFC 8689 */
-	ENVELOPE_VERIFY_ONLY = 32, /* sendmail -bv: report, do not deliver */
-	ENVELOPE_TRACE = 64,       /* sendmail -v: report what happened */
-	ENVELOPE_INTERNAL = 128,   /* bounces, notices, forwarded mail */
+	ENVELOPE_SMTPUTF8 = 1,       /* MAIL ... SMTPUTF8 */
+	ENVELOPE_8BITMIME = 2,       /* MAIL ... BODY=8BITMIME */
+	ENVELOPE_HOLD = 4,           /* goes to the hold queue */
+	ENVELOPE_NO_BOUNCE = 8,      /* made by us: a failure is not reported again */
+	ENVELOPE_REQUIRETLS = 16,    /* RFC 8689 */
+	ENVELOPE_VERIFY_ONLY = 32,   /* sendmail -bv: report, do not deliver */
+	ENVELOPE_TRACE = 64,         /* sendmail -v: report what happened */
+	ENVELOPE_INTERNAL = 128,     /* bounces, notices, forwarded mail */
+	ENVELOPE_TLS_OPTIONAL = 256, /* RFC 8689, "TLS-Required: no" */
 };
 
 /* Addresses are in internal form: no angle brackets, local part unquoted. */

@@ -64,6 +64,12 @@ class NextHop:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        # The thread that waits in accept() would keep the socket open.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _serve(self) -> None:
@@ -76,7 +82,7 @@ class NextHop:
 
     def _try_to_converse(self, sock) -> None:
         # A client may end the session wherever it likes.
-        with contextlib.ExitStack() as opened, contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as opened:
             opened.enter_context(sock)
             self._converse(sock, opened)
 

@@ -204,6 +204,12 @@ static struct addressing address_report(const struct qmgr *q, const struct messa
 	};
 }
 
+/* RFC 8689, 4.3.1: what must not travel without TLS does not do so in its bounce either. */
+static bool is_redacted(const struct qmgr *q, const struct envelope *e)
+{
+	return e->flags & ENVELOPE_REQUIRETLS && q->settings->redacts_requiretls;
+}
+
 /* Returns whether the report holds bytes above 127. */
 static bool write_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct str content,
                          struct str recipient, struct buf *to)
@@ -232,7 +238,7 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 		.lifetime = s->backoff.lifetime,
 		.recipients = recipients,
 		.content = content,
-		.is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit,
+		.is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit || is_redacted(q, e),
 	};
 
 	r.recipient_count = collect(q, w, n, recipients);
@@ -245,13 +251,14 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 static int send_report(struct qmgr *q, struct message_work *w, const struct need_info *n, struct str content)
 {
 	struct addressing who = address_report(q, w, n);
+	uint32_t kept = ENVELOPE_SMTPUTF8 | (is_redacted(q, &w->m->envelope) ? 0 : ENVELOPE_REQUIRETLS);
 	struct recipient rcpt = {.address = who.recipient, .notify = NOTIFY_NEVER};
 	struct envelope e = {
 		.arrival = clock_wall(),
 		.sender = who.sender,
 		.recipients = &rcpt,
 		.recipient_count = 1,
-		.flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & (ENVELOPE_SMTPUTF8 | ENVELOPE_REQUIRETLS)),
+		.flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & kept),
 	};
 	struct buf text = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(2000);
 	char id[QUEUE_ID_SIZE];

@@ -102,6 +102,7 @@ void settings_apply(struct settings *s, const struct config *c)
 	s->active_limit = (uint32_t)p->qmgr_message_active_limit;
 	s->active_recipient_limit = (uint32_t)p->qmgr_message_recipient_limit;
 	s->bounce_size_limit = (uint32_t)p->bounce_size_limit;
+	s->redacts_requiretls = p->requiretls_redact_dsn;
 	s->header_size_limit = (uint32_t)p->header_size_limit;
 	s->notify_classes = notify_classes(p->notify_classes);
 	s->delay_digits = (int)p->delay_logging_resolution_limit;

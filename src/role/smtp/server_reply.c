@@ -79,8 +79,14 @@ static const struct {
 	const char *name;
 	enum ehlo_keyword bit;
 } keywords[] = {
-	{"PIPELINING", EHLO_PIPELINING}, {"8BITMIME", EHLO_8BITMIME}, {"SMTPUTF8", EHLO_SMTPUTF8}, {"DSN", EHLO_DSN},
-	{"STARTTLS", EHLO_STARTTLS},     {"SIZE", EHLO_SIZE},         {"AUTH", EHLO_AUTH},
+	{"PIPELINING", EHLO_PIPELINING},
+	{"8BITMIME", EHLO_8BITMIME},
+	{"SMTPUTF8", EHLO_SMTPUTF8},
+	{"DSN", EHLO_DSN},
+	{"STARTTLS", EHLO_STARTTLS},
+	{"SIZE", EHLO_SIZE},
+	{"AUTH", EHLO_AUTH},
+	{"REQUIRETLS", EHLO_REQUIRETLS},
 };
 
 static bool is_discarded(struct str discard, struct str keyword)

@@ -37,6 +37,7 @@ enum ehlo_keyword {
 	EHLO_STARTTLS = 16,
 	EHLO_SIZE = 32,
 	EHLO_AUTH = 64,
+	EHLO_REQUIRETLS = 128,
 };
 
 struct ehlo {

@@ -8,7 +8,7 @@
 #include "config/params.h"
 #include "mail/delivery_line.h"
 #include "role/smtp/credentials.h"
-#include "role/smtp/sts_policy.h"
+#include "role/smtp/delivery_policy.h"
 #include "role/smtp/transaction.h"
 
 enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
@@ -196,7 +196,7 @@ static bool has_credentials(struct delivery *d, struct str host)
 static bool may_go_in_clear(struct delivery *d, const struct verdict *v)
 {
 	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
-	       !(d->envelope.flags & ENVELOPE_REQUIRETLS) &&
+	       d->requiretls == REQUIRETLS_OPPORTUNISTIC &&
 	       d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
 
@@ -229,7 +229,11 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 	if (err == -ECANCELED)
 		return err;
 	if (err) {
-		note_site(d, &v);
+		/* A site that cannot do what this message requires may be good enough for others. */
+		if (delivery_policy_is_unmet(d, &v))
+			d->unmet_count++;
+		else
+			note_site(d, &v);
 		delivery_failed(d, &v, false, NULL);
 		return 0;
 	}
@@ -253,8 +257,10 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 	                               .nexthop = d->nexthop,
 	                               .sender = d->envelope.sender};
 	int64_t sessions = 0, limit = d->settings->session_limit;
+	size_t tried = 0;
 	int err = 0;
 
+	d->unmet_count = 0;
 	for (size_t i = 0; !err && d->pending_count && i < list->count && (limit <= 0 || sessions < limit); i++) {
 		bool has_session;
 
@@ -263,7 +269,10 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 		d->is_last_target = is_last_nexthop && (i + 1 == list->count || (limit > 0 && sessions + 1 >= limit));
 		err = try_target(d, &wish, &has_session);
 		sessions += has_session;
+		tried++;
 	}
+	if (!err && is_last_nexthop && d->unmet_count && d->unmet_count == tried)
+		delivery_policy_give_up(d);
 	return err;
 }
 
@@ -276,52 +285,14 @@ static int try_local_socket(struct delivery *d, struct str path)
 	                               .nexthop = d->nexthop,
 	                               .sender = d->envelope.sender};
 	bool has_session;
+	int err;
 
 	d->is_last_target = true;
-	return try_target(d, &wish, &has_session);
-}
-
-/* A policy that cannot be known or understood demands more than we could give. */
-static int read_policy(struct delivery *d, const struct nexthop *nexthop, struct verdict *v)
-{
-	struct buf why = BUF_INIT(4096);
-	int err = tls_policy_find(d->settings, d->tried, &d->arena, &d->policy, &why);
-
-	if (!err && !nexthop->has_brackets && !nexthop->path.len && sts_policy_applies(d->settings, &d->policy)) {
-		err = sts_policy_find(&d->policy, &d->arena, &why);
-		tls_policy_seal(&d->policy, &d->arena);
-	}
-	if (err && err != -ECANCELED) {
-		log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(&why));
-		*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
-	}
-	buf_done(&why);
+	d->unmet_count = 0;
+	err = try_target(d, &wish, &has_session);
+	if (!err && d->unmet_count)
+		delivery_policy_give_up(d);
 	return err;
-}
-
-/* Leaves the hosts that the domain's MTA-STS policy names (RFC 8461, 4.1). */
-static int drop_unnamed(struct delivery *d, struct target_list *list, struct verdict *v)
-{
-	size_t kept = 0;
-
-	if (!d->policy.enforces_patterns)
-		return 0;
-	for (size_t i = 0; i < list->count; i++) {
-		const struct target *t = &list->targets[i];
-
-		if (sts_policy_names_host(&d->policy, t->host))
-			list->targets[kept++] = *t;
-		else
-			log_tagged(d->settings->tag, LOG_LEVEL_INFO,
-			           "%s: %.*s is not used: the MTA-STS policy of %.*s does not name it", d->envelope.queue_id,
-			           STR_ARG(t->host), STR_ARG(d->policy.domain));
-	}
-	list->count = kept;
-	if (kept)
-		return 0;
-	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5")};
-	v->text = arena_printf(&d->arena, "no mail host of %.*s is named by its MTA-STS policy", STR_ARG(d->policy.domain));
-	return -EHOSTUNREACH;
 }
 
 /* *ret_is_loop: no relay may help. */
@@ -339,11 +310,12 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		return 0;
 	}
 	d->tried = text;
-	err = read_policy(d, &nexthop, &v);
+	err = delivery_policy_read(d, &nexthop, &v);
 	if (err == -ECANCELED)
 		return err;
 	if (err) {
-		note_site(d, &v);
+		if (v.is_site)
+			note_site(d, &v);
 		delivery_failed(d, &v, false, NULL);
 		return 0;
 	}
@@ -354,7 +326,7 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		return try_local_socket(d, nexthop.path);
 	err = targets_find(&nexthop, d->settings, &d->arena, &list, &v);
 	if (!err)
-		err = drop_unnamed(d, &list, &v);
+		err = delivery_policy_filter(d, &list, &v);
 	if (!err)
 		return try_targets(d, &list, is_last);
 	if (err == -ECANCELED)

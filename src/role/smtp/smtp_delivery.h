@@ -13,6 +13,7 @@
 #include "mail/envelope.h"
 #include "role/smtp/connection.h"
 #include "role/smtp/content_file.h"
+#include "role/smtp/requiretls.h"
 #include "role/smtp/smtp_settings.h"
 #include "role/smtp/verdict.h"
 
@@ -37,6 +38,8 @@ struct delivery {
 	struct str tried;           /* the one of the nexthops that is tried now */
 	struct tls_policy policy;   /* for it */
 	struct tls_outcome outcome; /* of the connection tried last */
+	enum requiretls requiretls; /* what is demanded of it because the message asks for REQUIRETLS */
+	size_t unmet_count;         /* hosts that could not do it */
 	struct content_file *file;
 	uint64_t content_at;
 	uint64_t content_size;

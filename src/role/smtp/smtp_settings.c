@@ -12,6 +12,7 @@
 #include "net/tls.h"
 #include "role/smtp/auth_cache.h"
 #include "sasl/client.h"
+#include "role/smtp/requiretls.h"
 #include "table/table.h"
 
 static struct map all; /* transport name: struct smtp_settings */
@@ -133,6 +134,8 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	int err =
 		maps_open(PICK(tls_policy_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_policies, why);
 
+	if (!err && p->requiretls_enable)
+		err = requiretls_policy_open(PICK(requiretls_policy), TABLE_FOLD | TABLE_SURROGATE, s->view, &s->requiretls, why);
 	if (err)
 		return err;
 	s->tls_level = tls_level(s, p);
@@ -288,6 +291,7 @@ void smtp_settings_free(void)
 		if (s->sasl_filter)
 			match_list_close(s->sasl_filter);
 		maps_close(s->tls_policies);
+		requiretls_policy_close(s->requiretls);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);
 		free((char *)s->tag.ptr);

@@ -17,6 +17,7 @@ struct service;
 struct view;
 struct maps;
 struct match_list;
+struct requiretls_policy;
 struct tls_context;
 
 struct smtp_settings {
@@ -77,8 +78,9 @@ struct smtp_settings {
 	struct str tls_fingerprints;
 	struct str tls_digest;
 	bool tls_wrapper;
-	bool uses_sts;              /* finds MTA-STS policies itself */
-	bool enforces_sts_patterns; /* of those that tables tell */
+	struct requiretls_policy *requiretls; /* NULL: it is off */
+	bool uses_sts;                        /* finds MTA-STS policies itself */
+	bool enforces_sts_patterns;           /* of those that tables tell */
 	bool tls_notes_offer;
 	bool logs_tls;
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */

@@ -72,6 +72,14 @@ static bool is_possible(struct transaction *t)
 	} else if (is_utf8_needed(&d->envelope) && !(c->ehlo.keywords & EHLO_SMTPUTF8)) {
 		v.dsn = STR("5.6.7");
 		v.text = arena_printf(&d->arena, "SMTPUTF8 is required, but was not offered by host %s", c->peer);
+	} else if (d->requiretls == REQUIRETLS_ENFORCE && !(c->ehlo.keywords & EHLO_REQUIRETLS)) {
+		/* Another host of the domain may have it, so the connection may be gone when this is told. */
+		v.relay = arena_str(&d->arena, v.relay);
+		v.mta = arena_str(&d->arena, v.mta);
+		v.is_permanent = false;
+		v.dsn = STR("4.7.30");
+		v.text = arena_printf(&d->arena, "it was not offered by host %s", c->peer);
+		d->unmet_count++;
 	} else {
 		return true;
 	}
@@ -95,6 +103,8 @@ static int send_mail(struct transaction *t)
 		buf_add(&line, STR(" BODY=8BITMIME"));
 	if (keywords & EHLO_SMTPUTF8 && e->flags & ENVELOPE_SMTPUTF8)
 		buf_add(&line, STR(" SMTPUTF8"));
+	if (keywords & EHLO_REQUIRETLS && e->flags & ENVELOPE_REQUIRETLS && stream_tls(t->c->stream))
+		buf_add(&line, STR(" REQUIRETLS"));
 	if (keywords & EHLO_DSN && e->ret != RET_NONE)
 		buf_add(&line, e->ret == RET_FULL ? STR(" RET=FULL") : STR(" RET=HDRS"));
 	if (keywords & EHLO_DSN && e->envid.len) {

@@ -106,6 +106,8 @@ void session_reset(struct session *s);
 /* After XCLIENT: names the client anew and greets it as if it had just come. */
 void session_begin_again(struct session *s) WAITS;
 bool session_offers_tls(const struct session *s);
+/* Inside TLS only (RFC 8689). */
+bool session_offers_requiretls(const struct session *s);
 /* Does STARTTLS have to come before anything else? */
 bool session_needs_tls(const struct session *s);
 /* Did the client speak on where it had to wait? Logs it, and ends the session where that is forbidden. */

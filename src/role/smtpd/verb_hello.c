@@ -92,6 +92,11 @@ static void offer(const struct session *s, struct buf *to, unsigned keyword, str
 	buf_add_char(to, '\n');
 }
 
+bool session_offers_requiretls(const struct session *s)
+{
+	return s->port->view->params->requiretls_enable && stream_tls(s->stream) && !(s->discarded_keywords & EHLO_REQUIRETLS);
+}
+
 /* What is offered, in Postfix's order, one a line. */
 static void list_keywords(struct session *s, struct buf *to)
 {
@@ -120,7 +125,8 @@ static void list_keywords(struct session *s, struct buf *to)
 	if (p->smtputf8_enable)
 		offer(s, to, EHLO_SMTPUTF8, STR("SMTPUTF8"));
 	offer(s, to, EHLO_CHUNKING, STR("CHUNKING"));
-	/* Not REQUIRETLS: it promises what the client side does not enforce yet, so a sender must not rely on it. */
+	if (session_offers_requiretls(s))
+		buf_add(to, STR("REQUIRETLS\n"));
 }
 
 void verb_ehlo(struct session *s, struct str argument)

@@ -17,7 +17,7 @@ static unsigned command_flags(const struct session *s)
 	return (p->strict_rfc821_envelopes ? COMMAND_STRICT : 0) | (p->smtputf8_enable ? COMMAND_UTF8 : 0) |
 	       (s->discarded_keywords & EHLO_DSN ? 0 : COMMAND_DSN) |
 	       (p->smtputf8_enable && !(s->discarded_keywords & EHLO_SMTPUTF8) ? COMMAND_SMTPUTF8 : 0) |
-	       (p->smtpd_sasl_auth_enable ? COMMAND_AUTH : 0);
+	       (p->smtpd_sasl_auth_enable ? COMMAND_AUTH : 0) | (session_offers_requiretls(s) ? COMMAND_REQUIRETLS : 0);
 }
 
 static void refuse_syntax(struct session *s, const char *command, const struct reply *r, struct str argument)

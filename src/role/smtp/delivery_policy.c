@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policies and demands of a delivery. */
+#include "role/smtp/delivery_policy.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "config/params.h"
+#include "role/smtp/sts_policy.h"
+
+static bool is_verifying(enum client_tls level)
+{
+	return level >= CLIENT_TLS_FINGERPRINT;
+}
+
+/* --- "TLS-Required: no" -------------------------------------------------------------------- */
+
+/* RFC 8689, 5: the sender would rather have the mail read by others than not delivered. */
+static bool is_lax(const struct delivery *d)
+{
+	return d->envelope.flags & ENVELOPE_TLS_OPTIONAL && !(d->envelope.flags & ENVELOPE_REQUIRETLS) &&
+	       d->settings->params->tls_required_enable;
+}
+
+/* A password must not go to just anyone, whatever a header says. */
+static void relax(struct delivery *d)
+{
+	struct tls_policy *p = &d->policy;
+
+	if (d->settings->sasl_passwords || p->level <= CLIENT_TLS_MAY)
+		return;
+	p->level = d->settings->tls_wrapper ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_MAY;
+	p->match = STR("");
+	p->anchor_files = STR("");
+	p->enforces_patterns = false;
+}
+
+/* --- REQUIRETLS ------------------------------------------------------------------------------ */
+
+/*
+ * Where neither DANE nor MTA-STS nor the operator says who the server is, its certificate must name the domain
+ * itself: then it does not matter who told us the way there.
+ */
+static void raise(const struct delivery *d, struct tls_policy *p)
+{
+	if (d->requiretls == REQUIRETLS_ENFORCE && !is_verifying(p->level)) {
+		p->level = CLIENT_TLS_SECURE;
+		p->match = d->settings->tls_secure_match;
+	} else if (d->requiretls == REQUIRETLS_STARTTLS && p->level < CLIENT_TLS_ENCRYPT) {
+		p->level = CLIENT_TLS_ENCRYPT;
+	}
+}
+
+static int read_demand(struct delivery *d, struct buf *why)
+{
+	d->requiretls = REQUIRETLS_OPPORTUNISTIC;
+	if (!(d->envelope.flags & ENVELOPE_REQUIRETLS) || !d->settings->requiretls)
+		return 0;
+	return requiretls_policy_find(d->settings->requiretls, d->policy.domain, &d->arena, &d->requiretls, why);
+}
+
+/* A handshake that broke may go well the next time; what a server does not offer or is, it will not offer or be then. */
+bool delivery_policy_is_unmet(const struct delivery *d, const struct verdict *v)
+{
+	return d->requiretls != REQUIRETLS_OPPORTUNISTIC && !v->is_tls_handshake && d->outcome.result != TLS_RESULT_UNTRIED &&
+	       d->outcome.result != TLS_RESULT_SUCCESS;
+}
+
+void delivery_policy_give_up(struct delivery *d)
+{
+	bool is_probe = d->envelope.flags & ENVELOPE_VERIFY_ONLY;
+
+	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
+		struct pending *p = &d->recipients[i];
+		struct verdict v = p->verdict;
+
+		if (p->is_done || !p->has_verdict)
+			continue;
+		v.is_permanent = true;
+		v.dsn = STR("5.7.30");
+		v.text = arena_printf(&d->arena, "REQUIRETLS support required: %.*s", STR_ARG(p->verdict.text));
+		delivery_settle(d, i, is_probe ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &v, NULL);
+	}
+}
+
+/* --- all together ---------------------------------------------------------------------------- */
+
+static int find_all(struct delivery *d, const struct nexthop *nexthop, struct buf *why)
+{
+	struct tls_policy *p = &d->policy;
+	bool has_domain = !nexthop->has_brackets && !nexthop->path.len;
+	int err = tls_policy_find(d->settings, d->tried, &d->arena, p, why);
+
+	if (!err)
+		err = read_demand(d, why);
+	if (err)
+		return err;
+	if (is_lax(d))
+		relax(d);
+	else if (has_domain && sts_policy_applies(d->settings, p))
+		err = sts_policy_find(p, &d->arena, why);
+	if (p->level != CLIENT_TLS_DANE)
+		raise(d, p);
+	tls_policy_seal(p, &d->arena);
+	return err;
+}
+
+/* A policy that cannot be known or understood demands more than we could give. */
+int delivery_policy_read(struct delivery *d, const struct nexthop *nexthop, struct verdict *v)
+{
+	struct buf why = BUF_INIT(4096);
+	int err = find_all(d, nexthop, &why);
+
+	if (err && err != -ECANCELED) {
+		log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(&why));
+		*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
+		err = -EHOSTUNREACH;
+	} else if (!err && d->requiretls != REQUIRETLS_OPPORTUNISTIC && !d->settings->tls_encrypt) {
+		*v = (struct verdict){.is_permanent = true, .dsn = STR("5.7.30")};
+		v->text = STR("REQUIRETLS support required, but our TLS client is off");
+		err = -EHOSTUNREACH;
+	}
+	buf_done(&why);
+	return err;
+}
+
+int delivery_policy_filter(struct delivery *d, struct target_list *list, struct verdict *v)
+{
+	size_t kept = 0;
+
+	if (!d->policy.enforces_patterns)
+		return 0;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct target *t = &list->targets[i];
+
+		if (sts_policy_names_host(&d->policy, t->host))
+			list->targets[kept++] = *t;
+		else
+			log_tagged(d->settings->tag, LOG_LEVEL_INFO,
+			           "%s: %.*s is not used: the MTA-STS policy of %.*s does not name it", d->envelope.queue_id,
+			           STR_ARG(t->host), STR_ARG(d->policy.domain));
+	}
+	list->count = kept;
+	if (kept)
+		return 0;
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5")};
+	v->text = arena_printf(&d->arena, "no mail host of %.*s is named by its MTA-STS policy", STR_ARG(d->policy.domain));
+	return -EHOSTUNREACH;
+}
+
+int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *v)
+{
+	return 0;
+}
