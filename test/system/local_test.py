@@ -4,6 +4,7 @@
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import unittest
 
@@ -50,6 +51,17 @@ class Local(Postrider):
     def box(self, user: str) -> str:
         path = self.boxes / user
         return path.read_text() if path.exists() else ""
+
+
+def make_jail(root) -> None:
+    """A root folder with a shell and what it needs, and a tmp."""
+    needs = re.findall(r"/\S+", subprocess.run(["ldd", "/bin/sh"], capture_output=True, text=True, check=True).stdout)
+    for path in ["/bin/sh", *needs]:
+        to = root / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
+    (root / "tmp").mkdir()
+    (root / "tmp").chmod(0o1777)
 
 
 class Aliases(unittest.TestCase):
@@ -203,6 +215,62 @@ class Pipes(unittest.TestCase):
         with Local("x: y\n", main=self.MAIN, master=f"feed unix - n n - - pipe user={USER} argv=/bin/false\n") as server:
             server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
             server.wait_log(r"relay=feed, .*dsn=5\.3\.0, status=bounced \(Command died with status 1: \"/bin/false\"\)$")
+
+    def piped(self, attributes: str, sender: str, recipients: list, message: str = MESSAGE, **more) -> str:
+        """What the program read, and its arguments, when mail is piped to it by a service with these attributes."""
+        command = "{out=$$0; cat > $$out; echo \"$$@\" >> $$out; pwd >> $$out; env >> $$out}"
+        master = f"feed unix - n n - - pipe\n  {attributes} user={USER} argv=/bin/sh -c {command}\n" \
+                 "    {folder}/out/piped ${sender} ${original_recipient}\n"
+        with Local("x: y\n", main=self.MAIN + more.get("main", ""), master=master) as server:
+            server.send(sender, recipients, message)
+            server.wait_log(r"relay=feed, .*status=sent \(delivered via feed service\)$")
+            return (server.out / "piped").read_bytes().decode()
+
+    def test_lines_are_written_as_the_program_wants_them(self):
+        text = self.piped(r"flags=ROB. eol=\r\n null_sender=", "", ["bob@pipe.example"], MESSAGE + ".hidden\nFrom here\n")
+        self.assertTrue(text.startswith("Return-Path: <>\r\nX-Original-To: bob@pipe.example\r\nReceived: "), text)
+        self.assertIn("\r\n\r\nFrom the start.\r\n..hidden\r\nFrom here\r\n\r\n", text)
+
+    def test_case_null_sender_folder_and_environment(self):
+        text = self.piped("flags=FRhu> directory=/", "", ["Bob@PIPE.example"], main="export_environment = FOO=bar\n")
+        self.assertRegex(text, r"\AFrom MAILER-DAEMON  .*\nReturn-Path: <MAILER-DAEMON>\n")
+        self.assertIn("\n>From the start.\nMAILER-DAEMON bob@pipe.example\n/\n", text)
+        self.assertIn("\nFOO=bar\n", text)
+
+    def test_mail_that_was_here_before_is_a_loop(self):
+        with Local("x: y\n", main=self.MAIN, master=f"feed unix - n n - - pipe flags=D user={USER} argv=/bin/true\n") as server:
+            server.send("a@far.example", ["bob@pipe.example"], "Delivered-To: bob@pipe.example\n" + MESSAGE)
+            server.wait_log(r"relay=feed, .*dsn=5\.4\.6, status=bounced \(mail forwarding loop for bob@pipe\.example\)$")
+
+    def test_a_program_has_the_time_limit_of_its_service(self):
+        with Local("x: y\n", main=self.MAIN + "feed_time_limit = 1s\n",
+                   master=f"feed unix - n n - - pipe user={USER} argv=/bin/sleep 1000\n") as server:
+            server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
+            server.wait_log(r"relay=feed, .*dsn=4\.3\.0, status=deferred \(Command time limit exceeded: \"/bin/sleep\"\)$")
+
+    def test_what_cannot_be_meant_waits(self):
+        wrong = {"flags=Z": "flags= has one that is unknown", "fags=D": "unknown attribute fags="}
+        if IS_ROOT:
+            wrong["user=root"] = "user= has the rights of root"
+        for attribute, text in wrong.items():
+            with self.subTest(attribute), Local("x: y\n", main=self.MAIN, master=f"feed unix - n n - - pipe user={USER} {attribute} "
+                                                "argv=/bin/true\n") as server:
+                server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
+                server.wait_log(rf"dsn=4\.3\.5, status=deferred \(mail system configuration error: service feed: {re.escape(text)}\)$")
+
+    def test_chroot_shuts_the_program_in(self):
+        # Only what the shell has built in.
+        command = "/bin/sh -c {while read -r line; do echo \"$$line\"; done > /tmp/mail; echo /* >> /tmp/mail}"
+        master = f"feed unix - n n - - pipe user={USER} chroot={{folder}}/jail argv={command}\n"
+        with Local("x: y\n", main=self.MAIN, master=master) as server:
+            jail = server.folder / "jail"
+            make_jail(jail)
+            server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
+            if IS_ROOT:
+                server.wait_log(r"relay=feed, .*status=sent ")
+                self.assertTrue((jail / "tmp/mail").read_text().endswith("From the start.\n/bin /lib /lib64 /tmp\n"))
+            else:
+                server.wait_log(r"status=deferred \(cannot change root to .*/jail: not started by root\)$")
 
 
 class Virtual(unittest.TestCase):

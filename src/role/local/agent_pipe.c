@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pipe: a command that master.cf names takes the message,
- *
- *	flags=DRhu user=vmail:vmail argv=/usr/bin/program -f ${sender} -- ${recipient}
- *
- * once for all recipients of a job. An argument with ${recipient}, ${user} and the like is
- * repeated for each. No shell is involved.
+ * pipe: a command that master.cf names takes the message, once for all recipients of a job. An argument
+ * with ${recipient}, ${user} and the like is repeated for each. No shell is involved.
  */
 #include <errno.h>
 #include <grp.h>
@@ -14,21 +10,10 @@
 #include "config/expand.h"
 #include "mail/address.h"
 #include "role/local/expansion.h"
+#include "role/local/pipe_service.h"
 #include "role/local/work.h"
 
 enum { ARGUMENTS_MAX = 1 << 17 };
-
-/* What the service's arguments say. */
-struct pipe_service {
-	struct str flags;
-	struct str user;
-	struct str group;
-	struct str directory;
-	struct str null_sender;
-	long long size_limit;
-	struct str *argv;
-	size_t argc;
-};
 
 /* One expansion of an argument. */
 struct macro {
@@ -38,46 +23,6 @@ struct macro {
 	bool is_per_recipient; /* it named something of a recipient */
 };
 
-static bool has_flag(const struct pipe_service *s, char flag)
-{
-	return str_has(s->flags, flag);
-}
-
-static const char *read_service(const struct transport *t, struct pipe_service *s)
-{
-	const struct service *service = t->view->service;
-
-	*s = (struct pipe_service){.null_sender = STR("MAILER-DAEMON")};
-	for (size_t i = 0; i < service->arg_count; i++) {
-		struct str arg = service->args[i], name, value;
-
-		if (str_starts(arg, STR("-")) || !str_split(arg, '=', &name, &value)) {
-			/* -o name=value was taken by the view. */
-			i += str_eq(arg, STR("-o"));
-			continue;
-		}
-		if (str_eq(name, STR("flags")))
-			s->flags = value;
-		else if (str_eq(name, STR("user")) && !str_split(value, ':', &s->user, &s->group))
-			s->user = value;
-		else if (str_eq(name, STR("directory")))
-			s->directory = value;
-		else if (str_eq(name, STR("null_sender")))
-			s->null_sender = value;
-		else if (str_eq(name, STR("size")) && str_parse_i64(value, &s->size_limit) != 0)
-			return "bad size=";
-		if (!str_eq(name, STR("argv")))
-			continue;
-		/* argv= takes the rest of the line. */
-		s->argv = &service->args[i];
-		s->argc = service->arg_count - i;
-		break;
-	}
-	if (s->argc == 0)
-		return "argv= is missing";
-	return s->user.len == 0 ? "user= is missing" : NULL;
-}
-
 static struct str lowered(struct job *j, struct str s, bool is_wanted)
 {
 	return is_wanted ? arena_lower(&j->arena, s) : s;
@@ -85,27 +30,39 @@ static struct str lowered(struct job *j, struct str s, bool is_wanted)
 
 static struct str quoted(struct job *j, const struct pipe_service *s, struct str address)
 {
-	return has_flag(s, 'q') ? address_external(&j->arena, address) : address;
+	return pipe_service_has(s, 'q') ? address_external(&j->arena, address) : address;
+}
+
+/* The address with the case of its parts as the flags want it. */
+static struct str folded(const struct macro *m, struct str address, struct str *ret_local, struct str *ret_domain)
+{
+	*ret_domain = (struct str){NULL, 0};
+	if (!address_split(address, ret_local, ret_domain))
+		*ret_local = address;
+	*ret_local = lowered(m->j, *ret_local, pipe_service_has(m->s, 'u'));
+	*ret_domain = lowered(m->j, *ret_domain, pipe_service_has(m->s, 'h'));
+	if (ret_domain->len == 0)
+		return *ret_local;
+	return arena_printf(&m->j->arena, "%.*s@%.*s", STR_ARG(*ret_local), STR_ARG(*ret_domain));
 }
 
 /* What belongs to one recipient; false for other names. */
 static bool recipient_macro(struct macro *m, struct str name, struct str *ret_value)
 {
 	const struct params *p = m->j->transport->params;
-	struct str local, domain = {NULL, 0}, user, extension = {NULL, 0};
-	struct arena *a = &m->j->arena;
+	struct str original = m->r->original.len > 0 ? m->r->original : m->r->address;
+	struct str local, domain, user, extension = {NULL, 0}, address;
 
-	if (!address_split(m->r->address, &local, &domain))
-		local = m->r->address;
-	local = lowered(m->j, local, has_flag(m->s, 'u'));
-	domain = lowered(m->j, domain, has_flag(m->s, 'h'));
+	if (str_eq(name, STR("original_recipient"))) {
+		*ret_value = quoted(m->j, m->s, folded(m, original, &local, &domain));
+		m->is_per_recipient = true;
+		return true;
+	}
+	address = folded(m, m->r->address, &local, &domain);
 	if (!split_extension(local, p->recipient_delimiter, p->owner_request_special, &user, &extension))
 		user = local;
 	if (str_eq(name, STR("recipient")))
-		*ret_value = quoted(m->j, m->s,
-		                    domain.len > 0 ? arena_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain)) : local);
-	else if (str_eq(name, STR("original_recipient")))
-		*ret_value = quoted(m->j, m->s, m->r->original.len > 0 ? m->r->original : m->r->address);
+		*ret_value = quoted(m->j, m->s, address);
 	else if (str_eq(name, STR("user")))
 		*ret_value = user;
 	else if (str_eq(name, STR("extension")))
@@ -128,7 +85,7 @@ static int get_macro(struct expand *e, struct str name, bool is_test, struct str
 		const char *name;
 		struct str value;
 	} all[] = {
-		{"nexthop", lowered(m->j, m->j->nexthop, has_flag(m->s, 'h'))},
+		{"nexthop", lowered(m->j, m->j->nexthop, pipe_service_has(m->s, 'h'))},
 		{"sender", env->sender.len > 0 ? quoted(m->j, m->s, env->sender) : m->s->null_sender},
 		{"queue_id", str_of(env->queue_id)},
 		{"envid", env->envid},
@@ -156,7 +113,7 @@ static int get_macro(struct expand *e, struct str name, bool is_test, struct str
 static int build_argv(struct job *j, const struct pipe_service *s, struct buf *to, struct buf *why)
 {
 	for (size_t i = 0; i < s->argc; i++) {
-		struct str arg = i == 0 ? str_from(s->argv[0], 5) : s->argv[i];
+		struct str arg = s->argv[i];
 
 		for (uint32_t r = 0; r < j->envelope.recipient_count; r++) {
 			struct macro m = {.j = j, .s = s, .r = &j->envelope.recipients[r]};
@@ -178,18 +135,20 @@ static int build_argv(struct job *j, const struct pipe_service *s, struct buf *t
 static struct str build_head(struct job *j, const struct pipe_service *s)
 {
 	const struct recipient *r = &j->envelope.recipients[0];
+	struct str sender = j->envelope.sender.len > 0 ? address_external(&j->arena, j->envelope.sender) : s->null_sender;
+	struct str end = s->line_end;
 	struct buf head = BUF_INIT(1 << 16);
 	struct str result;
 
-	if (has_flag(s, 'F'))
-		buf_addf(&head, "%.*s\n", STR_ARG(delivery_from_line(j)));
-	if (has_flag(s, 'R'))
-		buf_addf(&head, "Return-Path: <%.*s>\n", STR_ARG(address_external(&j->arena, j->envelope.sender)));
-	if (has_flag(s, 'O'))
-		buf_addf(&head, "X-Original-To: %.*s\n",
-		         STR_ARG(address_external(&j->arena, r->original.len > 0 ? r->original : r->address)));
-	if (has_flag(s, 'D'))
-		buf_addf(&head, "Delivered-To: %.*s\n", STR_ARG(address_external(&j->arena, r->address)));
+	if (pipe_service_has(s, 'F'))
+		buf_addf(&head, "%.*s%.*s", STR_ARG(from_line_of(j, sender)), STR_ARG(end));
+	if (pipe_service_has(s, 'R'))
+		buf_addf(&head, "Return-Path: <%.*s>%.*s", STR_ARG(sender), STR_ARG(end));
+	if (pipe_service_has(s, 'O'))
+		buf_addf(&head, "X-Original-To: %.*s%.*s",
+		         STR_ARG(address_external(&j->arena, r->original.len > 0 ? r->original : r->address)), STR_ARG(end));
+	if (pipe_service_has(s, 'D'))
+		buf_addf(&head, "Delivered-To: %.*s%.*s", STR_ARG(address_external(&j->arena, r->address)), STR_ARG(end));
 	result = arena_str(&j->arena, buf_str(&head));
 	buf_done(&head);
 	return result;
@@ -200,25 +159,66 @@ static struct outcome configuration_error(struct job *j, const char *what)
 	return outcome_of(j, "4.3.5", "mail system configuration error: service %.*s: %s", STR_ARG(j->transport->name), what);
 }
 
-static struct outcome run(struct job *j, const struct pipe_service *s)
+/* NULL, or what is wrong with user=. */
+static const char *find_identity(struct job *j, const struct pipe_service *s, struct identity *ret_identity)
 {
-	const struct params *p = j->transport->params;
-	struct message m = {.type = MESSAGE_WORK_COMMAND, .fd = -1};
-	struct message_work_command *c = &m.work_command;
-	struct buf argv = BUF_INIT(ARGUMENTS_MAX), why = BUF_INIT(4096);
-	struct work_answer answer;
-	struct outcome o;
 	struct user u;
 	struct group *g;
 
 	if (user_find(s->user, &j->arena, &u) != 0)
-		return configuration_error(j, "user= names nobody");
+		return "user= names nobody";
+	*ret_identity = (struct identity){u.uid, u.gid, s->chroot};
 	if (s->group.len > 0) {
 		g = getgrnam(arena_cstr(&j->arena, s->group));
 		if (!g)
-			return configuration_error(j, "user= names an unknown group");
-		u.gid = g->gr_gid;
+			return "user= names an unknown group";
+		ret_identity->gid = g->gr_gid;
 	}
+	if (geteuid() != 0)
+		return NULL;
+	/* A program that mail may take over must not own the machine or the queue. */
+	if (ret_identity->uid == 0 || ret_identity->gid == 0)
+		return "user= has the rights of root";
+	return str_eq(s->user, j->transport->params->mail_owner) ? "user= is the owner of the mail system" : NULL;
+}
+
+static unsigned command_flags(const struct pipe_service *s)
+{
+	return WORK_ARGV | (pipe_service_has(s, '>') ? WORK_QUOTE_FROM : 0) | (pipe_service_has(s, '.') ? WORK_DOUBLE_DOTS : 0) |
+	       (pipe_service_has(s, 'B') ? WORK_BLANK_LINE : 0);
+}
+
+static struct str build_environment(struct job *j)
+{
+	struct buf text = BUF_INIT(1 << 16);
+	struct str result;
+
+	buf_add_bytes(&text, "PATH=/usr/bin:/bin", sizeof("PATH=/usr/bin:/bin"));
+	environment_add_exported(&text, j->transport->params->export_environment);
+	result = arena_str(&j->arena, buf_str(&text));
+	buf_done(&text);
+	return result;
+}
+
+static struct str working_folder(const struct job *j, const struct pipe_service *s)
+{
+	if (s->directory.len > 0)
+		return s->directory;
+	return s->chroot.len > 0 ? STR("/") : j->transport->params->queue_directory;
+}
+
+static struct outcome run(struct job *j, const struct pipe_service *s)
+{
+	struct message m = {.type = MESSAGE_WORK_COMMAND, .fd = -1};
+	struct message_work_command *c = &m.work_command;
+	struct buf argv = BUF_INIT(ARGUMENTS_MAX), why = BUF_INIT(4096);
+	struct work_answer answer;
+	struct identity who;
+	struct outcome o;
+	const char *problem = find_identity(j, s, &who);
+
+	if (problem)
+		return configuration_error(j, problem);
 	if (build_argv(j, s, &argv, &why) != 0) {
 		o = configuration_error(j, buf_cstr(&why));
 	} else {
@@ -226,34 +226,51 @@ static struct outcome run(struct job *j, const struct pipe_service *s)
 		c->content_size = j->content_size;
 		c->command = buf_str(&argv);
 		c->head = build_head(j, s);
-		c->environment = str_n("PATH=/usr/bin:/bin", sizeof("PATH=/usr/bin:/bin"));
-		c->folder = s->directory.len > 0 ? s->directory : p->queue_directory;
-		c->time_limit = (uint32_t)(p->command_time_limit.ns / NS_PER_S);
-		c->flags = WORK_ARGV | (has_flag(s, '>') ? WORK_QUOTE_FROM : 0);
-		workers_run(u.uid, u.gid, &m, j->file, &j->arena, &answer);
+		c->environment = build_environment(j);
+		c->folder = working_folder(j, s);
+		c->line_end = s->line_end;
+		c->loop = pipe_service_has(s, 'D') ? j->envelope.recipients[0].address : STR("");
+		c->time_limit = (uint32_t)view_transport_int(j->transport->view, j->transport->name, STR("time_limit"));
+		c->flags = command_flags(s);
+		workers_run(&who, &m, j->file, &j->arena, &answer);
 		o = outcome_from_worker(&answer);
-		if (o.status == DELIVERY_SENT)
-			o = outcome_of(j, "2.0.0", "delivered via %.*s service", STR_ARG(j->transport->name));
+	}
+	if (o.status == DELIVERY_SENT) {
+		o = outcome_of(j, "2.0.0", "delivered via %.*s service", STR_ARG(j->transport->name));
+		o.action = pipe_service_has(s, 'X') ? STR("delivered") : STR("relayed");
 	}
 	buf_done(&argv);
 	buf_done(&why);
 	return o;
 }
 
+/* What is wrong before anything runs; NULL for nothing. */
+static const char *find_problem(struct job *j, struct pipe_service *s)
+{
+	const char *problem = pipe_service_read(j->transport->view->service, &j->arena, s);
+
+	if (problem || j->envelope.recipient_count == 1)
+		return problem;
+	/* One header cannot name them all. */
+	if (pipe_service_has(s, 'D'))
+		return "flag D needs a _destination_recipient_limit of 1";
+	return pipe_service_has(s, 'O') ? "flag O needs a _destination_recipient_limit of 1" : NULL;
+}
+
 void agent_pipe(struct job *j)
 {
 	char *relay = arena_cstr(&j->arena, j->transport->name);
 	struct pipe_service s;
-	const char *problem = read_service(j->transport, &s);
+	const char *problem = find_problem(j, &s);
 	struct outcome o;
 
 	if (problem)
 		o = configuration_error(j, problem);
 	else if (!j->file)
 		o = outcome_of(j, "4.3.0", "the content of the message is not open here");
-	else if (s.size_limit > 0 && j->content_size > (unsigned long long)s.size_limit)
+	else if (s.size_limit > 0 && j->content_size > (uint64_t)s.size_limit)
 		o = outcome_of(j, "5.2.3", "message size %llu exceeds size limit %lld of service %s",
-		               (unsigned long long)j->content_size, s.size_limit, relay);
+		               (unsigned long long)j->content_size, (long long)s.size_limit, relay);
 	else
 		o = run(j, &s);
 	for (uint32_t i = 0; i < j->envelope.recipient_count; i++) {

@@ -304,13 +304,16 @@ static void run(struct child *c, const struct message_work_command *m, int messa
 }
 
 /* A descriptor above those of the child, open for reading from the start. */
-static int message_file(struct str head, const struct work_content *c, unsigned flags)
+static int message_file(const struct message_work_command *m, const struct work_content *c)
 {
+	struct copy_form form = {.line_end = m->line_end};
 	int err, high, fd = memfd_create("mail", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	err = copy_content(fd, head, c, flags & WORK_QUOTE_FROM ? COPY_QUOTE_FROM : 0);
+	form.flags = (m->flags & WORK_QUOTE_FROM ? COPY_QUOTE_FROM : 0) | (m->flags & WORK_DOUBLE_DOTS ? COPY_DOUBLE_DOTS : 0) |
+	             (m->flags & WORK_BLANK_LINE ? COPY_BLANK_LINE : 0);
+	err = copy_content(fd, m->head, c, &form);
 	if (!err && lseek(fd, 0, SEEK_SET) != 0)
 		err = -errno;
 	high = err ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 10);
@@ -323,7 +326,7 @@ static int message_file(struct str head, const struct work_content *c, unsigned 
 void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r)
 {
 	struct child child = {.output = -1, .said = BUF_INIT(OUTPUT_MAX)};
-	int message = message_file(m->head, c, m->flags);
+	int message = message_file(m, c);
 
 	child.deadline = clock_deadline(duration_s(m->time_limit > 0 ? m->time_limit : 1000));
 	if (message < 0) {

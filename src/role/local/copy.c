@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Content from the spool to a descriptor, CRLF to LF on the way. */
+/* Content from the spool to a descriptor, CRLF to other line ends on the way. */
 #include <errno.h>
 #include <unistd.h>
 
@@ -10,13 +10,16 @@ enum { CHUNK = 64 << 10 };
 /* What was read and not yet written; `out` has room for a whole chunk quoted line by line. */
 struct copier {
 	int to;
-	unsigned flags;
+	const struct copy_form *form;
 	struct buf out;
 	bool has_cr;   /* the chunk before ended in CR */
 	char start[5]; /* the beginning of a line that may become "From " */
 	size_t start_len;
-	bool is_at_start; /* of a line */
+	bool is_at_start; /* of a line that may still become "From " */
+	bool is_in_line;
 };
+
+const struct copy_form copy_plain = {.line_end = {"\n", 1}};
 
 static int write_all(int fd, struct str s)
 {
@@ -58,8 +61,13 @@ static int put_text(struct copier *k, struct str s)
 	static const char from[5] = "From ";
 	int err = 0;
 
-	if (!(k->flags & COPY_QUOTE_FROM))
-		return put(k, s);
+	if (s.len == 0)
+		return 0;
+	if (!k->is_in_line && k->form->flags & COPY_DOUBLE_DOTS && s.ptr[0] == '.')
+		err = put(k, STR("."));
+	k->is_in_line = true;
+	if (err || !(k->form->flags & COPY_QUOTE_FROM))
+		return err ? err : put(k, s);
 	while (k->is_at_start && s.len > 0) {
 		if (s.ptr[0] == from[k->start_len]) {
 			k->start[k->start_len++] = s.ptr[0];
@@ -84,7 +92,8 @@ static int end_line(struct copier *k)
 
 	k->start_len = 0;
 	k->is_at_start = true;
-	return err ? err : put(k, STR("\n"));
+	k->is_in_line = false;
+	return err ? err : put(k, k->form->line_end);
 }
 
 static int copy_chunk(struct copier *k, struct str chunk)
@@ -128,17 +137,19 @@ static int copy_all(struct copier *k, const struct work_content *c, char *chunk)
 	return 0;
 }
 
-int copy_content(int to, struct str head, const struct work_content *c, unsigned flags)
+int copy_content(int to, struct str head, const struct work_content *c, const struct copy_form *form)
 {
-	struct copier k = {.to = to, .flags = flags, .out = BUF_INIT(2 * CHUNK), .is_at_start = true};
+	struct copier k = {.to = to, .form = form, .out = BUF_INIT(2 * CHUNK), .is_at_start = true};
 	char *chunk = mem_alloc(size_min(c->size, CHUNK));
 	int err = put(&k, head);
 
 	if (!err)
 		err = copy_all(&k, c, chunk);
 	/* A message that lacks its last line end gets one. */
-	if (!err && (k.start_len > 0 || (k.out.len > 0 && k.out.ptr[k.out.len - 1] != '\n')))
+	if (!err && k.is_in_line)
 		err = end_line(&k);
+	if (!err && form->flags & COPY_BLANK_LINE)
+		err = put(&k, form->line_end);
 	if (!err)
 		err = flush(&k);
 	buf_done(&k.out);

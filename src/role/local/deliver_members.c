@@ -48,7 +48,7 @@ static void deliver_include(struct expansion *x, struct str path, const struct l
 		inner.uid = st.st_uid;
 		inner.gid = st.st_gid;
 	}
-	workers_run(inner.uid, inner.gid, &m, NULL, &x->j->arena, &answer);
+	workers_run(&(struct identity){.uid = inner.uid, .gid = inner.gid}, &m, NULL, &x->j->arena, &answer);
 	if (answer.error != 0) {
 		o = outcome_of(x->j, answer.error == ENOENT ? "5.3.5" : "4.3.0", "cannot open include file %.*s: %s",
 		               STR_ARG(path), strerror(answer.error));

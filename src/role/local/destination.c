@@ -85,8 +85,7 @@ static void add_setting(struct buf *to, const char *name, struct str value, stru
 	buf_add_char(to, '\0');
 }
 
-/* NAME or NAME=value of export_environment. */
-static void add_exported(struct buf *to, struct str list)
+void environment_add_exported(struct buf *to, struct str list)
 {
 	struct str item;
 
@@ -135,7 +134,7 @@ static struct str environment_of(struct expansion *x, const struct user *u, cons
 	add_setting(&text, "SASL_METHOD", e->sasl_method, filter);
 	add_setting(&text, "SASL_USERNAME", e->sasl_username, filter);
 	add_setting(&text, "SASL_SENDER", e->sasl_sender, filter);
-	add_exported(&text, p->export_environment);
+	environment_add_exported(&text, p->export_environment);
 	result = arena_str(&x->j->arena, buf_str(&text));
 	buf_done(&text);
 	return result;
@@ -155,8 +154,7 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
                      const struct level *lv)
 {
 	const struct params *p = x->j->transport->params;
-	uid_t uid = user ? user->uid : lv->uid;
-	gid_t gid = user ? user->gid : lv->gid;
+	struct identity who = {.uid = user ? user->uid : lv->uid, .gid = user ? user->gid : lv->gid};
 	struct message m = {.type = MESSAGE_WORK_COMMAND, .fd = -1};
 	struct message_work_command *c = &m.work_command;
 	struct template folder = {p->command_execution_directory, user, n, p->execution_directory_expansion_filter};
@@ -165,7 +163,7 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	struct buf why = BUF_INIT(1024);
 	struct user u;
 
-	if (expansion_was_here(x, "command", arena_printf(&x->j->arena, "%lu %.*s", (unsigned long)uid, STR_ARG(command))))
+	if (expansion_was_here(x, "command", arena_printf(&x->j->arena, "%lu %.*s", (unsigned long)who.uid, STR_ARG(command))))
 		return;
 	if (!user && strcmp(lv->kind, "forward") == 0 && user_find(lv->name, &x->j->arena, &u) == 0)
 		folder.user = user = &u;
@@ -178,8 +176,9 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	if (user && p->command_execution_directory.len > 0 && n && template_expand(x, &folder, &c->folder, &why) != 0)
 		c->folder = p->queue_directory;
 	c->shell = p->local_command_shell;
+	c->line_end = STR("\n");
 	c->time_limit = (uint32_t)(p->command_time_limit.ns / NS_PER_S);
-	workers_run(uid, gid, &m, x->j->file, &x->j->arena, &answer);
+	workers_run(&who, &m, x->j->file, &x->j->arena, &answer);
 	o = outcome_from_worker(&answer);
 	expansion_note(x, &o, x->r->address);
 	buf_done(&why);
@@ -242,7 +241,7 @@ static void copy(void *arg)
 		c->fd = -errno;
 		return;
 	}
-	err = copy_content(c->fd, c->head, &c->content, 0);
+	err = copy_content(c->fd, c->head, &c->content, &copy_plain);
 	if (!err && lseek(c->fd, 0, SEEK_SET) != 0)
 		err = -errno;
 	if (err) {

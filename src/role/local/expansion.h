@@ -90,4 +90,7 @@ struct template
 	struct str filter;
 };
 
+/* Adds NAME=value for each NAME or NAME=value of export_environment, ended by a NUL. */
+void environment_add_exported(struct buf *to, struct str list);
+
 [[nodiscard]] int template_expand(struct expansion *x, const struct template *t, struct str *ret_text, struct buf *why);

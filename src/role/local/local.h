@@ -85,7 +85,8 @@ void transports_done(void);
 
 /* The lines in front of the message: Return-Path, X-Original-To, Delivered-To. */
 struct str delivery_head(struct job *j, const struct recipient *r, struct str delivered_to);
-/* "From sender date" of an mbox. */
+/* "From sender date" of an mbox, with the sender's address or another one. */
+struct str from_line_of(struct job *j, struct str sender);
 struct str delivery_from_line(struct job *j);
 /* Has the worker of that user write a mailbox or Maildir. `loop` as in WORK_MAILBOX. */
 struct outcome deliver_mailbox(struct job *j, uid_t uid, gid_t gid, struct message_work_mailbox *m) WAITS;

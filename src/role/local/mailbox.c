@@ -33,7 +33,7 @@ struct str delivery_head(struct job *j, const struct recipient *r, struct str de
 	return result;
 }
 
-struct str delivery_from_line(struct job *j)
+struct str from_line_of(struct job *j, struct str sender)
 {
 	char date[64] = "";
 	struct tm tm;
@@ -41,15 +41,20 @@ struct str delivery_from_line(struct job *j)
 
 	if (localtime_r(&now, &tm))
 		(void)strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm);
-	if (j->envelope.sender.len == 0)
-		return arena_printf(&j->arena, "From MAILER-DAEMON  %s", date);
-	return arena_printf(&j->arena, "From %.*s  %s", STR_ARG(address_external(&j->arena, j->envelope.sender)), date);
+	return arena_printf(&j->arena, "From %.*s  %s", STR_ARG(sender), date);
+}
+
+struct str delivery_from_line(struct job *j)
+{
+	return from_line_of(j,
+	                    j->envelope.sender.len > 0 ? address_external(&j->arena, j->envelope.sender) : STR("MAILER-DAEMON"));
 }
 
 struct outcome deliver_mailbox(struct job *j, uid_t uid, gid_t gid, struct message_work_mailbox *m)
 {
 	const struct params *p = j->transport->params;
 	struct message task = {.type = MESSAGE_WORK_MAILBOX, .fd = -1};
+	struct identity who = {.uid = uid, .gid = gid};
 	struct work_answer answer;
 
 	if (!j->file)
@@ -62,6 +67,6 @@ struct outcome deliver_mailbox(struct job *j, uid_t uid, gid_t gid, struct messa
 	m->lock_delay = (uint32_t)(p->deliver_lock_delay.ns / NS_PER_S);
 	m->stale_lock = (uint32_t)(p->stale_lock_time.ns / NS_PER_S);
 	task.work_mailbox = *m;
-	workers_run(uid, gid, &task, j->file, &j->arena, &answer);
+	workers_run(&who, &task, j->file, &j->arena, &answer);
 	return outcome_from_worker(&answer);
 }

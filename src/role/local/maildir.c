@@ -194,7 +194,7 @@ static void write_file(struct delivery *d)
 	if (m->limit > 0 && m->head.len + c->size > m->limit)
 		err = -EFBIG;
 	if (!err)
-		err = copy_content(d->fd, m->head, c, 0);
+		err = copy_content(d->fd, m->head, c, &copy_plain);
 	if (!err && d->is_ordered && sync_file_range(d->fd, 0, 0, SYNC_FILE_RANGE_WRITE) != 0)
 		err = -errno;
 	if (err)

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 		.id = ROLE_LOCAL, .peer = add_peer, .peer_draining = peer_draining, .drain = local_jobs_drain};
 
 	/* A child of ours that is to become a user. */
-	if (argc == 4 && strcmp(argv[1], "worker") == 0)
+	if (argc == 5 && strcmp(argv[1], "worker") == 0)
 		return worker_main(argv);
 	return process_main(&role_local, argc, argv);
 }

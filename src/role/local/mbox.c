@@ -83,15 +83,14 @@ static bool check_mailbox(const struct message_work_mailbox *m, const struct sta
 
 static int append(int fd, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
 {
+	static const struct copy_form form = {.flags = COPY_QUOTE_FROM | COPY_BLANK_LINE, .line_end = {"\n", 1}};
 	struct buf head = BUF_INIT(1 << 20);
 	int err;
 
 	buf_addf(&head, "%.*s\n", STR_ARG(m->from_line));
 	buf_add(&head, m->head);
-	err = copy_content(fd, buf_str(&head), c, COPY_QUOTE_FROM);
+	err = copy_content(fd, buf_str(&head), c, &form);
 	buf_done(&head);
-	if (!err && write(fd, "\n", 1) != 1)
-		err = errno ? -errno : -EIO;
 	if (!err && is_regular && fsync(fd) != 0)
 		err = -errno;
 	return err;

@@ -66,7 +66,7 @@ static int try_forward_file(struct expansion *x, struct str path, const struct m
 	struct work_answer answer;
 	struct outcome o;
 
-	workers_run(u->uid, u->gid, &m, NULL, &x->j->arena, &answer);
+	workers_run(&(struct identity){.uid = u->uid, .gid = u->gid}, &m, NULL, &x->j->arena, &answer);
 	switch (answer.error) {
 	case 0:
 		return deliver_members(x, answer.data, &inner);

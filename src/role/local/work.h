@@ -20,6 +20,8 @@ enum work_flag {
 	WORK_ARGV = 64,         /* WORK_COMMAND: a list of arguments */
 	WORK_QUOTE_FROM = 128,  /* WORK_COMMAND: ">" before "From " */
 	WORK_TRUSTED_FILE = 32, /* WORK_READ: another owner than the user is fine (:include:) */
+	WORK_DOUBLE_DOTS = 256, /* WORK_COMMAND: "." before lines that begin with one */
+	WORK_BLANK_LINE = 512,  /* WORK_COMMAND: an empty line at the end */
 };
 
 /* Content in the spool: a part of an open file. */
@@ -44,10 +46,20 @@ void work_say(struct work_result *r, const char *dsn, const char *fmt, ...) PRIN
 /* An error of writing a mailbox: full quotas bounce, the rest is tried again. */
 void work_say_errno(struct work_result *r, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+enum copy_flag {
+	COPY_QUOTE_FROM = 1, /* ">" before "From " */
+	COPY_DOUBLE_DOTS = 2,
+	COPY_BLANK_LINE = 4, /* at the end */
+};
 /* How lines are written. */
-enum { COPY_QUOTE_FROM = 1 };
-/* Copies content to a descriptor with LF line ends; COPY_QUOTE_FROM puts ">" before "From ". 0 or -errno. */
-[[nodiscard]] int copy_content(int to, struct str head, const struct work_content *c, unsigned flags);
+struct copy_form {
+	unsigned flags;
+	struct str line_end;
+};
+extern const struct copy_form copy_plain; /* as they are, with LF */
+
+/* Copies content to a descriptor. 0 or -errno. */
+[[nodiscard]] int copy_content(int to, struct str head, const struct work_content *c, const struct copy_form *form);
 /* Does a Delivered-To line of the header hold this address? 1, 0, -errno. */
 [[nodiscard]] int content_was_delivered_to(const struct work_content *c, struct str address);
 
@@ -73,5 +85,5 @@ void work_mbox(const struct message_work_mailbox *m, const struct work_content *
 void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r);
 void work_read(const struct message_work_read *m, struct work_result *r);
 
-/* The whole life of a worker process: "local worker UID GID", its channel at PROCESS_CONTROL_FD. */
+/* The whole life of a worker process: "local worker UID GID ROOT", its channel at PROCESS_CONTROL_FD. */
 int worker_main(char **argv);

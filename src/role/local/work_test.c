@@ -51,6 +51,7 @@ TEST(content_is_written_with_lf_lines)
 		const char *content;
 		const char *want;
 		unsigned flags;
+		const char *line_end; /* NULL: LF */
 	} cases[] = {
 		{"a\r\nb\r\n", "H\na\nb\n", 0},
 		{"a\nb", "H\na\nb\n", 0},
@@ -59,14 +60,19 @@ TEST(content_is_written_with_lf_lines)
 		{"From x\r\nFrom\r\n From x\r\nFro", "H\n>From x\nFrom\n From x\nFro\n", COPY_QUOTE_FROM},
 		{"From x\r\n", "H\nFrom x\n", 0},
 		{"x\r\n>From x\r\nFFrom y\r\n", "H\nx\n>From x\nFFrom y\n", COPY_QUOTE_FROM},
+		{".\r\n..a\r\nb.\r\n", "H\n..\n...a\nb.\n", COPY_DOUBLE_DOTS},
+		{".a\r\nFrom b", "H\n..a\n>From b\n", COPY_DOUBLE_DOTS | COPY_QUOTE_FROM},
+		{".a", "H\n.a\n\n", COPY_BLANK_LINE},
+		{"a\r\n\r\nb", "H\na\r\n\r\nb\r\n\r\n", COPY_BLANK_LINE, "\r\n"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct work_content c = content_of(cases[i].content);
 		int to = memfd_create("to", MFD_CLOEXEC);
+		struct copy_form form = {cases[i].flags, str_of(cases[i].line_end ? cases[i].line_end : "\n")};
 		char text[200];
 
-		CHECK_INT(copy_content(to, STR("H\n"), &c, cases[i].flags), 0);
+		CHECK_INT(copy_content(to, STR("H\n"), &c, &form), 0);
 		CHECK_STR(read_fd(to, text, sizeof(text)), str_of(cases[i].want));
 		close(to);
 		close(c.fd);
@@ -90,7 +96,7 @@ TEST(lines_across_chunks_stay_whole)
 		at += len;
 	}
 	c = content_of(text);
-	CHECK_INT(copy_content(to, STR(""), &c, COPY_QUOTE_FROM), 0);
+	CHECK_INT(copy_content(to, STR(""), &c, &(struct copy_form){COPY_QUOTE_FROM, STR("\n")}), 0);
 	CHECK(str_eq(read_fd(to, got, 2 * size), str_n(want, want_len)));
 	close(to);
 	close(c.fd);
@@ -105,7 +111,7 @@ TEST(a_short_file_is_an_error_and_not_a_short_message)
 	int to = memfd_create("to", MFD_CLOEXEC);
 
 	c.size = 100;
-	CHECK_INT(copy_content(to, STR(""), &c, 0), -EIO);
+	CHECK_INT(copy_content(to, STR(""), &c, &copy_plain), -EIO);
 	close(to);
 	close(c.fd);
 }
@@ -331,6 +337,7 @@ static struct work_result run(const char *command, unsigned time_limit)
 	struct work_result r;
 	struct message_work_command m = {.command = str_of(command),
 	                                 .head = STR("From a\n"),
+	                                 .line_end = STR("\n"),
 	                                 .environment = str_n(environment, sizeof(environment)),
 	                                 .time_limit = time_limit};
 

@@ -99,7 +99,7 @@ struct batch {
 /* True, with the result said, when this mail was here before. */
 static bool is_loop(struct task *t)
 {
-	struct str address = t->m.work_mailbox.loop;
+	struct str address = t->m.type == MESSAGE_WORK_COMMAND ? t->m.work_command.loop : t->m.work_mailbox.loop;
 
 	if (address.len == 0 || content_was_delivered_to(&t->content, address) != 1)
 		return false;
@@ -132,8 +132,6 @@ static void work_on_mailbox(struct task *t)
 {
 	struct maildir_work alone = {&t->m.work_mailbox, &t->content, &t->result};
 
-	if (is_loop(t))
-		return;
 	if (is_maildir(t))
 		work_maildirs(&alone, 1);
 	else
@@ -144,6 +142,8 @@ static void work_on(void *arg)
 {
 	struct task *t = arg;
 
+	if (t->m.type != MESSAGE_WORK_READ && is_loop(t))
+		return;
 	if (t->m.type == MESSAGE_WORK_MAILBOX)
 		work_on_mailbox(t);
 	else if (t->m.type == MESSAGE_WORK_COMMAND)
@@ -330,10 +330,12 @@ static void serve(void *arg)
 }
 
 /* For good: nothing of root remains. */
-static int become(unsigned long uid, unsigned long gid)
+static int become(unsigned long uid, unsigned long gid, const char *root)
 {
 	gid_t group = (gid_t)gid;
 
+	if (root[0] && (chroot(root) != 0 || chdir("/") != 0))
+		return -errno;
 	if (geteuid() != 0)
 		return uid == geteuid() ? 0 : -EPERM;
 	if (setgroups(1, &group) != 0 || setresgid(group, group, group) != 0 ||
@@ -348,7 +350,7 @@ int worker_main(char **argv)
 
 	if (str_parse_u64(str_of(argv[2]), &uid) != 0 || str_parse_u64(str_of(argv[3]), &gid) != 0)
 		return 2;
-	if (become((unsigned long)uid, (unsigned long)gid) != 0)
+	if (become((unsigned long)uid, (unsigned long)gid, argv[4]) != 0)
 		return 3;
 	/* Other programs of this user must not look into us: we hold files of the spool. */
 	(void)prctl(PR_SET_DUMPABLE, 0);

@@ -18,6 +18,7 @@ struct worker {
 	struct list link; /* in `all`, least recently used first */
 	uid_t uid;
 	gid_t gid;
+	char *root; /* "" for the system's */
 	struct channel *channel;
 	struct fiber *fiber; /* hears its answers; cancelled to let it go */
 	struct map tasks;    /* by token, to struct task */
@@ -142,6 +143,7 @@ static void bury(struct worker *w)
 	channel_free(w->channel);
 	map_done(&w->tasks);
 	map_done(&w->files);
+	free(w->root);
 	free(w);
 }
 
@@ -158,16 +160,16 @@ static void hear(void *arg)
 }
 
 /* posix_spawn() with the channel at PROCESS_CONTROL_FD. */
-static int spawn(uid_t uid, gid_t gid, int fd)
+static int spawn(const struct worker *w, int fd)
 {
 	pid_t pid;
 	char uid_text[24], gid_text[24];
-	char *argv[] = {(char *)(uintptr_t) "local", (char *)(uintptr_t) "worker", uid_text, gid_text, NULL};
+	char *argv[] = {(char *)(uintptr_t) "local", (char *)(uintptr_t) "worker", uid_text, gid_text, w->root, NULL};
 	posix_spawn_file_actions_t actions;
 	int err;
 
-	snprintf(uid_text, sizeof(uid_text), "%lu", (unsigned long)uid);
-	snprintf(gid_text, sizeof(gid_text), "%lu", (unsigned long)gid);
+	snprintf(uid_text, sizeof(uid_text), "%lu", (unsigned long)w->uid);
+	snprintf(gid_text, sizeof(gid_text), "%lu", (unsigned long)w->gid);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd, PROCESS_CONTROL_FD);
 	posix_spawn_file_actions_addclosefrom_np(&actions, PROCESS_CONTROL_FD + 1);
@@ -176,25 +178,28 @@ static int spawn(uid_t uid, gid_t gid, int fd)
 	return -err;
 }
 
-static int start_worker(uid_t uid, gid_t gid, struct worker **ret_worker)
+static int start_worker(const struct identity *who, struct worker **ret_worker)
 {
 	struct worker *w;
 	int fds[2], high, err = channel_socketpair(fds);
 
 	if (err)
 		return err;
+	w = mem_alloc(sizeof(*w));
+	w->uid = who->uid;
+	w->gid = who->gid;
+	w->root = str_cstr(who->root);
 	high = fcntl(fds[1], F_DUPFD_CLOEXEC, 10);
 	close(fds[1]);
-	err = high < 0 ? -errno : spawn(uid, gid, high);
+	err = high < 0 ? -errno : spawn(w, high);
 	if (high >= 0)
 		close(high);
 	if (err) {
 		close(fds[0]);
+		free(w->root);
+		free(w);
 		return err;
 	}
-	w = mem_alloc(sizeof(*w));
-	w->uid = uid;
-	w->gid = gid;
 	w->channel = channel_new(fds[0]);
 	list_add(&pool.all, &w->link);
 	pool.count++;
@@ -219,13 +224,13 @@ static void drop_idle_worker(void)
 	}
 }
 
-static int find_worker(uid_t uid, gid_t gid, struct worker **ret_worker)
+static int find_worker(const struct identity *who, struct worker **ret_worker)
 {
 	pool_open();
 	LIST_EACH(&pool.all, it) {
 		struct worker *w = LIST_ENTRY(it, struct worker, link);
 
-		if (w->uid != uid || w->gid != gid)
+		if (w->uid != who->uid || w->gid != who->gid || !str_eq(str_of(w->root), who->root))
 			continue;
 		list_remove(&w->link);
 		list_add(&pool.all, &w->link);
@@ -236,7 +241,7 @@ static int find_worker(uid_t uid, gid_t gid, struct worker **ret_worker)
 		drop_idle_worker();
 	if (pool.count >= WORKERS_MAX)
 		return -EAGAIN;
-	return start_worker(uid, gid, ret_worker);
+	return start_worker(who, ret_worker);
 }
 
 static int give_file(struct worker *w, struct content_file *f)
@@ -265,20 +270,34 @@ static void set_names(struct message *m, uint64_t token, uint64_t file)
 	}
 }
 
-void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a,
+/* What root alone can do. False, with *ret_who who does it, when that is not us. */
+static bool may_become(const struct identity *who, struct identity *ret_who, struct arena *a, struct work_answer *answer)
+{
+	*ret_who = *who;
+	if (geteuid() == 0)
+		return true;
+	ret_who->gid = getegid();
+	if (who->uid == geteuid() && who->root.len == 0)
+		return true;
+	fail(answer, "");
+	answer->text = who->uid != geteuid()
+	                       ? arena_printf(a, "cannot deliver as user id %lu: not started by root", (unsigned long)who->uid)
+	                       : arena_printf(a, "cannot change root to %.*s: not started by root", STR_ARG(who->root));
+	return false;
+}
+
+void workers_run(const struct identity *who, struct message *m, struct content_file *file, struct arena *a,
                  struct work_answer *ret_answer)
 {
 	struct task t = {.answer = ret_answer, .arena = a};
 	uint64_t token = ++pool.last_token;
+	struct identity as;
 	struct worker *w;
 	int err;
 
-	if (geteuid() != 0 && uid != geteuid()) {
-		fail(ret_answer, "");
-		ret_answer->text = arena_printf(a, "cannot deliver as user id %lu: not started by root", (unsigned long)uid);
+	if (!may_become(who, &as, a, ret_answer))
 		return;
-	}
-	err = find_worker(uid, geteuid() != 0 ? getegid() : gid, &w);
+	err = find_worker(&as, &w);
 	if (!err && file)
 		err = give_file(w, file);
 	if (!err) {

@@ -32,11 +32,18 @@ struct work_answer {
 	struct str data; /* of WORK_READ */
 };
 
+/* As whom a worker works, and where. */
+struct identity {
+	uid_t uid;
+	gid_t gid;
+	struct str root; /* the folder that is its root; empty for the system's */
+};
+
 /*
  * Has the worker of that user do it. `m` is a WORK_MAILBOX, WORK_COMMAND or WORK_READ; its token and file
  * are filled in here; `file` is NULL for WORK_READ. Always answers: what goes wrong here is a deferral.
  */
-void workers_run(uid_t uid, gid_t gid, struct message *m, struct content_file *file, struct arena *a,
+void workers_run(const struct identity *who, struct message *m, struct content_file *file, struct arena *a,
                  struct work_answer *ret_answer) WAITS;
 /* The program to start workers from; the default is the one that runs. */
 void workers_set_program(const char *path);
