@@ -14,6 +14,7 @@ struct stream_tls {
 	char *text; /* what the strings of `info` point into */
 	struct tls_info info;
 	char why[256]; /* the reason of a failed handshake */
+	enum tls_sni_fate sni_fate;
 	bool is_up;
 };
 

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "net/tls.h"
 
 struct stream;
 struct tls_context;
@@ -68,6 +69,8 @@ size_t stream_discard_input(struct stream *s);
 /* Goes on whoever the server is: stream_tls() and the tls_peer_ functions tell. -EINVAL for a wish that cannot be. */
 [[nodiscard]] int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish,
                                           const char **why) WAITS;
+/* The name that a client asked for, and what became of it; also when the handshake has failed. */
+enum tls_sni_fate stream_tls_sni(const struct stream *s, struct str *ret_name);
 /* NULL in clear. */
 const struct tls_info *stream_tls(const struct stream *s);
 /* close_notify and FIN; waits at most a second for the peer. For an orderly end. */

@@ -84,6 +84,8 @@ static int tls_begin(struct stream *s, struct tls_context *ctx)
 	SSL_set_bio(ssl, bio, bio);
 	s->tls = mem_alloc(sizeof(*s->tls));
 	s->tls->ssl = ssl;
+	/* For callbacks. */
+	SSL_set_app_data(ssl, s->tls);
 	return 0;
 }
 
@@ -114,9 +116,11 @@ static void explain_failure(struct stream *s, const char **why)
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 	long verified = SSL_get_verify_result(s->tls->ssl);
 
+	*why = s->tls->why;
+	if (s->tls->sni_fate == TLS_SNI_BROKEN)
+		return;
 	snprintf(s->tls->why, sizeof(s->tls->why), "%s%s%s", reason ? reason : "TLS protocol error",
 	         verified != X509_V_OK ? ": " : "", verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "");
-	*why = s->tls->why;
 }
 
 static int handshake(struct stream *s, bool is_server, const char **why)
@@ -210,6 +214,15 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 	if (!err)
 		err = apply_wish(s->tls->ssl, wish, why);
 	return err ? err : handshake(s, false, why);
+}
+
+enum tls_sni_fate stream_tls_sni(const struct stream *s, struct str *ret_name)
+{
+	*ret_name = STR("");
+	if (!s->tls)
+		return TLS_SNI_NONE;
+	*ret_name = str_of(SSL_get_servername(s->tls->ssl, TLSEXT_NAMETYPE_host_name));
+	return s->tls->sni_fate;
 }
 
 const struct tls_info *stream_tls(const struct stream *s)

@@ -13,6 +13,7 @@
 #include "config/params.h"
 #include "net/net_internal.h"
 #include "net/tls_keys.h"
+#include "net/tls_sni.h"
 #include "net/tls_tickets.h"
 
 struct tls_context {
@@ -20,7 +21,8 @@ struct tls_context {
 	const struct view *view;
 	bool is_server;
 	bool is_mandatory;
-	SSL_CTX *ssl; /* NULL: what it needs is broken */
+	SSL_CTX *ssl;        /* NULL: what it needs is broken */
+	struct tls_sni *sni; /* NULL: one chain for all */
 };
 
 static struct list all_contexts;
@@ -30,6 +32,14 @@ enum { LIST_MAX = 8192 };
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 {
 	return ctx->ssl;
+}
+
+void tls_context_set_sni(struct tls_context *ctx, struct tls_sni *sni)
+{
+	tls_sni_free(ctx->sni);
+	ctx->sni = sni;
+	if (ctx->ssl)
+		tls_sni_use(sni, ctx->ssl);
 }
 
 bool tls_context_is_ready(const struct tls_context *ctx)
@@ -43,6 +53,7 @@ void tls_context_free(struct tls_context *ctx)
 		return;
 	list_remove(&ctx->link);
 	SSL_CTX_free(ctx->ssl);
+	tls_sni_free(ctx->sni);
 	free(ctx);
 }
 
@@ -340,9 +351,12 @@ static int context_make(struct tls_context *ctx, const struct tls_files *files, 
 	err = apply_all(ssl, &s, ctx->view, why);
 	/* Connections hold on to the one that they began with. */
 	SSL_CTX_free(err ? ssl : ctx->ssl);
-	if (!err)
-		ctx->ssl = ssl;
-	return err;
+	if (err)
+		return err;
+	ctx->ssl = ssl;
+	if (ctx->sni)
+		tls_sni_use(ctx->sni, ssl);
+	return 0;
 }
 
 static struct tls_context *context_new(const struct view *v, bool is_server, bool is_mandatory)
@@ -373,6 +387,14 @@ int tls_client_context_new(const struct view *v, bool is_mandatory, struct tls_c
 	return err;
 }
 
+/* Several services have the same files. */
+static void add_reason(struct buf *to, struct buf *reason)
+{
+	if (reason->len && str_find_str(buf_str(to), buf_str(reason)) == to->len)
+		buf_addf(to, "%s%s", to->len ? "; " : "", buf_cstr(reason));
+	buf_reset(reason);
+}
+
 int tls_contexts_renew(const struct tls_files *files, struct buf *why)
 {
 	int first_err = 0;
@@ -380,12 +402,15 @@ int tls_contexts_renew(const struct tls_files *files, struct buf *why)
 	if (!all_contexts.next)
 		return 0;
 	LIST_EACH(&all_contexts, it) {
+		struct tls_context *ctx = LIST_ENTRY(it, struct tls_context, link);
 		struct buf reason = BUF_INIT(2000);
-		int err = context_make(LIST_ENTRY(it, struct tls_context, link), files, &reason);
+		int err = context_make(ctx, files, &reason);
 
-		/* Several services have the same files. */
-		if (err && str_find_str(buf_str(why), buf_str(&reason)) == why->len)
-			buf_addf(why, "%s%s", why->len ? "; " : "", buf_cstr(&reason));
+		add_reason(why, &reason);
+		if (!first_err)
+			first_err = err;
+		err = ctx->sni ? tls_sni_renew(ctx->sni, files, &reason) : 0;
+		add_reason(why, &reason);
 		if (!first_err)
 			first_err = err;
 		buf_done(&reason);

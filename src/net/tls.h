@@ -10,6 +10,7 @@
 
 struct tls_context;
 struct tls_files;
+struct tls_sni;
 struct stream;
 struct view;
 
@@ -24,7 +25,7 @@ struct tls_info {
 	struct str server_digest;
 	struct str client_signature;
 	struct str client_digest;
-	struct str sni;
+	struct str sni; /* what we asked for, or what a client asked for and got */
 	bool is_resumed;
 	bool has_peer_certificate;
 	bool is_peer_trusted;   /* the chain ends at one of our authorities */
@@ -33,6 +34,15 @@ struct tls_info {
 	struct str distrust;    /* why not, in words */
 	struct str peer_cn;
 	struct str peer_issuer_cn;
+};
+
+/* What became of the name that a client asked for. */
+enum tls_sni_fate {
+	TLS_SNI_NONE,    /* it asked for none, or the server has but one chain */
+	TLS_SNI_MATCHED, /* it was shown the chain of that name */
+	TLS_SNI_UNKNOWN, /* the usual chain */
+	TLS_SNI_INVALID, /* likewise: that is no name */
+	TLS_SNI_BROKEN,  /* there is a chain for it, but not a good one: the handshake failed */
 };
 
 /*
@@ -53,6 +63,8 @@ struct tls_wish {
 };
 
 void tls_context_free(struct tls_context *ctx);
+/* Lets clients choose a chain by name; the context owns `sni` from now on. */
+void tls_context_set_sni(struct tls_context *ctx, struct tls_sni *sni);
 bool tls_context_is_ready(const struct tls_context *ctx);
 /*
  * Makes all contexts of the process anew for the connections that come, from `files` where these have what is

@@ -158,7 +158,9 @@ char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *info)
 		if (!info->is_resumed)
 			gather_signatures(&g, ssl, is_server, peer, info);
 	}
-	gather(&g, &info->sni, str_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)));
+	/* What a client wishes is only told where it could choose. */
+	if (!is_server || ((struct stream_tls *)SSL_get_app_data(ssl))->sni_fate == TLS_SNI_MATCHED)
+		gather(&g, &info->sni, str_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)));
 	if (peer) {
 		gather_name(&g, X509_get_subject_name(peer), &info->peer_cn);
 		gather_name(&g, X509_get_issuer_name(peer), &info->peer_issuer_cn);

@@ -417,6 +417,95 @@ class Sessions(unittest.TestCase):
                     self.assertEqual(talk.heard[-1], DENIED)
 
 
+class NamesOfServers(unittest.TestCase):
+    """tls_server_sni_maps."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.temp = tempfile.TemporaryDirectory(prefix="pr-tls-")
+        cls.folder = Path(cls.temp.name)
+        cls.folder.chmod(0o755)
+        for name in "usual.example", "one.example", "two.example", "new.example":
+            certificates.self_signed(cls.folder, name)
+            certificates.chain(cls.folder, name).chmod(0o600)
+        (cls.folder / "junk.chain").write_text("junk\n")
+        f = cls.folder
+        cls.source = f"one.example {f}/one.example.chain\n.two.example {f}/two.example.chain\n"
+        (f / "names").write_text(cls.source)
+        cls.base = (f"smtpd_tls_chain_files = {f}/usual.example.chain\nsmtpd_tls_security_level = may\nsmtpd_tls_loglevel = 1\n"
+                    "smtpd_peername_lookup = no\n")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temp.cleanup()
+
+    ASKED = {None: "usual.example", "one.example": "one.example", "ONE.Example": "one.example", "x.one.example": "usual.example",
+             "two.example": "usual.example", "a.two.example": "two.example", "a.b.two.example": "two.example",
+             "other.example": "usual.example", "bad_name.example": "usual.example"}
+
+    @staticmethod
+    def shown(port: int, name: str | None, wrapped: bool = False) -> str:
+        with Talk(port, wrapped, sni=name) as talk:
+            return talk.peer_name()
+
+    def check(self, port: int) -> None:
+        for asked, shown in self.ASKED.items():
+            self.assertEqual(self.shown(port, asked), shown, asked)
+
+    def test_each_name_has_its_chain_as_in_postfix(self):
+        with both(self.base + f"tls_server_sni_maps = texthash:{self.folder}/names\n") as servers:
+            for port, log_text in servers:
+                self.check(port)
+                for line in ("TLS SNI x.one.example from unknown[127.0.0.1] not matched, using default chain",
+                             "TLS SNI bad_name.example from unknown[127.0.0.1] not matched, using default chain",
+                             "Anonymous TLS connection established from unknown[127.0.0.1] to a.b.two.example: TLSv1.3 with",
+                             "Anonymous TLS connection established from unknown[127.0.0.1]: TLSv1.3 with"):
+                    wait_until(lambda text=log_text, line=line: line in text(), line)
+
+    def test_a_table_made_by_postmap_holds_the_chains_itself(self):
+        for kind in "lmdb", "hash":
+            with Postrider(main=self.base, start=False) as server:
+                (server.etc / "names").write_text(self.source)
+                made = server.run("postmap", "-F", f"{kind}:{server.etc}/names")
+                self.assertEqual(made.returncode, 0, made.stderr)
+                server.append("main.cf", f"tls_server_sni_maps = {kind}:{server.etc}/names\n")
+                server.start()
+                self.check(server.ports["smtp"])
+                self.assertEqual(self.shown(server.ports["submissions"], "one.example", True), "one.example")
+
+    def test_a_broken_chain_ends_the_handshake_for_its_name_alone(self):
+        table = (f"inline:{{ {{ one.example = {self.folder}/one.example.chain }}, {{ junk.example = {self.folder}/junk.chain }}, "
+                 f"{{ none.example = {self.folder}/none.chain }} }}")
+        with both(self.base + f"tls_server_sni_maps = inline:{{ {{ one.example = {self.folder}/one.example.chain }}, "
+                              f"{{ junk.example = {self.folder}/junk.chain }} }}\n") as servers:
+            for port, _ in servers:
+                with self.assertRaisesRegex(ssl.SSLError, "(?i)internal.error"):
+                    self.shown(port, "junk.example")
+                self.assertEqual(self.shown(port, "one.example"), "one.example")
+        with Postrider(main=self.base + f"tls_server_sni_maps = {table}\n") as server:
+            server.wait_log(r"warning: .*none.example gets no TLS until this is mended: cannot open .*/none.chain: No such file")
+            with self.assertRaisesRegex(ssl.SSLError, "(?i)internal.error"):
+                self.shown(server.ports["smtp"], "none.example")
+            server.wait_log("warning: error loading private keys and certificates from: SNI data for none.example: aborting TLS")
+
+    def test_chains_of_names_are_renewed_too(self):
+        file = self.folder / "renewed.chain"
+        file.write_bytes((self.folder / "one.example.chain").read_bytes())
+        file.chmod(0o600)
+        with Postrider(main=self.base + f"tls_server_sni_maps = inline:{{ {{ some.example = {file} }} }}\n") as server:
+            self.assertEqual(self.shown(server.ports["smtp"], "some.example"), "one.example")
+            replace(file, (self.folder / "new.example.chain").read_bytes())
+            wait_until(lambda: {self.shown(server.ports["smtp"], "some.example") for _ in range(8)} == {"new.example"}, "the new one")
+            self.assertEqual(self.shown(server.ports["smtp"], None), "usual.example")
+
+    def test_many_made_up_names_cost_nothing_that_lasts(self):
+        table = f"static:{self.folder}/one.example.chain"
+        (self.folder / "one.example.chain").chmod(0o644)
+        with Postrider(main=self.base + f"tls_server_sni_maps = {table}\npostrider_process_count = 1\n") as server:
+            for n in range(300):
+                self.assertEqual(self.shown(server.ports["submissions"], f"n{n}.example", True), "one.example")
+
+
 class Protocols(unittest.TestCase):
     def test_a_client_that_came_for_another_protocol_is_refused(self):
         with Postrider() as server:

@@ -76,6 +76,8 @@ static void open_tls(struct port *port)
 		log_warn("%.*s: Can't require client certs unless TLS is required", STR_ARG(port->tag));
 	if (port->tls_level != TLS_LEVEL_NONE && tls_server_context_new(port->view, &port->tls, &why))
 		log_warn("%.*s: TLS is off until this is mended: %s", STR_ARG(port->tag), buf_cstr(&why));
+	if (port->tls && port->view->params->tls_server_sni_maps.len)
+		port_open_sni(port);
 	buf_done(&why);
 }
 
@@ -189,7 +191,7 @@ bool port_has_changed(const struct port *port)
 	if (router_has_changed(port->router) || content_has_changed(port->content))
 		return true;
 	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) ||
-	                        maps_have_changed(port->footer_maps));
+	                        maps_have_changed(port->footer_maps) || (port->sni_maps && maps_have_changed(port->sni_maps)));
 }
 
 void port_free(struct port *port)
@@ -197,6 +199,7 @@ void port_free(struct port *port)
 	if (!port)
 		return;
 	tls_context_free(port->tls);
+	maps_close(port->sni_maps);
 	sasl_server_free(port->sasl);
 	content_free(port->content);
 	policy_free(port->policy);

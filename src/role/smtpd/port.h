@@ -52,6 +52,7 @@ struct port {
 	struct content *content;
 	struct sasl_server *sasl;
 	struct tls_context *tls; /* NULL: no TLS; perhaps not ready */
+	struct maps *sni_maps;   /* tls_server_sni_maps */
 	enum tls_level tls_level;
 	bool is_wrapped; /* TLS from the first byte */
 	enum bare_newline bare_newline;
@@ -77,6 +78,8 @@ struct port {
  */
 [[nodiscard]] int port_new(const struct view *v, bool is_smtp, struct port **ret_port, struct buf *why);
 void port_free(struct port *port);
+/* Chains by name from tls_server_sni_maps, for the port's TLS context (sni.c). */
+void port_open_sni(struct port *port);
 /* Was a table that the service has open replaced? A few stat() calls. */
 bool port_has_changed(const struct port *port);
 /* Bits of the words in smtpd_discard_ehlo_keywords and its maps. */

@@ -15,10 +15,30 @@ static void log_summary(struct session *s, const struct tls_info *info)
 
 	if (level.len > 0 && !str_eq(level, STR("0")) && !str_eq_nocase(level, STR("none"))) {
 		tls_info_summary(&text, info);
-		session_log(s, "%s TLS connection %s from %.*s: %s", trust, info->is_resumed ? "reused" : "established",
-		            STR_ARG(s->name), buf_cstr(&text));
+		session_log(s, "%s TLS connection %s from %.*s%s%.*s: %s", trust, info->is_resumed ? "reused" : "established",
+		            STR_ARG(s->name), info->sni.len ? " to " : "", STR_ARG(info->sni), buf_cstr(&text));
 	}
 	buf_done(&text);
+}
+
+/* The name is the client's: one that is none may hold anything. */
+static void log_sni(struct session *s)
+{
+	struct str name;
+	enum tls_sni_fate fate = stream_tls_sni(s->stream, &name);
+	char *shown = str_cstr(name);
+
+	for (char *c = shown; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	if (fate == TLS_SNI_UNKNOWN)
+		session_log(s, "TLS SNI %s from %.*s not matched, using default chain", shown, STR_ARG(s->name));
+	else if (fate == TLS_SNI_INVALID)
+		session_warn(s, "TLS SNI from %.*s is invalid: %s", STR_ARG(s->name), shown);
+	else if (fate == TLS_SNI_BROKEN)
+		session_warn(s, "error loading private keys and certificates from: SNI data for %s: aborting TLS handshake",
+		             shown);
+	free(shown);
 }
 
 /* All that was said in clear is forgotten: RFC 3207, 4.2. */
@@ -76,6 +96,7 @@ bool starttls_handshake(struct session *s)
 		stream_set_timeout(s->stream, p->smtpd_starttls_timeout);
 		err = stream_start_tls_server(s->stream, s->port->tls, &why);
 		stream_set_timeout(s->stream, p->smtpd_timeout);
+		log_sni(s);
 	} else {
 		session_warn(s, "Wrapper-mode request dropped from %.*s for service %.*s. TLS context initialization failed.",
 		             STR_ARG(s->name), STR_ARG(s->port->view->service->name));
