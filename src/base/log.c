@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/utf8.h"
 
 enum { LINE_MAX_SIZE = 2048, GATHER_SIZE = 65536 };
 
@@ -147,14 +148,6 @@ static void gather_line(struct str tag, enum log_level level, struct str text)
 		log_flush();
 }
 
-/* Text from strangers stands in lines: nothing unprintable leaves here. */
-static void make_printable(struct buf *text)
-{
-	for (size_t i = 0; i < text->len; i++)
-		if ((unsigned char)text->ptr[i] < 32 || text->ptr[i] == 127)
-			text->ptr[i] = '?';
-}
-
 static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(3, 0);
 static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args)
 {
@@ -165,8 +158,9 @@ static void log_line(struct str tag, enum log_level level, const char *fmt, va_l
 		return;
 	buf_reset(&text);
 	buf_vaddf(&text, fmt, args);
-	make_printable(&text);
 	shown = str_cut(buf_str(&text), 0, LINE_MAX_SIZE);
+	/* Text from strangers stands in lines: nothing unprintable leaves here. */
+	text_neutralize(text.ptr, shown.len, "");
 	if (str_is_empty(tag))
 		tag = log_tag();
 	if (the_log.has_stderr)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/encoding.h"
+#include "base/utf8.h"
 #include "cmd/map_tool.h"
 #include "config/config.h"
 #include "mail/address.h"

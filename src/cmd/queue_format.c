@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "base/utf8.h"
 #include "mail/address.h"
 
 enum { RECIPIENT_COLUMN = 47, REASON_WIDTH = 76 };

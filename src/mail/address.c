@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "base/utf8.h"
+
 /* RFC 5322 specials, which an unquoted local part or domain cannot hold. */
 static bool is_special(char c)
 {
@@ -23,39 +25,6 @@ bool str_is_8bit(struct str s)
 		if ((unsigned char)s.ptr[i] > 127)
 			return true;
 	return false;
-}
-
-/* Length of the sequence that starts with `lead` and the bounds of its second byte; 0 for no lead byte. */
-static size_t utf8_sequence(unsigned char lead, unsigned char *ret_low, unsigned char *ret_high)
-{
-	*ret_low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-	*ret_high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-	if (lead >= 0xc2 && lead <= 0xdf)
-		return 2;
-	if (lead >= 0xe0 && lead <= 0xef)
-		return 3;
-	return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-}
-
-bool utf8_is_valid(struct str s)
-{
-	for (size_t i = 0; i < s.len;) {
-		unsigned char lead = (unsigned char)s.ptr[i], low, high;
-		size_t count;
-
-		if (lead < 128) {
-			i++;
-			continue;
-		}
-		count = utf8_sequence(lead, &low, &high);
-		if (count == 0 || count > s.len - i)
-			return false;
-		for (size_t k = 1; k < count; k++, low = 0x80, high = 0xbf)
-			if ((unsigned char)s.ptr[i + k] < low || (unsigned char)s.ptr[i + k] > high)
-				return false;
-		i += count;
-	}
-	return true;
 }
 
 bool address_split(struct str internal, struct str *ret_local, struct str *ret_domain)

@@ -33,7 +33,5 @@ struct str address_external(struct arena *a, struct str internal);
 /* Domain behind the last @; false, and the whole as local part, when there is none. */
 bool address_split(struct str internal, struct str *ret_local, struct str *ret_domain);
 struct str address_domain(struct str internal);
-/* Are these bytes well-formed UTF-8 (RFC 3629)? */
-bool utf8_is_valid(struct str s);
 /* Does it hold bytes above 127? */
 bool str_is_8bit(struct str s);

@@ -100,13 +100,3 @@ TEST(the_domain_begins_behind_the_last_at)
 	CHECK_STR(local, STR("root"));
 	CHECK_STR(domain, STR(""));
 }
-
-TEST(utf8_is_checked_to_the_letter)
-{
-	CHECK(utf8_is_valid(STR("plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80")));
-	CHECK(!utf8_is_valid(STR("\xc0\xaf")));
-	CHECK(!utf8_is_valid(STR("\xed\xa0\x80")));
-	CHECK(!utf8_is_valid(STR("\xf4\x90\x80\x80")));
-	CHECK(!utf8_is_valid(STR("\xe2\x82")));
-	CHECK(!utf8_is_valid(STR("\x80")));
-}

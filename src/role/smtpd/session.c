@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/utf8.h"
 #include "clients.h"
 #include "config/params.h"
 #include "content/content.h"

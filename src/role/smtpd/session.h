@@ -49,6 +49,7 @@ struct transaction {
 	struct recipient *recipients; /* room for recipient_size */
 	size_t recipient_size;
 	struct policy_action action;
+	struct envelope as_given;  /* the envelope before the content, which may change it */
 	struct draft *draft;       /* from DATA or the first BDAT on */
 	bool is_bdat;              /* between BDAT and its LAST */
 	struct reply bdat_failure; /* what stopped the message; more chunks are read away */

@@ -94,6 +94,7 @@ static void begin_content(struct session *s, bool is_stuffed)
 		.is_rewritten = is_rewritten(s),
 	};
 
+	tx->as_given = tx->envelope;
 	tx->envelope.filter = tx->action.filter.len > 0 ? tx->action.filter : port->view->params->content_filter;
 	tx->draft = draft_new(port->content, smtpd.appender, &facts);
 }
@@ -184,26 +185,48 @@ static bool read_data(struct session *s)
 	return true;
 }
 
-/* Policy first, then the message is finished and put on disk. Code 0 when it is ours. */
+/* The checks of the end of data. True when the message may be kept. */
+static bool may_keep_message(struct session *s)
+{
+	struct transaction *tx = &s->tx;
+	struct reply r;
+
+	/* Content that cannot be kept is answered for what is wrong with it. */
+	if (draft_has_failed(tx->draft))
+		return true;
+	s->facts.size = draft_size(tx->draft);
+	show_single_recipient(s, true);
+	r = policy_check_end_of_data(s->port->policy, &s->facts, &tx->action);
+	session_log_notes(s, "END-OF-MESSAGE", &tx->action);
+	if (r.code)
+		session_reject(s, "END-OF-MESSAGE", &r);
+	show_single_recipient(s, false);
+	if (tx->action.filter.len > 0)
+		tx->envelope.filter = tx->action.filter;
+	return !r.code && !tx->action.is_hangup;
+}
+
+/* A policy has refused the content alone: other content may follow for the same recipients. */
+static void take_content_back(struct session *s)
+{
+	struct transaction *tx = &s->tx;
+
+	draft_free(tx->draft);
+	tx->draft = NULL;
+	tx->envelope = tx->as_given;
+	s->facts.size = 0;
+	/* After BDAT nothing but RSET helps. */
+	if (tx->is_bdat)
+		tx->bdat_failure = (struct reply){.code = 551, .dsn = DSN(5, 0, 0), .text = STR("Error: content was refused")};
+}
+
+/* The message is finished and put on disk. Code 0 when it is ours. */
 static struct reply keep_message(struct session *s)
 {
 	struct transaction *tx = &s->tx;
 	struct content_note *notes = NULL;
-	struct reply r = {0};
+	struct reply r;
 
-	if (!draft_has_failed(tx->draft)) {
-		s->facts.size = draft_size(tx->draft);
-		show_single_recipient(s, true);
-		r = policy_check_end_of_data(s->port->policy, &s->facts, &tx->action);
-		session_log_notes(s, "END-OF-MESSAGE", &tx->action);
-		if (r.code)
-			session_reject(s, "END-OF-MESSAGE", &r);
-		show_single_recipient(s, false);
-		if (r.code || tx->action.is_hangup)
-			return r;
-		if (tx->action.filter.len > 0)
-			tx->envelope.filter = tx->action.filter;
-	}
 	/* Logged before the message is on disk: qmgr's first line about it comes later then. */
 	r = draft_finish(tx->draft, &notes);
 	session_log_content(s, notes);
@@ -234,10 +257,14 @@ static void end_content(struct session *s, uint64_t chunk_size)
 		session_reset(s);
 		return;
 	}
+	if (!may_keep_message(s)) {
+		if (tx->action.is_hangup && s->end == END_NOT_YET)
+			s->end = END_QUIET;
+		take_content_back(s);
+		return;
+	}
 	r = keep_message(s);
-	if (tx->action.is_hangup && s->end == END_NOT_YET) {
-		s->end = END_QUIET;
-	} else if (!r.code) {
+	if (!r.code) {
 		s->errors = s->junk = 0;
 		if (chunk_size > 0)
 			session_say(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long)chunk_size,

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HELO and EHLO: who the client says it is, and what we offer. */
-#include <string.h>
-
+#include "base/utf8.h"
 #include "config/params.h"
 #include "net/tls.h"
 #include "sasl/server.h"
 #include "table/table.h"
 #include "verbs.h"
 
-/* What would have a meaning in a header or a log line becomes '?'. */
-static struct str harmless(struct arena *a, struct str name)
+struct str harmless_name(struct arena *a, struct str name)
 {
 	char *copy = arena_cstr(a, name);
 
-	for (size_t i = 0; i < name.len; i++)
-		if ((unsigned char)copy[i] < ' ' || copy[i] == 0x7f || strchr(" <>()\\\";@", copy[i]))
-			copy[i] = '?';
+	text_neutralize(copy, name.len, NAME_UNWANTED);
 	return str_n(copy, name.len);
 }
 
@@ -34,7 +30,7 @@ static bool take_name(struct session *s, struct str name, bool is_esmtp)
 	arena_reset(&s->helo_arena);
 	s->facts.helo_deferral = (struct policy_deferral){0};
 	s->facts.arena = &s->helo_arena;
-	s->facts.helo = harmless(&s->helo_arena, name);
+	s->facts.helo = harmless_name(&s->helo_arena, name);
 	s->facts.is_esmtp = is_esmtp;
 	r = policy_check_helo(s->port->policy, &s->facts, &act);
 	session_log_notes(s, stage, &act);

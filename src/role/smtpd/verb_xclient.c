@@ -2,19 +2,20 @@
 /* XCLIENT and XFORWARD: a trusted client speaks for another one. */
 #include <errno.h>
 
+#include "base/utf8.h"
 #include "config/params.h"
 #include "mail/smtp_command.h"
+#include "policy/host_name.h"
 #include "table/table.h"
 #include "verbs.h"
 
 enum { VALUE_MAX = 255 };
 
+/* By the address that XCLIENT gave, if it did: a session that speaks for another client has that client's rights. */
 static bool is_authorized(struct match_list *l, const struct session *s)
 {
-	char address[IP_TEXT_SIZE];
 	struct buf why = BUF_INIT(500);
-	/* Who is really there, whatever XCLIENT said before. */
-	int found = match_list_check(l, str_of(ip_format((const struct sockaddr *)&s->peer, address)), &why);
+	int found = match_list_check(l, s->facts.client_address, &why);
 
 	buf_done(&why);
 	return found > 0;
@@ -22,7 +23,24 @@ static bool is_authorized(struct match_list *l, const struct session *s)
 
 static bool is_unavailable(struct str value)
 {
-	return str_eq_nocase(value, STR("[UNAVAILABLE]")) || str_eq_nocase(value, STR("[TEMPUNAVAIL]"));
+	return str_eq_nocase(value, STR("[UNAVAILABLE]"));
+}
+
+static bool is_put_off(struct str value)
+{
+	return str_eq_nocase(value, STR("[TEMPUNAVAIL]"));
+}
+
+static bool is_host_name(struct str value)
+{
+	return is_unavailable(value) || is_put_off(value) || host_name_is_valid(value);
+}
+
+static bool is_port(struct str value)
+{
+	unsigned long long number;
+
+	return is_unavailable(value) || (value.len <= 5 && str_parse_u64(value, &number) == 0);
 }
 
 /* "192.0.2.1" or "IPV6:2001:db8::1" to the usual text; -EINVAL. */
@@ -38,26 +56,36 @@ static int parse_address(struct str value, char text[static IP_TEXT_SIZE])
 	return 0;
 }
 
-/* One NAME=value of XCLIENT; false when the value is wrong. */
+/* NAME and REVERSE_NAME: the name, or why there is none. */
+static int take_name(struct str value, struct str *ret_name, bool *ret_is_tempfail)
+{
+	if (!is_host_name(value))
+		return -EINVAL;
+	*ret_is_tempfail = is_put_off(value);
+	*ret_name = is_unavailable(value) || is_put_off(value) ? STR("unknown") : value;
+	return 0;
+}
+
+/* One NAME=value of XCLIENT. -EINVAL: the value is wrong; -ENOENT: there is no such name. */
 static int take_client_attribute(struct session *s, struct str name, struct str value)
 {
 	struct policy_session *f = &s->facts;
 	bool is_known = !is_unavailable(value);
 
-	if (str_eq_nocase(name, STR("NAME"))) {
-		f->client_name = is_known ? value : STR("unknown");
-		f->is_client_name_tempfail = str_eq_nocase(value, STR("[TEMPUNAVAIL]"));
-	} else if (str_eq_nocase(name, STR("REVERSE_NAME"))) {
-		f->client_reverse_name = is_known ? value : STR("unknown");
-		f->is_reverse_name_tempfail = str_eq_nocase(value, STR("[TEMPUNAVAIL]"));
-	} else if (str_eq_nocase(name, STR("ADDR"))) {
+	if (str_eq_nocase(name, STR("NAME")))
+		return take_name(value, &f->client_name, &f->is_client_name_tempfail);
+	if (str_eq_nocase(name, STR("REVERSE_NAME")))
+		return take_name(value, &f->client_reverse_name, &f->is_reverse_name_tempfail);
+	if (str_eq_nocase(name, STR("ADDR"))) {
 		if (is_known && parse_address(value, s->address))
 			return -EINVAL;
 		f->client_address = is_known ? str_of(s->address) : STR("unknown");
 	} else if (str_eq_nocase(name, STR("PORT"))) {
+		if (!is_port(value))
+			return -EINVAL;
 		f->client_port = is_known ? value : STR("unknown");
 	} else if (str_eq_nocase(name, STR("HELO"))) {
-		f->helo = is_known ? value : STR("");
+		f->helo = is_known ? harmless_name(&s->arena, value) : STR("");
 	} else if (str_eq_nocase(name, STR("PROTO"))) {
 		if (!str_eq_nocase(value, STR("SMTP")) && !str_eq_nocase(value, STR("ESMTP")))
 			return -EINVAL;
@@ -66,9 +94,10 @@ static int take_client_attribute(struct session *s, struct str name, struct str 
 		f->sasl_username = is_known ? value : STR("");
 		f->sasl_method = is_known ? STR("XCLIENT") : STR("");
 	} else if (str_eq_nocase(name, STR("DESTADDR"))) {
-		if (is_known && parse_address(value, s->server_address))
-			return -EINVAL;
+		return is_known ? parse_address(value, s->server_address) : 0;
 	} else if (str_eq_nocase(name, STR("DESTPORT"))) {
+		if (!is_port(value))
+			return -EINVAL;
 		f->server_port = is_known ? value : f->server_port;
 	} else {
 		return -ENOENT;
@@ -76,58 +105,100 @@ static int take_client_attribute(struct session *s, struct str name, struct str 
 	return 0;
 }
 
+static int forward_address(struct session *s, struct str value)
+{
+	char text[IP_TEXT_SIZE];
+
+	if (value.len > 0 && parse_address(value, text))
+		return -EINVAL;
+	s->forwarded.client_address = value.len > 0 ? arena_str(&s->arena, str_of(text)) : value;
+	return 0;
+}
+
+/* As above, of XFORWARD. */
 static int take_forward_attribute(struct session *s, struct str name, struct str value)
 {
 	struct envelope *o = &s->forwarded;
 	struct str known = is_unavailable(value) ? STR("") : value;
 
-	if (str_eq_nocase(name, STR("NAME")))
+	if (str_eq_nocase(name, STR("NAME"))) {
+		if (!is_host_name(value))
+			return -EINVAL;
 		o->client_name = known;
-	else if (str_eq_nocase(name, STR("ADDR")))
-		o->client_address = str_starts_nocase(known, STR("IPV6:")) ? str_from(known, 5) : known;
-	else if (str_eq_nocase(name, STR("PORT")))
+	} else if (str_eq_nocase(name, STR("ADDR"))) {
+		return forward_address(s, known);
+	} else if (str_eq_nocase(name, STR("PORT"))) {
+		if (!is_port(value))
+			return -EINVAL;
 		o->client_port = known;
-	else if (str_eq_nocase(name, STR("HELO")))
+	} else if (str_eq_nocase(name, STR("HELO"))) {
 		o->helo = known;
-	else if (str_eq_nocase(name, STR("PROTO")))
+	} else if (str_eq_nocase(name, STR("PROTO"))) {
 		o->protocol = known;
-	else if (str_eq_nocase(name, STR("IDENT")))
+	} else if (str_eq_nocase(name, STR("IDENT"))) {
 		o->envid = known;
-	else if (!str_eq_nocase(name, STR("SOURCE")))
+	} else if (str_eq_nocase(name, STR("SOURCE"))) {
+		return known.len == 0 || str_eq_nocase(known, STR("LOCAL")) || str_eq_nocase(known, STR("REMOTE")) ? 0 : -EINVAL;
+	} else {
 		return -ENOENT;
+	}
 	return 0;
 }
 
-/* All attributes of the command; false when one was answered with an error. */
-static bool take_all(struct session *s, const char *command, struct str argument, struct arena *a,
-                     int (*take)(struct session *s, struct str name, struct str value))
+static const struct dialect {
+	const char *command;
+	const char *unwanted; /* characters that values may not hold, besides control characters */
+	int (*take)(struct session *s, struct str name, struct str value);
+} xclient = {"XCLIENT", "", take_client_attribute}, xforward = {"XFORWARD", NAME_UNWANTED, take_forward_attribute};
+
+/* The value's bytes; without what comes behind a NUL, and what would have a meaning in a line of ours becomes "?". */
+static int decode(struct session *s, const struct dialect *d, struct str coded, struct str *ret_value)
 {
-	struct str pair, name, coded, value;
+	struct str value;
+	int err = xtext_decode(coded, &s->arena, &value);
+
+	if (err)
+		value = coded;
+	*ret_value = str_of(arena_cstr(&s->arena, value));
+	text_neutralize((char *)(uintptr_t)ret_value->ptr, ret_value->len, d->unwanted);
+	return err;
+}
+
+static bool take_one(struct session *s, const struct dialect *d, struct str pair)
+{
+	struct str name, coded, value;
 	int err;
 
-	if (argument.len == 0) {
-		session_say(s, "501 5.5.4 Syntax: %s attribute=value...", command);
+	if (!str_split(pair, '=', &name, &coded) || coded.len == 0) {
+		session_say(s, "501 5.5.4 Error: attribute=value expected");
 		return false;
 	}
-	while (str_next(&argument, " \t", &pair)) {
-		if (!str_split(pair, '=', &name, &coded)) {
-			session_say(s, "501 5.5.4 Error: attribute=value expected");
-			return false;
-		}
-		if (coded.len > VALUE_MAX) {
-			session_say(s, "501 5.5.4 Error: attribute value too long");
-			return false;
-		}
-		err = xtext_decode(coded, a, &value);
-		if (!err)
-			err = take(s, arena_str(a, name), value);
-		if (err == -ENOENT)
-			session_say(s, "501 5.5.4 Bad %s attribute name: %.*s", command, STR_ARG(name));
-		else if (err)
-			session_say(s, "501 5.5.4 Bad %.*s syntax: %.*s", STR_ARG(name), STR_ARG(coded));
-		if (err)
-			return false;
+	if (coded.len > VALUE_MAX) {
+		session_say(s, "501 5.5.4 Error: attribute value too long");
+		return false;
 	}
+	err = decode(s, d, coded, &value);
+	if (!err)
+		err = d->take(s, name, value);
+	if (err == -ENOENT)
+		session_say(s, "501 5.5.4 Bad %s attribute name: %.*s", d->command, STR_ARG(name));
+	else if (err)
+		session_say(s, "501 5.5.4 Bad %.*s syntax: %.*s", STR_ARG(name), STR_ARG(value));
+	return err == 0;
+}
+
+/* All attributes of the command; false when one was answered with an error. */
+static bool take_all(struct session *s, const struct dialect *d, struct str argument)
+{
+	struct str pair;
+
+	if (argument.len == 0) {
+		session_say(s, "501 5.5.4 Syntax: %s attribute=value...", d->command);
+		return false;
+	}
+	while (str_next(&argument, " \t", &pair))
+		if (!take_one(s, d, pair))
+			return false;
 	return true;
 }
 
@@ -145,7 +216,7 @@ void verb_xclient(struct session *s, struct str argument)
 	s->facts.helo = STR("");
 	/* Its words lay in that arena. */
 	s->facts.helo_deferral = (struct policy_deferral){0};
-	if (!take_all(s, "XCLIENT", argument, &s->arena, take_client_attribute))
+	if (!take_all(s, &xclient, argument))
 		return;
 	session_begin_again(s);
 }
@@ -160,7 +231,7 @@ void verb_xforward(struct session *s, struct str argument)
 		session_say(s, "503 5.5.1 Error: MAIL transaction in progress");
 		return;
 	}
-	if (take_all(s, "XFORWARD", argument, &s->arena, take_forward_attribute)) {
+	if (take_all(s, &xforward, argument)) {
 		s->has_forwarded = true;
 		session_say(s, "250 2.0.0 Ok");
 	}

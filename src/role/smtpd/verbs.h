@@ -28,5 +28,10 @@ const char *verb_count_name(enum verb_id id);
 verb_fn verb_helo, verb_ehlo, verb_starttls, verb_auth, verb_mail, verb_rcpt, verb_data, verb_bdat, verb_rset, verb_noop,
 	verb_vrfy, verb_etrn, verb_quit, verb_help, verb_xclient, verb_xforward, verb_unknown;
 
+/* What has a meaning in a header, beside names. */
+#define NAME_UNWANTED " <>()\\\";@"
+/* A name that a client gave; what would have a meaning in a header or a log line becomes '?'. */
+struct str harmless_name(struct arena *a, struct str name);
+
 /* For wrapper mode: the handshake before the greeting. False when the session is over. */
 bool starttls_handshake(struct session *s) WAITS;
