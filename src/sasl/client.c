@@ -124,8 +124,6 @@ static int set_binding(Gsasl_session *session, const struct sasl_login *login)
 	struct buf text = BUF_INIT(1024);
 	int err;
 
-	if (!login->binding.len)
-		return 0;
 	base64_encode(&text, login->binding);
 	err = set_property(session, login->is_exporter ? GSASL_CB_TLS_EXPORTER : GSASL_CB_TLS_UNIQUE, buf_str(&text));
 	buf_done(&text);
@@ -140,7 +138,8 @@ static int begin_password(struct sasl_client *c, const struct sasl_login *login)
 		err = set_property(c->session, GSASL_AUTHID, login->user);
 	if (!err)
 		err = set_property(c->session, GSASL_PASSWORD, login->secret);
-	return err ? err : set_binding(c->session, login);
+	/* libgsasl would not do without it once it knows one. */
+	return err || !c->mechanism->has_plus ? err : set_binding(c->session, login);
 }
 
 /* RFC 7628, 3.1: the user's name stands in a header of GS2, where "=" and "," are not themselves. */

@@ -160,16 +160,6 @@ static int log_in(struct connection *c, struct str mechanism, const struct sasl_
 	return err;
 }
 
-static bool offers_binding(struct str offered)
-{
-	struct str word;
-
-	while (str_next(&offered, " \t", &word))
-		if (str_ends_nocase(word, STR("-PLUS")))
-			return true;
-	return false;
-}
-
 static unsigned demands_of(const struct connection *c)
 {
 	const struct smtp_settings *s = c->settings;
@@ -181,16 +171,9 @@ static unsigned demands_of(const struct connection *c)
 
 static struct str choose(struct connection *c, struct sasl_login *login, struct buf *binding)
 {
-	struct str offered = str_of(c->auth), mechanism;
-
 	if (!tls_channel_binding(c->stream, binding, &login->is_exporter))
 		login->binding = buf_str(binding);
-	mechanism = sasl_client_choose(offered, c->settings->sasl_filter, demands_of(c), login);
-	/* A client that could, and says that the server cannot, while it can, has been lied to: do not say it when we would not.
-	 */
-	if (offers_binding(offered) && !str_ends(mechanism, STR("-PLUS")))
-		login->binding = STR("");
-	return mechanism;
+	return sasl_client_choose(str_of(c->auth), c->settings->sasl_filter, demands_of(c), login);
 }
 
 static int use(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logging in to real servers: Dovecot's submission service, Debian's Postfix with Dovecot behind it."""
+
+import base64
+import contextlib
+import tempfile
+import unittest
+from pathlib import Path
+
+import debian_dovecot
+import debian_postfix
+from next_hop import NextHop, make_authority
+from postrider import Postrider, free_ports
+
+TEXT = "Subject: hello\r\n\r\nbody\r\n"
+
+
+def logging_in(port: int, who: str, more: str = "") -> str:
+    return (f"relayhost = [127.0.0.1]:{port}\nsmtp_tls_security_level = encrypt\nsmtp_tls_loglevel = 1\nsmtp_sasl_auth_enable = yes\n"
+            f"smtp_sasl_password_maps = inline:{{ {{[127.0.0.1]:{port} = {who}}} }}\nsmtp_sasl_tls_security_options = noanonymous\n{more}\n")
+
+
+class Servers(unittest.TestCase):
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory(prefix="login-")
+        self.addCleanup(temp.cleanup)
+        self.folder = Path(temp.name)
+        self.folder.chmod(0o755)
+        make_authority(self.folder)
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+
+    def dovecot(self, mechanisms: str) -> tuple:
+        """Its submission service, on a port, and the host that it hands mail to."""
+        hop = self.stack.enter_context(NextHop())
+        port = free_ports(1)[0]
+        server = debian_dovecot.DebianDovecot(self.folder / "auth", {"demo": "secret", "ann": "anns"}, mechanisms, more=debian_dovecot.SUBMISSION,
+                                              packages=("dovecot-submissiond",), port=port, relay_port=hop.port, certificates=self.folder)
+        return self.stack.enter_context(server), port, hop
+
+    def test_each_mechanism_of_dovecot_is_one_of_ours(self):
+        wanted = ("scram-sha-256", "scram-sha-1", "cram-md5", "plain", "login")
+        dovecot, port, hop = self.dovecot(" ".join(wanted))
+        for mechanism in wanted:
+            with self.subTest(mechanism=mechanism), Postrider(main=logging_in(port, "demo:secret", f"smtp_sasl_mechanism_filter = {mechanism}")) as ours:
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                ours.wait_log(r"status=sent \(250 2.0.0 ")
+                self.assertRegex(dovecot.log_text(), f"user=<demo>, method={mechanism.upper()},")
+        self.assertEqual(len(hop.messages), len(wanted))
+
+    def test_the_strongest_mechanism_is_taken_and_a_wrong_password_waits(self):
+        dovecot, port, hop = self.dovecot("plain login cram-md5 scram-sha-1 scram-sha-256")
+        with Postrider(main=logging_in(port, "demo:wrong")) as ours:
+            ours.send("a@source.example", ["b@far.example"], TEXT)
+            ours.wait_log(r"dsn=4.7.8, status=deferred \(SASL authentication failed; server 127.0.0.1\[127.0.0.1\] said: 535 5.7.8 ")
+        self.assertIn("method=SCRAM-SHA-256", dovecot.log_text())
+        self.assertEqual(hop.messages, [])
+
+    def test_an_access_token_gets_in(self):
+        dovecot, port, hop = self.dovecot("plain xoauth2 oauthbearer")
+        # Nobody here issues tokens: what Dovecot makes of one is enough to see that it understood us.
+        (self.folder / "token").write_text('{"access_token": "ya29.abc"}')
+        for mechanism in ("oauthbearer", "xoauth2"):
+            with Postrider(main=logging_in(port, f"demo:{{token_file={self.folder}/token}}", f"smtp_sasl_mechanism_filter = {mechanism}")) as ours:
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                ours.wait_log(r"dsn=4.7.[08], status=deferred \(SASL authentication failed; server 127.0.0.1\[127.0.0.1\] said: 535 5.7.8 ")
+        self.assertEqual(hop.messages, [])
+
+    def test_each_sender_has_a_connection_of_its_own(self):
+        dovecot, port, hop = self.dovecot("plain")
+        more = ("smtp_sender_dependent_authentication = yes\n"
+                f"smtp_sasl_password_maps = inline:{{ {{ann@source.example = ann:anns}}, {{demo@source.example = demo:secret}} }}\n"
+                f"sender_dependent_relayhost_maps = inline:{{ {{@source.example = [127.0.0.1]:{port}}} }}\n"
+                "smtp_connection_cache_destinations = static:all\nrelayhost = [127.0.0.1]:1\n")
+        with Postrider(main=logging_in(port, "nobody:x", more)) as ours:
+            for n in range(12):
+                ours.send(("ann", "demo")[n % 2] + "@source.example", ["b@far.example"], f"Subject: {n}\r\n\r\nbody\r\n")
+            ours.wait_log(r"status=sent \(250 2.0.0 ", 12)
+        # Dovecot's words for who sent what.
+        log = dovecot.log_text()
+        for name in ("ann", "demo"):
+            self.assertRegex(log, rf"submission\({name}\)<\d+><[^>]+>: Info: Successfully relayed message: from=<{name}@source.example>")
+        self.assertNotRegex(log, r"submission\(ann\)<[^\n]*from=<demo@")
+        self.assertNotRegex(log, r"submission\(demo\)<[^\n]*from=<ann@")
+
+    def test_postfix_with_dovecot_behind_it(self):
+        self.stack.enter_context(debian_dovecot.DebianDovecot(self.folder / "auth", mechanisms="plain login cram-md5 scram-sha-256"))
+        port = free_ports(1)[0]
+        main = (f"smtpd_tls_cert_file = {self.folder}/good.pem\nsmtpd_tls_key_file = {self.folder}/key.pem\nsmtpd_tls_security_level = encrypt\n"
+                f"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = {self.folder}/auth\nmynetworks = 10.0.0.0/8\n"
+                "smtpd_relay_restrictions = permit_sasl_authenticated, reject\ndefault_transport = discard\n")
+        with debian_postfix.DebianPostfix(main=main, master=f"127.0.0.1:{port} inet n - n - - smtpd\n") as peer:
+            peer.start(port)
+            with Postrider(main=logging_in(port, "demo:secret")) as ours:
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
+            self.assertIn("sasl_method=SCRAM-SHA-256, sasl_username=demo", peer.log_text())
+
+    def test_demands_depend_on_what_tls_has_shown(self):
+        """No password in clear; in TLS only with a server that proved its name; and then PLAIN is good enough."""
+        options = ("smtp_sasl_security_options = noplaintext, noanonymous\nsmtp_sasl_tls_security_options = noplaintext, noanonymous\n"
+                   f"smtp_sasl_tls_verified_security_options = noanonymous\nsmtp_tls_CAfile = {self.folder}/ca.pem\n"
+                   "smtp_tls_verify_cert_match = mx.far.example\n")
+        cases = (("none", "good", False), ("encrypt", "good", False), ("verify", "good", True))
+        for level, certificate, is_sent in cases:
+            with self.subTest(level=level), NextHop(self.folder, certificate, more=("AUTH PLAIN LOGIN",)) as hop:
+                main = logging_in(0, "demo:secret", options).replace("[127.0.0.1]:0", f"[127.0.0.2]:{hop.port}").replace("= encrypt", f"= {level}")
+                with Postrider(main=main) as ours:
+                    ours.send("a@source.example", ["b@far.example"], TEXT)
+                    ours.wait_log(r"status=sent \(250 2.0.0 Ok: kept\)" if is_sent else
+                                  r"dsn=4.7.0, status=deferred \(SASL authentication failed; server .* offered no compatible authentication")
+                said = [line for _, line in hop.heard if line.startswith(b"AUTH")]
+                self.assertEqual(said, [b"AUTH PLAIN " + base64.b64encode(b"\0demo\0secret") + b"\r\n"] if is_sent else [])
+
+
+if __name__ == "__main__":
+    unittest.main()
