@@ -3,10 +3,13 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 
-enum { FIRST_BLOCK_SIZE = 1024, LARGEST_BLOCK_SIZE = 65536, ALIGNMENT = 16 };
+#include "base/buf.h"
+
+/* The first block with its head is as large as malloc() still gives out from a thread's cache. */
+enum { FIRST_BLOCK_SIZE = 992, LARGEST_BLOCK_SIZE = 65536, ALIGNMENT = 16 };
 
 struct arena_block {
 	struct arena_block *older;
@@ -71,22 +74,17 @@ struct str arena_lower(struct arena *a, struct str s)
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 {
 	char likely[256];
+	struct buf text;
+	struct str copy;
 	va_list args;
-	char *text;
-	int len;
 
+	buf_init_on(&text, likely, sizeof(likely), SIZE_MAX / 2);
 	va_start(args, fmt);
-	len = vsnprintf(likely, sizeof(likely), fmt, args);
+	buf_vaddf(&text, fmt, args);
 	va_end(args);
-	if (len < 0)
-		die("bad format: %s", fmt);
-	if ((size_t)len < sizeof(likely))
-		return arena_str(a, str_n(likely, (size_t)len));
-	text = arena_alloc(a, (size_t)len + 1);
-	va_start(args, fmt);
-	vsnprintf(text, (size_t)len + 1, fmt, args);
-	va_end(args);
-	return str_n(text, (size_t)len);
+	copy = arena_str(a, buf_str(&text));
+	buf_done(&text);
+	return copy;
 }
 
 size_t arena_used(const struct arena *a)

@@ -12,9 +12,16 @@ void buf_init(struct buf *b, size_t max)
 	*b = BUF_INIT(max);
 }
 
+void buf_init_on(struct buf *b, char *room, size_t size, size_t max)
+{
+	room[0] = '\0';
+	*b = (struct buf){.ptr = room, .size = size_min(size, max + 1), .max = max, .is_lent = true};
+}
+
 void buf_done(struct buf *b)
 {
-	free(b->ptr);
+	if (!b->is_lent)
+		free(b->ptr);
 	*b = BUF_INIT(b->max);
 }
 
@@ -40,24 +47,30 @@ void buf_shift(struct buf *b, size_t count)
 	buf_cut(b, b->len - count);
 }
 
+static void grow(struct buf *b, size_t needed)
+{
+	size_t size = size_max(needed, size_max(64, b->size + b->size / 2));
+
+	if (size > b->max + 1)
+		size = size_max(needed, b->max + 1);
+	if (b->is_lent) {
+		b->ptr = memcpy(mem_resize(NULL, size), b->ptr, b->len);
+		b->is_lent = false;
+	} else {
+		b->ptr = mem_resize(b->ptr, size);
+	}
+	b->size = size;
+	b->ptr[b->len] = '\0';
+}
+
 char *buf_room(struct buf *b, size_t len)
 {
-	size_t needed;
-
 	if (len > b->max - b->len) {
 		b->is_truncated = true;
 		return NULL;
 	}
-	needed = b->len + len + 1;
-	if (needed > b->size) {
-		size_t size = size_max(needed, size_max(64, b->size + b->size / 2));
-
-		if (size > b->max + 1)
-			size = size_max(needed, b->max + 1);
-		b->ptr = mem_resize(b->ptr, size);
-		b->size = size;
-		b->ptr[b->len] = '\0';
-	}
+	if (b->len + len + 1 > b->size)
+		grow(b, b->len + len + 1);
 	return b->ptr + b->len;
 }
 
@@ -88,43 +101,6 @@ void buf_add(struct buf *b, struct str s)
 void buf_add_char(struct buf *b, char c)
 {
 	buf_add_bytes(b, &c, 1);
-}
-
-void buf_vaddf(struct buf *b, const char *fmt, va_list args)
-{
-	enum { LIKELY_MAX = 120 };
-	va_list again;
-	char *room;
-	int len;
-
-	/* Most texts are short and fit at once, where formatting only to measure would cost as much again. */
-	if (b->size - b->len <= LIKELY_MAX && b->max - b->len > LIKELY_MAX && !buf_room(b, LIKELY_MAX))
-		return;
-	va_copy(again, args);
-	len = vsnprintf(b->ptr ? b->ptr + b->len : NULL, b->size - b->len, fmt, again);
-	va_end(again);
-	if (len < 0)
-		die("bad format: %s", fmt);
-	if ((size_t)len < b->size - b->len) {
-		buf_added(b, (size_t)len);
-		return;
-	}
-	if (b->ptr && b->len < b->size)
-		b->ptr[b->len] = '\0';
-	room = buf_room(b, (size_t)len);
-	if (!room)
-		return;
-	vsnprintf(room, (size_t)len + 1, fmt, args);
-	buf_added(b, (size_t)len);
-}
-
-void buf_addf(struct buf *b, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	buf_vaddf(b, fmt, args);
-	va_end(args);
 }
 
 static void add_little_endian(struct buf *b, uint64_t value, size_t size)
@@ -183,10 +159,9 @@ const char *buf_cstr(struct buf *b)
 
 char *buf_take(struct buf *b)
 {
-	char *bytes = b->ptr ? b->ptr : mem_strdup("");
+	char *bytes = b->ptr && !b->is_lent ? b->ptr : str_cstr(buf_str(b));
 
-	b->ptr = NULL;
-	buf_done(b);
+	*b = BUF_INIT(b->max);
 	return bytes;
 }
 

@@ -22,11 +22,17 @@ struct buf {
 	size_t size;       /* bytes allocated */
 	size_t max;        /* most bytes it may ever hold */
 	bool is_truncated; /* an add did not fit */
+	bool is_lent;      /* `ptr` is not from the heap */
 };
 
 #define BUF_INIT(maximum) ((struct buf){.max = (maximum)})
 
 void buf_init(struct buf *b, size_t max);
+/*
+ * As buf_init(), but begins in `size` bytes that the caller lends, usually on his stack, and moves to
+ * the heap only when they are too few. They must live until buf_done().
+ */
+void buf_init_on(struct buf *b, char *room, size_t size, size_t max);
 /* Frees the bytes; the buffer may be used again. */
 void buf_done(struct buf *b);
 /* Empties the buffer and forgets truncation; keeps the memory. */
@@ -39,6 +45,7 @@ void buf_shift(struct buf *b, size_t count);
 void buf_add(struct buf *b, struct str s);
 void buf_add_bytes(struct buf *b, const void *ptr, size_t len);
 void buf_add_char(struct buf *b, char c);
+/* What does not fit is dropped whole here, too. */
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vaddf(struct buf *b, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 /* Little-endian integers, for formats of our own. */

@@ -54,3 +54,87 @@ TEST(shifting_keeps_the_tail)
 	CHECK_INT(b.len, 0);
 	buf_done(&b);
 }
+
+TEST(lent_memory_is_left_when_it_is_too_small)
+{
+	char room[8];
+	struct buf b;
+
+	buf_init_on(&b, room, sizeof(room), 100);
+	CHECK_STR(buf_str(&b), STR(""));
+	buf_add(&b, STR("1234567"));
+	CHECK(b.ptr == room);
+	buf_add(&b, STR("89"));
+	CHECK(b.ptr != room);
+	CHECK_STR(buf_str(&b), STR("123456789"));
+	buf_done(&b);
+	buf_add(&b, STR("again"));
+	CHECK_STR(buf_str(&b), STR("again"));
+	buf_done(&b);
+}
+
+TEST(lent_memory_is_not_given_away)
+{
+	char room[8];
+	struct buf b;
+	char *text;
+
+	buf_init_on(&b, room, sizeof(room), 100);
+	buf_add(&b, STR("text"));
+	text = buf_take(&b);
+	CHECK(text != room);
+	CHECK_STR(str_of(text), STR("text"));
+	free(text);
+}
+
+TEST(a_maximum_below_the_lent_memory_holds)
+{
+	char room[8];
+	struct buf b;
+
+	buf_init_on(&b, room, sizeof(room), 3);
+	buf_add(&b, STR("abcd"));
+	CHECK_INT(buf_check(&b), -EMSGSIZE);
+	buf_add(&b, STR("abc"));
+	CHECK_STR(buf_str(&b), STR("abc"));
+	buf_done(&b);
+}
+
+/* The same text by buf_addf() and by printf. */
+#define CHECK_FORMAT(...) \
+	do { \
+		struct buf b_ = BUF_INIT(200); \
+		char likewise_[200]; \
+		snprintf(likewise_, sizeof(likewise_), __VA_ARGS__); \
+		buf_addf(&b_, __VA_ARGS__); \
+		CHECK_STR(buf_str(&b_), str_of(likewise_)); \
+		buf_done(&b_); \
+	} while (0)
+
+TEST(formats_are_those_of_printf)
+{
+	CHECK_FORMAT("plain");
+	CHECK_FORMAT("%s and %s", "one", "two");
+	CHECK_FORMAT("[%.*s]", 2, "cut");
+	CHECK_FORMAT("[%.*s]", 9, "whole");
+	CHECK_FORMAT("[%.*s]", -1, "no limit");
+	CHECK_FORMAT("%d %d %d %d", 0, -1, 2147483647, -2147483647 - 1);
+	CHECK_FORMAT("%u %zu %c%%", 4294967295u, (size_t)7, 'x');
+	CHECK_FORMAT("%lld %lld %llu", -9223372036854775807ll - 1, 9223372036854775807ll, 18446744073709551615ull);
+	CHECK_FORMAT("%02d %02d %02d %02d", 0, 7, 12, -5);
+	CHECK_FORMAT("%s=%08x, %-6s|%5d|%ld", "hex", 255u, "left", 42, -3l);
+	CHECK_FORMAT("%.3f at the end, after %s", 1.5, "text");
+}
+
+TEST(a_formatted_text_that_does_not_fit_leaves_nothing)
+{
+	struct buf b = BUF_INIT(5);
+
+	buf_addf(&b, "%s%s", "abc", "def");
+	CHECK_INT(buf_check(&b), -EMSGSIZE);
+	CHECK_STR(buf_str(&b), STR(""));
+	buf_addf(&b, "%s", "abc");
+	CHECK_STR(buf_str(&b), STR("abc"));
+	CHECK_INT(buf_check(&b), -EMSGSIZE);
+	buf_done(&b);
+}

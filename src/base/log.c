@@ -148,8 +148,7 @@ static void gather_line(struct str tag, enum log_level level, struct str text)
 		log_flush();
 }
 
-static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(3, 0);
-static void log_line(struct str tag, enum log_level level, const char *fmt, va_list args)
+void log_vtagged(struct str tag, enum log_level level, const char *fmt, va_list args)
 {
 	static struct buf text = BUF_INIT(1 << 20);
 	struct str shown;
@@ -171,6 +170,11 @@ static void log_line(struct str tag, enum log_level level, const char *fmt, va_l
 		gather_line(tag, level, shown);
 	if (text.size > 4 * LINE_MAX_SIZE)
 		buf_done(&text);
+}
+
+size_t log_gathered(void)
+{
+	return the_log.gathered.len;
 }
 
 void log_flush(void)
@@ -195,7 +199,7 @@ void log_flush(void)
 	do { \
 		va_list args; \
 		va_start(args, fmt); \
-		log_line((struct str){0}, level, fmt, args); \
+		log_vtagged((struct str){0}, level, fmt, args); \
 		va_end(args); \
 	} while (0)
 
@@ -229,6 +233,6 @@ void log_tagged(struct str tag, enum log_level level, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	log_line(tag, level, fmt, args);
+	log_vtagged(tag, level, fmt, args);
 	va_end(args);
 }

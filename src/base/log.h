@@ -6,11 +6,12 @@
  *
  * and go to syslog (the default), to a descriptor that someone opened for us, or to
  * standard output. Lines for a descriptor are gathered and written together by
- * log_flush(), which the event loop calls before it sleeps; warnings and worse go
- * out at once. Only roles and commands log; libraries return errors.
+ * log_flush(), which a role calls before others can act on what it did, and every few
+ * milliseconds; warnings and worse go out at once. Only roles and commands log; libraries return errors.
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 
 #include "base/base.h"
@@ -37,5 +38,8 @@ void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* With another tag for this line alone, as a service whose syslog_name differs needs; empty means the usual tag. */
 void log_tagged(struct str tag, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void log_vtagged(struct str tag, enum log_level level, const char *fmt, va_list args) PRINTF_LIKE(3, 0);
 
+/* Bytes that log_flush() would write. */
+size_t log_gathered(void);
 void log_flush(void);

@@ -11,12 +11,12 @@ void mail_date_format(struct buf *to, struct wall_time when)
 {
 	time_t seconds = (time_t)(when.us / 1000000);
 	struct tm tm;
-	long minutes;
+	int minutes;
 
 	if (!localtime_r(&seconds, &tm))
 		return;
-	minutes = labs(tm.tm_gmtoff / 60);
-	buf_addf(to, "%s, %02d %s %d %02d:%02d:%02d %c%02ld%02ld", day_names[tm.tm_wday], tm.tm_mday, month_names[tm.tm_mon],
+	minutes = abs((int)(tm.tm_gmtoff / 60));
+	buf_addf(to, "%s, %02d %s %d %02d:%02d:%02d %c%02d%02d", day_names[tm.tm_wday], tm.tm_mday, month_names[tm.tm_mon],
 	         1900 + tm.tm_year, tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_gmtoff < 0 ? '-' : '+', minutes / 60, minutes % 60);
 	if (tm.tm_zone && tm.tm_zone[0])
 		buf_addf(to, " (%s)", tm.tm_zone);
