@@ -19,7 +19,7 @@ enum {
 	FILE_PIECE = 32 << 10,
 	MEMORY_WAIT_S = 60,
 	HEADERS_MAX = 512 << 10, /* of all headers together, or of a part's: they stay in memory until they end */
-	NOTE_USUAL = 200,        /* formatted once when no longer */
+	NOTE_USUAL = 256,        /* made on the stack when no longer */
 };
 
 static bool has_checks(const struct content *c)
@@ -76,12 +76,13 @@ void draft_free(struct draft *d)
 void draft_note(struct draft *d, enum log_level level, const char *fmt, ...)
 {
 	struct content_note *note = arena_alloc(d->facts.arena, sizeof(*note));
-	struct buf text = BUF_INIT(4096);
+	char usual[NOTE_USUAL];
+	struct buf text;
 	va_list args;
 
+	buf_init_on(&text, usual, sizeof(usual), 4096);
 	va_start(args, fmt);
-	if (buf_room(&text, NOTE_USUAL))
-		buf_vaddf(&text, fmt, args);
+	buf_vaddf(&text, fmt, args);
 	va_end(args);
 	note->level = level;
 	note->text = arena_str(d->facts.arena, buf_str(&text));

@@ -22,8 +22,10 @@ static void add(struct outcome *o, struct recipient r)
 {
 	struct draft *d = o->d;
 	int64_t limit = d->content->view->params->duplicate_filter_limit;
-	struct buf key = BUF_INIT(8192);
+	char usual[256];
+	struct buf key;
 
+	buf_init_on(&key, usual, sizeof(usual), 8192);
 	if (r.original.len > 0 && (str_eq(r.original, r.address) || !d->content->view->params->enable_original_recipient))
 		r.original = STR("");
 	if (limit <= 0 || (int64_t)map_count(&o->seen) < limit) {

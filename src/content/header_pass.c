@@ -110,8 +110,10 @@ static bool is_dropped(const struct content *c, struct str name)
 static void note_message_id(struct pass *p, const char *word, struct str value)
 {
 	struct envelope *e = p->d->facts.envelope;
-	struct buf b = BUF_INIT(998);
+	char usual[256];
+	struct buf b;
 
+	buf_init_on(&b, usual, sizeof(usual), 998);
 	header_unfold(&b, value);
 	draft_note(p->d, LOG_LEVEL_INFO, "%s: %smessage-id=%.*s", e->queue_id, word, STR_ARG(buf_str(&b)));
 	if (word[0] == '\0')
@@ -285,8 +287,14 @@ static void add_missing(struct pass *p)
 	const struct params *params = d->content->view->params;
 	bool is_resent = p->has[HEADER_RESENT_FROM] || p->has[HEADER_RESENT_RECIPIENTS] || p->has[HEADER_RESENT_DATE] ||
 	                 p->has[HEADER_RESENT_MESSAGE_ID] || p->has[HEADER_RESENT_SENDER];
+	bool has_all = p->has[is_resent ? HEADER_RESENT_MESSAGE_ID : HEADER_MESSAGE_ID] &&
+	               p->has[is_resent ? HEADER_RESENT_DATE : HEADER_DATE] &&
+	               p->has[is_resent ? HEADER_RESENT_FROM : HEADER_FROM];
+	bool has_recipient = p->has[HEADER_TO] || p->has[HEADER_CC] || p->has[HEADER_RESENT_RECIPIENTS];
 	const char *prefix = is_resent ? "Resent-" : "";
 
+	if (has_all && (has_recipient || params->undisclosed_recipients_header.len == 0))
+		return;
 	copy_to(p, p->section.len);
 	if (!p->has[is_resent ? HEADER_RESENT_MESSAGE_ID : HEADER_MESSAGE_ID]) {
 		struct buf id = BUF_INIT(998);
@@ -310,17 +318,18 @@ static void add_missing(struct pass *p)
 		address_format(&p->out, sender);
 		buf_add(&p->out, STR("\r\n"));
 	}
-	if (params->undisclosed_recipients_header.len > 0 && !p->has[HEADER_TO] && !p->has[HEADER_CC] &&
-	    !p->has[HEADER_RESENT_RECIPIENTS])
+	if (params->undisclosed_recipients_header.len > 0 && !has_recipient)
 		add_line(&p->out, params->undisclosed_recipients_header);
 }
 
 void header_front(struct draft *d)
 {
 	const struct draft_facts *f = &d->facts;
-	struct buf front = BUF_INIT(ADDED_MAX);
+	char usual[512];
+	struct buf front;
 	struct received r;
 
+	buf_init_on(&front, usual, sizeof(usual), ADDED_MAX);
 	for (size_t i = 0; f->action && i < f->action->prepend_count; i++)
 		add_line(&front, f->action->prepends[i]);
 	if (f->received) {

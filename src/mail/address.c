@@ -140,7 +140,8 @@ static int parse_mailbox(struct str text, unsigned flags, struct buf *to)
 
 int address_parse(struct str external, unsigned flags, struct arena *a, struct str *ret_address)
 {
-	struct buf b = BUF_INIT(external.len + 1);
+	char usual[128];
+	struct buf b;
 	int err = -EINVAL;
 
 	if (external.len == 0) {
@@ -149,6 +150,7 @@ int address_parse(struct str external, unsigned flags, struct arena *a, struct s
 	}
 	if (str_is_8bit(external) && (!(flags & ADDRESS_UTF8) || !utf8_is_valid(external)))
 		return -EINVAL;
+	buf_init_on(&b, usual, sizeof(usual), external.len + 1);
 	if (memchr(external.ptr, '\0', external.len) == NULL)
 		err = parse_mailbox(external, flags, &b);
 	if (!err)

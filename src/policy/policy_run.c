@@ -168,9 +168,11 @@ struct str subject_name(struct run *r, enum subject about)
 void run_note(struct run *r, enum policy_note_kind kind, struct str word, const char *fmt, ...)
 {
 	struct policy_note *note = arena_alloc(r->s->arena, sizeof(*note));
-	struct buf text = BUF_INIT(4096);
+	char usual[256];
+	struct buf text;
 	va_list args;
 
+	buf_init_on(&text, usual, sizeof(usual), 4096);
 	va_start(args, fmt);
 	buf_vaddf(&text, fmt, args);
 	va_end(args);

@@ -12,7 +12,14 @@
 #include "base/encoding.h"
 #include "spool/disk.h"
 
-enum { GROUP_MAX = 1000, GROUP_SIZE_MAX = 32 << 20, PIECES_A_RECORD = 3, GRANT_WAIT_S = 10, ASK_AGAIN_S = 1 };
+enum {
+	GROUP_MAX = 1000,
+	GROUP_SIZE_MAX = 32 << 20,
+	PIECES_A_RECORD = 3,
+	GRANT_WAIT_S = 10,
+	ASK_AGAIN_S = 1,
+	ENVELOPE_USUAL = 500, /* room for most envelopes at once */
+};
 
 static const char zeros[RECORD_HEAD_SIZE];
 
@@ -293,7 +300,7 @@ int append_record_init(struct append_record *r, const struct envelope *e, uint64
 	r->head.recipient_count = e->recipient_count;
 	r->head.content_size = content_size;
 	buf_init(&r->front, RECORD_ENVELOPE_MAX);
-	states = buf_room(&r->front, (size_t)record_envelope_at(&r->head));
+	states = buf_room(&r->front, (size_t)record_envelope_at(&r->head) + ENVELOPE_USUAL);
 	if (states) {
 		memset(states, 0, (size_t)record_envelope_at(&r->head));
 		buf_added(&r->front, (size_t)record_envelope_at(&r->head));

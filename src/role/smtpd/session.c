@@ -296,9 +296,11 @@ static void serve(struct session *s)
 /* The last words in the log; what was to be sent is sent. */
 static void finish(struct session *s)
 {
-	struct buf counts = BUF_INIT(2000);
+	char usual[256];
+	struct buf counts;
 	uint32_t seen = 0, good = 0;
 
+	buf_init_on(&counts, usual, sizeof(usual), 2000);
 	if (s->end == END_QUIT || s->end == END_QUIET || s->end == END_ERRORS)
 		stream_shutdown(s->stream);
 	for (int i = 0; i < VERB_COUNT; i++) {

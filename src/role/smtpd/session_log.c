@@ -8,24 +8,15 @@
 #include "mail/address.h"
 #include "session_internal.h"
 
-enum { REPLY_MAX = 16384, REPLY_USUAL = 120, LOG_LINE_MAX = 4096, LOG_LINE_USUAL = 250 };
-
-PRINTF_LIKE(4, 0) static void vlog(const struct session *s, struct str tag, enum log_level level, const char *fmt, va_list args)
-{
-	struct buf line = BUF_INIT(LOG_LINE_MAX);
-
-	if (buf_room(&line, LOG_LINE_USUAL))
-		buf_vaddf(&line, fmt, args);
-	log_tagged(tag, level, "%s", buf_cstr(&line));
-	buf_done(&line);
-}
+/* What is usual lies on the stack. */
+enum { REPLY_MAX = 16384, REPLY_USUAL = 256, LOG_LINE_MAX = 4096, LOG_LINE_USUAL = 512 };
 
 void session_log(struct session *s, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	vlog(s, s->port->tag, LOG_LEVEL_INFO, fmt, args);
+	log_vtagged(s->port->tag, LOG_LEVEL_INFO, fmt, args);
 	va_end(args);
 }
 
@@ -34,7 +25,7 @@ void session_warn(struct session *s, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vlog(s, s->port->tag, LOG_LEVEL_WARN, fmt, args);
+	log_vtagged(s->port->tag, LOG_LEVEL_WARN, fmt, args);
 	va_end(args);
 }
 
@@ -80,13 +71,12 @@ static void say(struct session *s, int code, struct buf *lines)
 
 void session_say(struct session *s, const char *fmt, ...)
 {
-	struct buf line = BUF_INIT(REPLY_MAX);
+	char usual[REPLY_USUAL];
+	struct buf line;
 	int code = 0;
 	va_list args;
 
-	/* Room for most replies at once, so that they are formatted once. */
-	if (!buf_room(&line, REPLY_USUAL))
-		return;
+	buf_init_on(&line, usual, sizeof(usual), REPLY_MAX);
 	va_start(args, fmt);
 	buf_vaddf(&line, fmt, args);
 	va_end(args);
@@ -131,11 +121,14 @@ static void add_context(struct buf *to, const struct session *s)
 }
 
 /* "QID: WORD: STAGE from NAMADDR: TEXT; from=<> ..." */
-static void log_action(struct session *s, const char *word, const char *stage, struct str text)
+static void log_action(struct session *s, struct str word, const char *stage, struct str text)
 {
-	struct buf line = BUF_INIT(LOG_LINE_MAX);
+	char usual[LOG_LINE_USUAL];
+	struct buf line;
 
-	buf_addf(&line, "%s: %s: %s from %.*s: %.*s;", session_queue_id(s), word, stage, STR_ARG(s->name), STR_ARG(text));
+	buf_init_on(&line, usual, sizeof(usual), LOG_LINE_MAX);
+	buf_addf(&line, "%s: %.*s: %s from %.*s: %.*s;", session_queue_id(s), STR_ARG(word), stage, STR_ARG(s->name),
+	         STR_ARG(text));
 	add_context(&line, s);
 	log_tagged(s->port->tag, LOG_LEVEL_INFO, "%s", buf_cstr(&line));
 	buf_done(&line);
@@ -143,17 +136,14 @@ static void log_action(struct session *s, const char *word, const char *stage, s
 
 void session_log_notes(struct session *s, const char *stage, const struct policy_action *act)
 {
-	struct arena a = ARENA_INIT;
-
 	for (const struct policy_note *n = act->notes; n; n = n->next) {
 		if (n->kind == NOTE_ACTION)
-			log_action(s, arena_cstr(&a, n->word), stage, n->text);
+			log_action(s, n->word, stage, n->text);
 		else if (n->kind == NOTE_INFO)
 			session_log(s, "%.*s", STR_ARG(n->text));
 		else
 			session_warn(s, "%.*s", STR_ARG(n->text));
 	}
-	arena_done(&a);
 }
 
 void session_reject(struct session *s, const char *stage, const struct reply *r)
@@ -167,7 +157,7 @@ void session_reject(struct session *s, const char *stage, const struct reply *r)
 	for (size_t i = 0; i < text.len; i++)
 		if (line.ptr[i] == '\r' || line.ptr[i] == '\n')
 			line.ptr[i] = ' ';
-	log_action(s, "reject", stage, text);
+	log_action(s, STR("reject"), stage, text);
 	buf_done(&line);
 	session_say_reply(s, r);
 }

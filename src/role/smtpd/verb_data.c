@@ -166,7 +166,7 @@ static bool read_data(struct session *s)
 	int err;
 
 	while (!has_ended) {
-		struct str bytes = stream_peek(s->stream);
+		struct str bytes = stream_at_hand(s->stream);
 
 		if (bytes.len == 0) {
 			err = stream_fill(s->stream, READ_MAX);
@@ -319,7 +319,7 @@ static bool read_chunk(struct session *s, uint64_t size)
 	int err;
 
 	while (left > 0) {
-		struct str bytes = str_cut(stream_peek(s->stream), 0, left < READ_MAX ? (size_t)left : READ_MAX);
+		struct str bytes = str_cut(stream_at_hand(s->stream), 0, left < READ_MAX ? (size_t)left : READ_MAX);
 
 		if (bytes.len == 0) {
 			err = stream_fill(s->stream, READ_MAX);

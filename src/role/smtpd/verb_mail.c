@@ -140,8 +140,10 @@ static void begin_message(struct session *s)
 {
 	struct envelope *e = &s->tx.envelope;
 	const struct policy_session *f = &s->facts;
-	struct buf line = BUF_INIT(2000);
+	char usual[256];
+	struct buf line;
 
+	buf_init_on(&line, usual, sizeof(usual), 2000);
 	e->arrival = clock_wall();
 	queue_id_make(&smtpd.ids, e->arrival, e->queue_id);
 	s->facts.queue_id = str_of(e->queue_id);
