@@ -60,7 +60,7 @@ struct watch {
 	uint32_t ready;
 	struct fiber *reader;
 	struct fiber *writer;
-	bool is_added;
+	uint32_t events; /* that the loop was asked for */
 	bool is_listener;
 	bool is_read_ended; /* the peer has hung up: every read says so at once */
 	bool is_write_ended;

@@ -130,32 +130,35 @@ void watch_init_listener(struct watch *w, int fd)
 	*w = (struct watch){.fd = fd, .is_listener = true};
 }
 
-static int watch_add(struct watch *w)
+/*
+ * Asks the loop for events of this kind, if that was not done before. Not for both kinds at once: a
+ * socket that was just opened has room, and the loop would wake up at once only to be told.
+ */
+static int watch_ask(struct watch *w, enum watch_for what)
 {
-	uint32_t what = w->is_listener ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-	struct epoll_event event = {.events = what | EPOLLET, .data.ptr = w};
+	uint32_t wanted = what == WATCH_WRITE ? EPOLLOUT : w->is_listener ? EPOLLIN | EPOLLEXCLUSIVE : EPOLLIN | EPOLLRDHUP;
+	struct epoll_event event = {.events = w->events | wanted | EPOLLET, .data.ptr = w};
 
-	if (epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, w->fd, &event))
+	if ((w->events & wanted) == wanted)
+		return 0;
+	if (epoll_ctl(loop.epoll_fd, w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, w->fd, &event))
 		return -errno;
-	w->is_added = true;
+	w->events |= wanted;
 	return 0;
 }
 
 int watch_wait(struct watch *w, enum watch_for what, struct instant deadline)
 {
 	uint32_t bit = 1U << what;
+	int err = watch_ask(w, what);
 
-	if (!w->is_added) {
-		int err = watch_add(w);
-
-		if (err)
-			return err;
-	}
+	if (err)
+		return err;
 	if (!(w->ready & bit) && !(what == WATCH_READ ? w->is_read_ended : w->is_write_ended)) {
 		struct fiber **waiter = what == WATCH_READ ? &w->reader : &w->writer;
 
 		*waiter = loop.current;
-		int err = fiber_wait(deadline, true);
+		err = fiber_wait(deadline, true);
 		*waiter = NULL;
 		if (err)
 			return err;
@@ -166,7 +169,7 @@ int watch_wait(struct watch *w, enum watch_for what, struct instant deadline)
 
 void watch_done(struct watch *w)
 {
-	if (w->is_added)
+	if (w->events)
 		epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	*w = (struct watch){.fd = -1};
 }

@@ -138,8 +138,9 @@ int fiber_work(void (*fn)(void *arg), void *arg)
 	pthread_mutex_lock(&work.lock);
 	list_add(&work.waiting, &j.link);
 	bool has_idle = work.idle > 0;
-	pthread_cond_signal(&work.has_work);
 	pthread_mutex_unlock(&work.lock);
+	/* Not under the lock, for which the thread would have to wait again. */
+	pthread_cond_signal(&work.has_work);
 	if (!has_idle && work.thread_count < work.thread_max)
 		thread_add();
 	while (!j.is_done)
