@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Changes of the index, in groups: one fiber takes all that wait, a helper thread commits them in one
- * transaction, then the records' state bytes follow. While one group is under way the next gathers. A
- * group that fails is tried again: until then its messages lie safely in their segments.
+ * transaction, then the records' state bytes follow. Nothing is lost by waiting, for the messages lie safely in
+ * their segments, and a transaction costs by the pages that it writes and syncs: so the first change
+ * waits for others a while, unless somebody wants to see it done. A group that fails is tried again.
  */
 #include <errno.h>
 
 #include "spool/spool_internal.h"
 
-enum { GROUP_MAX = 2000, RETRY_S = 1 };
+enum { GROUP_MAX = 2000, GATHER_MS = 100, RETRY_S = 1 };
 
 struct op *op_new(enum op_kind kind, const char *id)
 {
@@ -27,11 +28,19 @@ static void op_free(struct op *o)
 	free(o);
 }
 
+static bool is_group_full(const struct spool *sp)
+{
+	return sp->ops_added - sp->ops_finished >= GROUP_MAX;
+}
+
 void op_add(struct spool *sp, struct op *o)
 {
+	bool is_first = list_is_empty(&sp->ops);
+
 	list_add(&sp->ops, &o->link);
 	sp->ops_added++;
-	(void)wait_list_wake_one(&sp->has_ops);
+	if (is_first || is_group_full(sp))
+		wait_list_wake_all(&sp->has_ops);
 }
 
 static int run_op(struct index_txn *txn, struct op *o)
@@ -236,6 +245,20 @@ static void group_has_succeeded(struct spool *sp, struct op_group *g)
 	group_put_back(sp, g);
 }
 
+/* Waits until there is a group worth its transaction, or for anything that somebody wants done. */
+static int gather(struct spool *sp)
+{
+	struct instant deadline;
+	int err = 0;
+
+	while (!err && list_is_empty(&sp->ops))
+		err = wait_list_wait(&sp->has_ops, INSTANT_NEVER);
+	deadline = clock_deadline(duration_ms(GATHER_MS));
+	while (!err && sp->ops_wanted <= sp->ops_finished && !is_group_full(sp))
+		err = wait_list_wait(&sp->has_ops, deadline);
+	return err == -ETIMEDOUT ? 0 : err;
+}
+
 void commit_main(void *arg)
 {
 	struct spool *sp = arg;
@@ -244,8 +267,7 @@ void commit_main(void *arg)
 	while (!err) {
 		struct op_group g = {.ix = sp->ix};
 
-		while (!err && list_is_empty(&sp->ops))
-			err = wait_list_wait(&sp->has_ops, INSTANT_NEVER);
+		err = gather(sp);
 		if (err)
 			break;
 		index_lock(sp);
@@ -270,6 +292,8 @@ int ops_settle(struct spool *sp)
 	uint64_t wanted = sp->ops_added;
 	int err = 0;
 
+	sp->ops_wanted = wanted;
+	wait_list_wake_all(&sp->has_ops);
 	while (!err && sp->ops_finished < wanted) {
 		err = wait_list_wait(&sp->ops_done, INSTANT_NEVER);
 		if (!err && sp->is_stuck)

@@ -85,7 +85,8 @@ struct spool {
 	struct list ops;
 	uint64_t ops_added;
 	uint64_t ops_finished;
-	bool is_stuck; /* the last group failed */
+	uint64_t ops_wanted; /* somebody waits until so many are finished */
+	bool is_stuck;       /* the last group failed */
 	struct wait_list has_ops;
 	struct wait_list ops_done;
 	bool is_index_busy;
