@@ -63,6 +63,11 @@ void channel_loop_init(void)
 	loop_add_hook(flush_all, NULL);
 }
 
+bool channel_any_unsent(void)
+{
+	return !list_is_empty(&dirty);
+}
+
 static void set_buffers(int fd)
 {
 	int size = SOCKET_BUFFER;

@@ -30,6 +30,8 @@ enum {
 
 /* Once, after loop_init(): channels are flushed by a hook of the loop. */
 void channel_loop_init(void);
+/* Is there anything on any channel that leaves in this round? */
+bool channel_any_unsent(void);
 
 /* Both ends of a new pair, non-blocking and close-on-exec, with large socket buffers. */
 [[nodiscard]] int channel_socketpair(int ret_fds[2]);

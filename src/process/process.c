@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "process/sandbox.h"
 
+enum { LOG_GATHER = 32 << 10, LOG_DELAY_MS = 20 };
+
 /* A message that came before GO, kept with its descriptor and its one string. */
 struct arrival {
 	struct list link;
@@ -315,9 +317,23 @@ static void serve_master(void *arg)
 	process_end(p);
 }
 
-static void flush_log(void *arg)
+static void flush_log_later(struct timer *t)
 {
 	log_flush();
+}
+
+/*
+ * Lines first, messages then: what another role does because of them stands below in the log. Other
+ * lines wait for company, a write of many costs little more than a write of one.
+ */
+static void flush_log(void *arg)
+{
+	static struct timer later;
+
+	if (channel_any_unsent() || log_gathered() >= LOG_GATHER)
+		log_flush();
+	else if (log_gathered() && !later.heap_at)
+		timer_start(&later, clock_deadline(duration_ms(LOG_DELAY_MS)), flush_log_later);
 }
 
 static bool is_started_by_master(void)
@@ -354,7 +370,6 @@ int process_main(const struct role *role, int argc, char **argv)
 	fcntl(PROCESS_CONTROL_FD, F_SETFD, FD_CLOEXEC);
 	list_init(&p->waiting);
 	loop_init();
-	/* Lines first, messages then: what another role does because of them stands below in the log. */
 	loop_add_hook(flush_log, NULL);
 	channel_loop_init();
 	open_log(-1);
