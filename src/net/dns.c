@@ -10,8 +10,10 @@
 #include "net/dns.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <idn2.h>
 #include <unbound.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "config/params.h"
@@ -19,10 +21,11 @@
 #include "net/dns_internal.h"
 #include "net/ip.h"
 
-enum { PEER_TIMEOUT_S = 10, HOST_TIMEOUT_S = 60, RECORDS_MAX = 256, NAME_MAX_LEN = 253 };
+enum { PEER_TIMEOUT_S = 10, HOST_TIMEOUT_S = 60, RECORDS_MAX = 256, NAME_MAX_LEN = 253, ANCHORS_MAX = 256 << 10 };
 
 static struct {
-	char *server; /* "address@port" for libunbound; NULL for resolv.conf */
+	char *server;  /* "address@port" for libunbound; NULL for resolv.conf */
+	char *anchors; /* where DNSSEC begins, one record a line; NULL: nothing is validated */
 	struct ub_ctx *ub;
 	struct watch watch;
 	bool is_opening; /* the resolver is being made: those who want it wait in `opened` */
@@ -77,6 +80,58 @@ int dns_init(const struct view *v, struct buf *why)
 	return -EINVAL;
 }
 
+static int anchors_read(const char *path, struct buf *ret_anchors, struct buf *why)
+{
+	struct buf text = BUF_INIT(ANCHORS_MAX);
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err = fd < 0 ? -errno : 0;
+	ssize_t n = 0;
+
+	if (!err)
+		n = read(fd, buf_room(&text, ANCHORS_MAX - 1), ANCHORS_MAX - 1);
+	if (n < 0)
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (err) {
+		buf_addf(why, "%s", strerror(-err));
+	} else {
+		buf_added(&text, (size_t)n);
+		err = dns_anchors_parse(buf_str(&text), ret_anchors, why);
+	}
+	buf_done(&text);
+	return err;
+}
+
+int dns_use_dnssec(const struct view *v, struct buf *why)
+{
+	char *path = str_cstr(v->params->postrider_dnssec_trust_anchors);
+	struct buf anchors = BUF_INIT(ANCHORS_MAX), reason = BUF_INIT(1000);
+	int err = 0;
+
+	if (!dns.anchors)
+		err = anchors_read(path, &anchors, &reason);
+	if (err)
+		buf_addf(why, "no DNSSEC trust anchors (postrider_dnssec_trust_anchors = %s): %s", path, buf_cstr(&reason));
+	else if (!dns.anchors)
+		dns.anchors = buf_take(&anchors);
+	buf_done(&anchors);
+	buf_done(&reason);
+	free(path);
+	return err;
+}
+
+static void add_anchors(struct ub_ctx *ub)
+{
+	struct str rest = str_of(dns.anchors), record;
+
+	while (str_next(&rest, "\n", &record)) {
+		char *text = str_cstr(record);
+
+		ub_ctx_add_ta(ub, text);
+		free(text);
+	}
+}
+
 /* On a helper thread: the library parses its built-in zones with more stack than a fiber has. */
 static void make_context(void *arg)
 {
@@ -100,6 +155,7 @@ static void make_context(void *arg)
 		ub_ctx_set_fwd(ub, dns.server);
 	else
 		ub_ctx_resolvconf(ub, NULL);
+	add_anchors(ub);
 	/* Known to the library as empty; a test server may well serve it. */
 	ub_ctx_zone_remove(ub, "test.");
 }
@@ -138,7 +194,8 @@ void dns_done(void)
 		dns.ub = NULL;
 	}
 	free(dns.server);
-	dns.server = NULL;
+	free(dns.anchors);
+	dns.server = dns.anchors = NULL;
 }
 
 static void fetch_answers(void *unused)

@@ -15,14 +15,24 @@
 
 struct view;
 
-enum dns_type { DNS_A = 1, DNS_NS = 2, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_SRV = 33, DNS_TLSA = 52 };
+enum dns_type {
+	DNS_A = 1,
+	DNS_NS = 2,
+	DNS_CNAME = 5,
+	DNS_PTR = 12,
+	DNS_MX = 15,
+	DNS_TXT = 16,
+	DNS_AAAA = 28,
+	DNS_SRV = 33,
+	DNS_TLSA = 52
+};
 
 /* How a lookup ended. Anything but DNS_FOUND has no records. */
 enum dns_status { DNS_FOUND, DNS_NO_DATA, DNS_NO_NAME, DNS_TRY_AGAIN, DNS_BOGUS, DNS_FAILED };
 
 struct dns_record {
 	enum dns_type type;
-	struct str name;     /* MX exchange, NS, PTR target, SRV target; lower case, no final dot; "" for the root */
+	struct str name;     /* MX exchange, NS, CNAME and PTR target, SRV target; lower case, no final dot; "" for the root */
 	uint16_t preference; /* MX, SRV priority */
 	uint16_t weight;     /* SRV */
 	uint16_t port;       /* SRV */
@@ -33,14 +43,20 @@ struct dns_answer {
 	enum dns_status status;
 	struct dns_record *records; /* by preference */
 	size_t count;
-	uint32_t ttl;
-	bool is_secure;       /* validated by DNSSEC */
+	uint32_t ttl;         /* seconds that are left */
+	bool is_secure;       /* validated by DNSSEC, the absence of records as well */
 	struct str canonical; /* owner after CNAMEs */
 	struct str reason;    /* for people: "Host not found" ... in Postfix's wording, see dns.c */
 };
 
 /* Once a process. Reads postrider_dns_server ("127.0.0.1@5353"; empty: resolv.conf) and friends of the view. */
 [[nodiscard]] int dns_init(const struct view *v, struct buf *why);
+/*
+ * Before the first lookup, while files can be read: answers are validated from then on, with the trust anchors of
+ * postrider_dnssec_trust_anchors, or by postrider_dnssec_resolver. Without a usable one of them -EINVAL or -errno and the
+ * reason; lookups then go on as before.
+ */
+[[nodiscard]] int dns_use_dnssec(const struct view *v, struct buf *why);
 void dns_done(void);
 /* Waits. 0 with any status in *ret_answer; -ETIMEDOUT, -ECANCELED. */
 [[nodiscard]] int dns_lookup(struct str name, enum dns_type type, struct duration timeout, struct arena *a,

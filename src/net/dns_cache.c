@@ -54,15 +54,17 @@ bool dns_cache_find(struct str name, enum dns_type type, struct arena *a, struct
 	char key[KEY_MAX];
 	struct str k = cache_key(name, type, key);
 	struct cache_entry *e = map_find(&cache, k);
+	struct instant now = clock_now();
 
 	if (!e)
 		return false;
-	if (instant_is_before(e->until, clock_now())) {
+	if (instant_is_before(e->until, now)) {
 		map_remove(&cache, k);
 		entry_free(e);
 		return false;
 	}
 	dns_answer_copy(ret_answer, &e->answer, a);
+	ret_answer->ttl = (uint32_t)((e->until.ns - now.ns) / NS_PER_S);
 	return true;
 }
 

@@ -13,6 +13,9 @@ const char *dns_type_name(enum dns_type type);
 /* "4.3.2.1.in-addr.arpa"; empty for other families. */
 struct str dns_reverse_name(const struct sockaddr *address, struct arena *a);
 
+/* dns_anchors.c: the records of a file of trust anchors, one a line. -EINVAL with the reason. */
+[[nodiscard]] int dns_anchors_parse(struct str text, struct buf *to, struct buf *why);
+
 /* dns_cache.c: a copy in `a` of an answer that is still good. */
 bool dns_cache_find(struct str name, enum dns_type type, struct arena *a, struct dns_answer *ret_answer);
 void dns_cache_add(struct str name, enum dns_type type, const struct dns_answer *answer);

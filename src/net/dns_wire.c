@@ -97,6 +97,7 @@ int dns_wire_record(struct str rdata, enum dns_type type, struct arena *a, struc
 			err = -EBADMSG;
 		break;
 	case DNS_NS:
+	case DNS_CNAME:
 	case DNS_PTR:
 		break;
 	}
@@ -112,6 +113,8 @@ const char *dns_type_name(enum dns_type type)
 		return "A";
 	case DNS_NS:
 		return "NS";
+	case DNS_CNAME:
+		return "CNAME";
 	case DNS_PTR:
 		return "PTR";
 	case DNS_MX:

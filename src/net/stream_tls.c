@@ -7,8 +7,10 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "net/net_internal.h"
+#include "net/tlsa.h"
 
 static int bio_read(BIO *bio, char *ptr, size_t size, size_t *ret_count)
 {
@@ -183,6 +185,47 @@ static int apply_anchors(SSL *ssl, struct str files, const char **why)
 	return err;
 }
 
+static int add_names(SSL *ssl, struct str names)
+{
+	struct str name;
+
+	while (str_next(&names, " ", &name)) {
+		char *text = str_cstr(name);
+		int is_good = SSL_add1_host(ssl, text);
+
+		free(text);
+		if (!is_good)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/* RFC 7671: from here on OpenSSL trusts what the records say, and nothing else. */
+static int apply_tlsa(SSL *ssl, const struct tls_wish *wish, const char **why)
+{
+	char *base = str_cstr(wish->tlsa_base);
+	size_t added = 0;
+	int err = 0;
+
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+	                               (wish->is_wildcard_deep ? X509_CHECK_FLAG_MULTI_LABEL_WILDCARDS : 0));
+	if (SSL_dane_enable(ssl, base) <= 0 || add_names(ssl, wish->names))
+		err = -EINVAL;
+	/* The owner of the name says whose key it is: what the certificate says beside it does not matter (RFC 7672, 3.1.1). */
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (size_t i = 0; !err && i < wish->tlsa_count; i++) {
+		const struct tlsa *r = &wish->tlsa[i];
+
+		added += SSL_dane_tlsa_add(ssl, r->usage, r->selector, r->matching, (const unsigned char *)r->data.ptr,
+		                           r->data.len) > 0;
+	}
+	free(base);
+	if (!err && added)
+		return 0;
+	*why = "OpenSSL takes none of the TLSA records";
+	return -EINVAL;
+}
+
 static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 {
 	char *name = str_cstr(wish->servername), *ciphers = str_cstr(wish->ciphers);
@@ -200,6 +243,8 @@ static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 	}
 	free(name);
 	free(ciphers);
+	if (!err && wish->tlsa_count)
+		err = apply_tlsa(ssl, wish, why);
 	return !err && wish->anchor_files.len ? apply_anchors(ssl, wish->anchor_files, why) : err;
 }
 
@@ -213,7 +258,12 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 		err = tls_begin(s, ctx);
 	if (!err)
 		err = apply_wish(s->tls->ssl, wish, why);
-	return err ? err : handshake(s, false, why);
+	if (!err)
+		err = handshake(s, false, why);
+	/* A session that goes on was matched when it began. */
+	if (!err && wish->tlsa_count && !s->tls->info.is_resumed && SSL_get0_dane_authority(s->tls->ssl, NULL, NULL) < 0)
+		s->tls->info.is_peer_trusted = false;
+	return err;
 }
 
 enum tls_sni_fate stream_tls_sni(const struct stream *s, struct str *ret_name)

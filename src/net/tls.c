@@ -15,6 +15,7 @@
 #include "net/tls_keys.h"
 #include "net/tls_sni.h"
 #include "net/tls_tickets.h"
+#include "net/tlsa.h"
 
 struct tls_context {
 	struct list link; /* in all_contexts */
@@ -282,6 +283,19 @@ static void apply_habits(SSL_CTX *ssl, const struct tls_settings *s, const struc
 	X509_VERIFY_PARAM_set_auth_level(SSL_CTX_get0_param(ssl), 1);
 }
 
+/* Matching types of TLSA records, the strongest with the highest ordinal. A bad list is no matter where no TLSA record comes. */
+static void apply_tlsa_digests(SSL_CTX *ssl, struct str list)
+{
+	struct tlsa_digests digests;
+	struct buf why = BUF_INIT(1000);
+
+	if (!tlsa_digests_parse(list, &digests, &why) && SSL_CTX_dane_enable(ssl) > 0)
+		for (size_t i = 0; i < digests.count; i++)
+			SSL_CTX_dane_mtype_set(ssl, EVP_get_digestbyname(digests.list[i].name), digests.list[i].matching,
+			                       (uint8_t)(digests.count - i));
+	buf_done(&why);
+}
+
 static int apply_keys(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
 {
 	struct tls_chains *chains;
@@ -314,6 +328,8 @@ static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct vi
 	apply_habits(ssl, s, v->params);
 	apply_verification(ssl, s);
 	apply_groups(ssl, v->params);
+	if (!s->is_server)
+		apply_tlsa_digests(ssl, v->params->tls_dane_digests);
 	err = apply_options(ssl, v->params->tls_ssl_options, why);
 	if (!err)
 		err = apply_protocols(ssl, s, why);

@@ -11,6 +11,7 @@
 struct tls_context;
 struct tls_files;
 struct tls_sni;
+struct tlsa;
 struct stream;
 struct view;
 
@@ -28,9 +29,10 @@ struct tls_info {
 	struct str sni; /* what we asked for, or what a client asked for and got */
 	bool is_resumed;
 	bool has_peer_certificate;
-	bool is_peer_trusted;   /* the chain ends at one of our authorities */
+	bool is_peer_trusted;   /* the chain ends at one of our authorities; where there are TLSA records, it matches one */
 	bool is_issuer_unknown; /* that is why not */
 	bool is_peer_expired;   /* because of its dates, that is */
+	bool is_peer_misnamed;  /* because of its names, where OpenSSL looked at them */
 	struct str distrust;    /* why not, in words */
 	struct str peer_cn;
 	struct str peer_issuer_cn;
@@ -60,6 +62,11 @@ struct tls_wish {
 	struct str anchor_files; /* trusted in place of the context's authorities; parted by blanks */
 	bool has_versions;       /* these, not the context's */
 	uint64_t versions_off;   /* as tls_protocols_parse() tells them */
+	const struct tlsa *tlsa; /* the server must match one of these; none: it is not held to any */
+	size_t tlsa_count;
+	struct str tlsa_base;  /* the name below which they are found */
+	struct str names;      /* what else a certificate under an authority of theirs may name; parted by blanks */
+	bool is_wildcard_deep; /* "*.example.org" there stands for more than one label */
 };
 
 void tls_context_free(struct tls_context *ctx);

@@ -121,20 +121,22 @@ static void gather_signatures(struct gatherer *g, SSL *ssl, bool is_server, cons
 	}
 }
 
-/* A resumed session remembers what was found when it began, and certificates expire. */
-static void read_trust(SSL *ssl, X509 *peer, struct tls_info *info)
+/* A client's resumed session remembers what was found when it began, and certificates expire. A server may stand for an expired
+ * one by DANE. */
+static void read_trust(SSL *ssl, X509 *peer, bool is_server, struct tls_info *info)
 {
 	long result = SSL_get_verify_result(ssl);
 
 	if (!peer)
 		return;
-	if (result == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(peer)) < 0)
+	if (is_server && result == X509_V_OK && X509_cmp_current_time(X509_get0_notAfter(peer)) < 0)
 		result = X509_V_ERR_CERT_HAS_EXPIRED;
 	info->is_peer_trusted = result == X509_V_OK;
 	if (info->is_peer_trusted)
 		return;
 	info->distrust = str_of(X509_verify_cert_error_string(result));
 	info->is_peer_expired = result == X509_V_ERR_CERT_HAS_EXPIRED || result == X509_V_ERR_CERT_NOT_YET_VALID;
+	info->is_peer_misnamed = result == X509_V_ERR_HOSTNAME_MISMATCH;
 	info->is_issuer_unknown = result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
 	                          result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
 	                          result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
@@ -151,7 +153,7 @@ char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *info)
 	info->cipher = str_of(SSL_CIPHER_get_name(cipher));
 	info->cipher_bits = SSL_CIPHER_get_bits(cipher, &info->algorithm_bits);
 	info->has_peer_certificate = peer != NULL;
-	read_trust(ssl, peer, info);
+	read_trust(ssl, peer, is_server, info);
 	/* Before 1.3 the name of the cipher says all this. */
 	if (SSL_version(ssl) >= TLS1_3_VERSION) {
 		gather_key_exchange(&g, ssl, &info->key_exchange);

@@ -8,6 +8,7 @@
 #include "config/params.h"
 #include "net/connect.h"
 #include "net/ip.h"
+#include "role/smtp/dane.h"
 #include "role/smtp/smtp_auth.h"
 #include "role/smtp/smtp_tls.h"
 
@@ -290,6 +291,7 @@ static void name_peer(struct connection *c, const struct connection_wish *wish)
 /* All that is known before anything is said. */
 static void begin_outcome(const struct connection *c, const struct connection_wish *wish, struct arena *a)
 {
+	const struct dane *dane = wish->policy->dane;
 	char text[IP_TEXT_SIZE];
 
 	const struct tls_policy *p = wish->policy;
@@ -300,6 +302,11 @@ static void begin_outcome(const struct connection *c, const struct connection_wi
 	                                      .policy_strings = p->policy_strings,
 	                                      .mx_patterns = p->mx_patterns};
 	wish->outcome->mx_host = arena_str(a, str_of(c->host));
+	if (dane) {
+		wish->outcome->type = TLS_POLICY_TLSA;
+		wish->outcome->policy_domain = dane->base;
+		wish->outcome->policy_strings = dane->text;
+	}
 	if (wish->target)
 		wish->outcome->mx_address =
 			arena_str(a, str_of(ip_format((const struct sockaddr *)&wish->target->address, text)));
@@ -355,6 +362,7 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 	name_peer(c, wish);
 	begin_outcome(c, wish, a);
 	c->opened_at = clock_now();
+	c->trust_ends = wish->policy->trust_ends;
 	err = reach(c, wish, a, v);
 	if (!err && c->settings->tls_wrapper)
 		err = smtp_tls_start(c, wish, a, v);

@@ -35,6 +35,7 @@ struct connection {
 	bool is_verified;   /* the server showed that it is who the policy asks for */
 	bool is_logged_in;
 	struct instant opened_at;
+	struct instant trust_ends; /* of the policy that it met */
 	struct instant kept_until; /* in the cache */
 	struct list link;
 	char *key;

@@ -87,7 +87,8 @@ bool connection_is_reusable(const struct connection *c)
 
 	return !c->is_broken && !c->is_spent && !c->has_quit && s->caches_on_demand &&
 	       (!s->reuse_count || c->use_count < (unsigned long long)s->reuse_count) &&
-	       instant_is_before(clock_now(), instant_after(c->opened_at, s->reuse_time));
+	       instant_is_before(clock_now(), instant_after(c->opened_at, s->reuse_time)) &&
+	       (!c->trust_ends.ns || instant_is_before(clock_now(), c->trust_ends));
 }
 
 void connection_keep(struct connection *c, struct str key)

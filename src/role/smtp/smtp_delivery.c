@@ -8,6 +8,7 @@
 #include "config/params.h"
 #include "mail/delivery_line.h"
 #include "role/smtp/credentials.h"
+#include "role/smtp/dane.h"
 #include "role/smtp/delivery_policy.h"
 #include "role/smtp/transaction.h"
 
@@ -193,9 +194,9 @@ static bool has_credentials(struct delivery *d, struct str host)
 }
 
 /* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
-static bool may_go_in_clear(struct delivery *d, const struct verdict *v)
+static bool may_go_in_clear(struct delivery *d, const struct connection_wish *wish, const struct verdict *v)
 {
-	return v->is_tls_handshake && d->policy.level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
+	return v->is_tls_handshake && wish->policy->level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
 	       d->requiretls == REQUIRETLS_OPPORTUNISTIC &&
 	       d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
@@ -205,7 +206,7 @@ static int open_connection(struct delivery *d, struct connection_wish *wish, str
 {
 	int err = connection_open(wish, &d->arena, ret_connection, v);
 
-	if (err == -EHOSTUNREACH && may_go_in_clear(d, v)) {
+	if (err == -EHOSTUNREACH && may_go_in_clear(d, wish, v)) {
 		wish->avoids_tls = true;
 		err = connection_open(wish, &d->arena, ret_connection, v);
 	}
@@ -223,8 +224,11 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 {
 	struct connection *c;
 	struct verdict v = {0};
-	int err = open_connection(d, wish, &c, &v);
+	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
+	int err = is_dane ? dane_find(wish, &d->arena, &v) : 0;
 
+	if (!err)
+		err = open_connection(d, wish, &c, &v);
 	*ret_has_session = !err;
 	if (err == -ECANCELED)
 		return err;
@@ -266,6 +270,7 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 
 		wish.target = &list->targets[i];
 		wish.avoids_tls = false;
+		wish.policy = &d->policy;
 		d->is_last_target = is_last_nexthop && (i + 1 == list->count || (limit > 0 && sessions + 1 >= limit));
 		err = try_target(d, &wish, &has_session);
 		sessions += has_session;

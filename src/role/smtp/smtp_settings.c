@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "config/config.h"
 #include "config/params.h"
+#include "net/dns.h"
 #include "net/ip.h"
 #include "net/tls.h"
 #include "role/smtp/auth_cache.h"
@@ -82,8 +83,9 @@ static int read_network(struct smtp_settings *s, const struct params *p, struct 
 	struct str lookup = PICK(host_lookup), level = PICK(dns_support_level), port = PICK(tcp_port);
 	int err;
 
-	s->uses_dns = !p->disable_dns_lookups && !str_eq_nocase(level, STR("disabled"));
-	s->uses_hosts = !s->uses_dns || list_has(lookup, STR("native"));
+	s->uses_dns = level.len ? !str_eq_nocase(level, STR("disabled")) : !p->disable_dns_lookups;
+	s->asks_dns = s->uses_dns && list_has(lookup, STR("dns"));
+	s->asks_hosts = !s->asks_dns || list_has(lookup, STR("native"));
 	s->wants_v4 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv4"));
 	s->wants_v6 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv6"));
 	if (ip_parse_port(port, &s->port)) {
@@ -147,10 +149,54 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	s->tls_fallback_age = p->minimal_backoff_time;
 	read_tls_names(s, p);
 	read_tls_contexts(s);
-	if (str_eq_nocase(s->tls_level, STR("dane")))
-		log_warn("%.*s: there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"",
-		         STR_ARG(s->tag));
 	return 0;
+}
+
+static void set_obstacle(struct smtp_settings *s, struct str why)
+{
+	if (!s->dane_obstacle.len)
+		s->dane_obstacle = str_of(str_cstr(why));
+}
+
+/* What stands in the way of DANE: answers must be validated, and nothing else than the DNS may have told them. */
+static void find_obstacles(struct smtp_settings *s, const struct params *p)
+{
+	struct str level = PICK(dns_support_level), options = PICK(dns_resolver_options);
+	struct buf why = BUF_INIT(4096);
+
+	if (!str_eq_nocase(level, STR("dnssec")))
+		buf_addf(&why, "%s_dns_support_level is not dnssec", s->is_lmtp ? "lmtp" : "smtp");
+	else if (!dns_use_dnssec(s->view, &why))
+		s->uses_dnssec = true;
+	if (!why.len && !s->asks_dns)
+		buf_addf(&why, "%s_host_lookup has no dns", s->is_lmtp ? "lmtp" : "smtp");
+	if (!why.len && p->ignore_mx_lookup_error)
+		buf_addf(&why, "ignore_mx_lookup_error is yes");
+	if (!why.len && (list_has(options, STR("res_defnames")) || list_has(options, STR("res_dnsrch"))))
+		buf_addf(&why, "%s_dns_resolver_options add domains to names", s->is_lmtp ? "lmtp" : "smtp");
+	if (!why.len) {
+		buf_addf(&why, "tls_dane_digests: ");
+		if (!tlsa_digests_parse(p->tls_dane_digests, &s->tlsa_digests, &why))
+			buf_reset(&why);
+	}
+	if (why.len)
+		set_obstacle(s, buf_str(&why));
+	buf_done(&why);
+}
+
+static void read_dane(struct smtp_settings *s, const struct params *p)
+{
+	bool is_wanted = str_eq_nocase(s->tls_level, STR("dane")) || str_eq_nocase(s->tls_level, STR("dane-only"));
+
+	s->dane_insecure_mx = s->is_lmtp ? STR("dane") : p->smtp_tls_dane_insecure_mx_policy;
+	s->dane_forces_lookup = PICK(tls_force_insecure_host_tlsa_lookup);
+	find_obstacles(s, p);
+	if (s->dane_obstacle.len && is_wanted)
+		log_warn("%.*s: TLS level \"%.*s\" %s: %.*s", STR_ARG(s->tag), STR_ARG(s->tls_level),
+		         str_eq_nocase(s->tls_level, STR("dane")) ? "is no more than \"may\"" : "lets mail wait",
+		         STR_ARG(s->dane_obstacle));
+	else if (!s->uses_dnssec && str_eq_nocase(PICK(dns_support_level), STR("dnssec")))
+		log_warn("%.*s: %.*s", STR_ARG(s->tag), STR_ARG(s->dane_obstacle));
 }
 
 static struct str log_tag_of(const struct params *p, bool is_lmtp)
@@ -230,9 +276,11 @@ static int settings_add(const struct config *c, const struct service *service, s
 	read_limits(s, v->params);
 	read_habits(s, v->params);
 	(void)map_set(&all, service->name, s);
-	err = read_tls(s, v->params, why);
+	err = read_network(s, v->params, why);
 	if (!err)
-		err = read_network(s, v->params, why);
+		err = read_tls(s, v->params, why);
+	if (!err)
+		read_dane(s, v->params);
 	return err ? err : read_sasl(s, v, why);
 }
 
@@ -295,6 +343,7 @@ void smtp_settings_free(void)
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);
 		free((char *)s->tag.ptr);
+		free((char *)s->dane_obstacle.ptr);
 		free(s);
 	}
 	map_done(&all);

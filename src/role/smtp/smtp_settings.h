@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "net/tlsa.h"
 #include "role/smtp/tls_policy.h"
 
 struct config;
@@ -52,8 +53,10 @@ struct smtp_settings {
 	struct sockaddr_storage bind_v6;
 	struct str fallback_relay;
 	struct str discard_keywords;
-	bool uses_dns;
-	bool uses_hosts;
+	bool uses_dns; /* MX records */
+	bool uses_dnssec;
+	bool asks_dns;   /* for addresses */
+	bool asks_hosts; /* the hosts file, for addresses */
 	bool randomizes;
 	bool balances;
 	bool sends_ehlo;
@@ -86,6 +89,10 @@ struct smtp_settings {
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */
 	struct tls_context *tls_may;      /* NULL when there is none */
 	struct tls_context *tls_encrypt;
+	struct str dane_obstacle; /* why no TLSA record is looked for; empty: they are */
+	struct str dane_insecure_mx;
+	bool dane_forces_lookup;
+	struct tlsa_digests tlsa_digests;
 };
 
 /*

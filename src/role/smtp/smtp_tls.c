@@ -9,6 +9,7 @@
 #include "net/ip.h"
 #include "net/tls.h"
 #include "net/tls_settings.h"
+#include "role/smtp/dane.h"
 #include "role/smtp/sts_policy.h"
 
 enum { CIPHERS_MAX = 8192 };
@@ -45,15 +46,19 @@ static bool is_verified(const struct connection *c, const struct tls_policy *p, 
 {
 	const struct tls_info *info = stream_tls(c->stream);
 
+	/* OpenSSL has compared everything: keys, names, dates. */
+	if (p->level == CLIENT_TLS_DANE)
+		return info->has_peer_certificate && info->is_peer_trusted;
 	if (!info->has_peer_certificate || (p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted))
 		return false;
 	return has_match(c, p, a);
 }
 
-static void log_summary(const struct connection *c, bool is_ours)
+static void log_summary(const struct connection *c, const struct tls_policy *p, bool is_ours)
 {
 	const struct tls_info *info = stream_tls(c->stream);
-	const char *word = is_ours                      ? "Verified"
+	bool is_half = p->dane && p->dane->is_half;
+	const char *word = is_ours && !is_half          ? "Verified"
 	                   : info->is_peer_trusted      ? "Trusted"
 	                   : info->has_peer_certificate ? "Untrusted"
 	                                                : "Anonymous";
@@ -73,6 +78,8 @@ static enum tls_result result_of(const struct tls_info *info, const struct tls_p
 	if (p->level == CLIENT_TLS_FINGERPRINT)
 		return TLS_RESULT_VALIDATION_FAILURE;
 	if (info->is_peer_trusted)
+		return TLS_RESULT_HOST_MISMATCH;
+	if (info->is_peer_misnamed)
 		return TLS_RESULT_HOST_MISMATCH;
 	return info->is_peer_expired ? TLS_RESULT_EXPIRED : TLS_RESULT_NOT_TRUSTED;
 }
@@ -107,8 +114,10 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 
 	c->is_verified = is_ours;
 	if (c->settings->logs_tls)
-		log_summary(c, is_ours);
+		log_summary(c, p, is_ours);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
+	if (!is_asked && p->dane && !p->dane->is_half)
+		wish->outcome->result = TLS_RESULT_TLSA_INVALID;
 	if (!is_asked && p->is_sts_test)
 		test_sts(c, wish, a);
 	if (!is_asked || is_ours)
@@ -147,6 +156,13 @@ static int wish_make(const struct connection *c, const struct tls_policy *p, str
 
 	*ret_wish = (struct tls_wish){
 		.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
+	if (p->level == CLIENT_TLS_DANE) {
+		ret_wish->servername = ret_wish->tlsa_base = p->dane->base;
+		ret_wish->tlsa = p->dane->records;
+		ret_wish->tlsa_count = p->dane->count;
+		ret_wish->names = p->dane->names;
+		ret_wish->is_wildcard_deep = c->settings->params->tls_wildcard_matches_multiple_labels;
+	}
 	if (p->protocols.len)
 		err = tls_protocols_parse(p->protocols, &ret_wish->versions_off, &text);
 	buf_reset(&text);

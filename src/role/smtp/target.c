@@ -109,6 +109,8 @@ struct search {
 	const struct smtp_settings *settings;
 	struct arena *arena;
 	uint16_t port;
+	struct str mx_domain;
+	bool is_mx_secure;
 	struct target_list list;
 	size_t room;            /* in list.targets */
 	struct verdict verdict; /* of the last lookup that failed */
@@ -142,11 +144,22 @@ static void search_failed(struct search *s, const struct dns_answer *answer)
 	s->verdict.dsn = is_permanent ? STR("5.4.4") : STR("4.4.3");
 }
 
+/* The hosts file after the DNS where both are asked, as documented. What it says is not signed. */
+static int find_addresses(struct search *s, struct str host, struct dns_answer *ret_answer)
+{
+	const struct smtp_settings *c = s->settings;
+	int err = dns_addresses(host, !c->asks_dns, c->wants_v4, c->wants_v6, s->arena, ret_answer);
+	bool is_unknown = !err && (ret_answer->status == DNS_NO_NAME || ret_answer->status == DNS_NO_DATA);
+
+	if (is_unknown && c->asks_dns && c->asks_hosts)
+		err = dns_addresses(host, true, c->wants_v4, c->wants_v6, s->arena, ret_answer);
+	return err;
+}
+
 static int search_host(struct search *s, struct str host, uint16_t preference)
 {
-	const struct smtp_settings *settings = s->settings;
 	struct dns_answer answer;
-	int err = dns_addresses(host, settings->uses_hosts, settings->wants_v4, settings->wants_v6, s->arena, &answer);
+	int err = find_addresses(s, host, &answer);
 
 	if (err == -ECANCELED)
 		return err;
@@ -165,6 +178,10 @@ static int search_host(struct search *s, struct str host, uint16_t preference)
 		if (!t)
 			break;
 		*t = (struct target){.host = arena_str(s->arena, host), .preference = preference};
+		t->expanded = answer.canonical;
+		t->mx_domain = s->mx_domain;
+		t->is_mx_secure = s->is_mx_secure;
+		t->is_secure = s->settings->uses_dnssec && answer.is_secure;
 		if (!ip_from_bytes(answer.records[i].data, s->port, &t->address))
 			s->list.count++;
 	}
@@ -175,6 +192,8 @@ static int search_mx(struct search *s, struct str domain, const struct dns_answe
 {
 	int err = 0;
 
+	s->mx_domain = mx->canonical;
+	s->is_mx_secure = s->settings->uses_dnssec && mx->is_secure;
 	if (mx->count == 1 && !mx->records[0].name.len) {
 		s->verdict = (struct verdict){.is_permanent = true, .is_site = true, .dsn = STR("5.1.0")};
 		s->verdict.text = arena_printf(s->arena, "Domain %.*s does not accept mail (nullMX)", STR_ARG(domain));
@@ -295,7 +314,7 @@ static int search_domain(struct search *s, const struct nexthop *nexthop)
 int targets_find(const struct nexthop *nexthop, const struct smtp_settings *settings, struct arena *a,
                  struct target_list *ret_list, struct verdict *ret_verdict)
 {
-	struct search s = {.settings = settings, .arena = a, .port = nexthop->port};
+	struct search s = {.settings = settings, .arena = a, .port = nexthop->port, .is_mx_secure = true};
 	bool uses_mx = settings->uses_dns && !nexthop->has_brackets && !settings->is_lmtp;
 	int err;
 

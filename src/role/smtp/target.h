@@ -21,6 +21,10 @@ struct nexthop {
 
 struct target {
 	struct str host;
+	struct str expanded;  /* its name behind CNAMEs; as host where there are none */
+	struct str mx_domain; /* where its MX record was found, behind CNAMEs of the nexthop; empty where none was asked for */
+	bool is_mx_secure;    /* DNSSEC vouches for the way from nexthop to host: a signed MX record, or none asked for */
+	bool is_secure;       /* ... and for its address, and the CNAMEs on the way there */
 	struct sockaddr_storage address;
 	uint16_t preference;
 };

@@ -202,15 +202,23 @@ static struct str domain_of(struct str nexthop)
 	return str_split(nexthop, ':', &host, &port) ? host : nexthop;
 }
 
-/* Without a resolver that validates, no domain has TLSA records. */
-static void degrade(struct tls_policy *p)
+/* Where nothing validates, no domain has TLSA records. */
+static int check_dane(struct tls_policy *p, const struct smtp_settings *s, struct buf *why)
 {
 	static bool has_warned;
 
-	if (!has_warned)
-		log_warn("there is no resolver that validates DNSSEC: TLS level \"dane\" is no more than \"may\"");
+	if (!s->dane_obstacle.len)
+		return 0;
+	if (p->level == CLIENT_TLS_DANE_ONLY) {
+		buf_addf(why, "level \"dane-only\" cannot be kept: %.*s", STR_ARG(s->dane_obstacle));
+		return -EINVAL;
+	}
+	/* Where the parameters ask for it, it was told at the start. */
+	if (!has_warned && !str_eq_nocase(s->tls_level, STR("dane")))
+		log_warn("TLS level \"dane\" of a policy is no more than \"may\": %.*s", STR_ARG(s->dane_obstacle));
 	has_warned = true;
 	p->level = CLIENT_TLS_MAY;
+	return 0;
 }
 
 /* What the policy leaves open, the parameters say. */
@@ -221,12 +229,8 @@ static int complete(struct tls_policy *p, const struct smtp_settings *s, struct 
 
 	if (err)
 		return err;
-	if (p->level == CLIENT_TLS_DANE)
-		degrade(p);
-	if (p->level == CLIENT_TLS_DANE_ONLY) {
-		buf_addf(why, "level \"dane-only\" needs a resolver that validates DNSSEC");
+	if ((p->level == CLIENT_TLS_DANE || p->level == CLIENT_TLS_DANE_ONLY) && check_dane(p, s, why))
 		return -EINVAL;
-	}
 	if (s->tls_wrapper && p->level < CLIENT_TLS_ENCRYPT)
 		p->level = CLIENT_TLS_ENCRYPT;
 	if (!p->servername.len)

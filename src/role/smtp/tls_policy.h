@@ -7,10 +7,12 @@
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "role/smtp/tls_outcome.h"
 
 struct smtp_settings;
+struct dane;
 
 /* In the order of their strength. */
 enum client_tls {
@@ -48,7 +50,10 @@ struct tls_policy {
 	struct str policy_ttl;
 
 	struct str domain; /* the nexthop without brackets and port */
-	struct str key;    /* connections with the same key have met the same demands */
+	/* NULL where the host has no TLSA records; levels dane and dane-only turn into another by them. */
+	const struct dane *dane;
+	struct instant trust_ends; /* what the DNS told may be otherwise from then on; 0: it told nothing */
+	struct str key;            /* connections with the same key have met the same demands */
 };
 
 /* "may", "dane-only". -EINVAL for others. */

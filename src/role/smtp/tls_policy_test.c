@@ -97,12 +97,14 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 		{"bad.example", -EINVAL, 0, "", ""},
 		{"finger.example", -EINVAL, 0, "", ""},
 		{"only.example", -EINVAL, 0, "", ""},
+		{"dane.example", 0, CLIENT_TLS_MAY, "dane.example", ""},
 		{"", 0, CLIENT_TLS_MAY, "", ""},
 	};
 	struct smtp_settings s;
 
 	settings_open(&s, "inline:{a.example=secure, [b.example]:587=verify, .parent.example=encrypt, bad.example=encrpyt, "
-	                  "finger.example=fingerprint, only.example=dane-only}");
+	                  "finger.example=fingerprint, only.example=dane-only, dane.example=dane}");
+	s.dane_obstacle = STR("nothing validates here");
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf why = BUF_INIT(1000);
 		struct arena a = ARENA_INIT;
