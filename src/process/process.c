@@ -176,6 +176,31 @@ static void give_listener(struct process *p, const struct message *m)
 		close(m->fd);
 }
 
+enum { STOP_PATIENCE_S = 5 };
+
+static void lose_patience(void *arg) WAITS;
+static void lose_patience(void *arg)
+{
+	struct process *p = arg;
+
+	if (fiber_sleep(duration_s(STOP_PATIENCE_S)) == 0)
+		p->role->give_up(p);
+}
+
+static void drain(struct process *p, bool is_stop)
+{
+	if (is_stop && !p->is_stopping && p->role->give_up)
+		fiber_start("patience", lose_patience, p);
+	p->is_stopping |= is_stop;
+	if (p->is_draining)
+		return;
+	p->is_draining = true;
+	if (p->role->drain)
+		p->role->drain(p);
+	else
+		process_end(p);
+}
+
 /* What master sends once the role is at work. */
 static void dispatch(struct process *p, const struct message *m)
 {
@@ -216,11 +241,7 @@ static void dispatch(struct process *p, const struct message *m)
 			p->role->tls->renew(p, m->tls_files_end.is_reporter);
 		break;
 	case MESSAGE_DRAIN:
-		p->is_draining = true;
-		if (p->role->drain)
-			p->role->drain(p);
-		else
-			process_end(p);
+		drain(p, m->drain.is_stop);
 		break;
 	default:
 		if (m->fd >= 0)

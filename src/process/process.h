@@ -39,6 +39,7 @@ struct process {
 	struct channel *master;
 	bool is_ready;
 	bool is_draining;
+	bool is_stopping;
 	struct list waiting; /* what came before GO */
 };
 
@@ -79,6 +80,8 @@ struct role {
 	int (*reconfigure)(struct process *p, struct config *old, struct buf *why) WAITS;
 	/* Accept nothing new and finish; then call process_end(). Without it the process ends at once. */
 	void (*drain)(struct process *p);
+	/* After `drain`: the system stops and has waited for a while. Break off what can be done again later. */
+	void (*give_up)(struct process *p);
 };
 
 /* The whole life of a role. Returns only when it was not started by master: the exit status. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "role/local/work.h"
 
 enum { OUTPUT_MAX = 4096, WORDS_MAX = 256 };
@@ -35,11 +37,18 @@ static const struct {
 
 /* A running command. */
 struct child {
+	struct list link;
 	pid_t pid;
 	int output; /* what it says */
 	struct instant deadline;
 	struct buf said;
 };
+
+/* From their start until they are waited for: so long their ids are theirs. */
+static struct {
+	pthread_mutex_t lock;
+	struct list children;
+} running = {PTHREAD_MUTEX_INITIALIZER, {&running.children, &running.children}};
 
 static bool needs_shell(struct str command)
 {
@@ -163,7 +172,25 @@ static int start(struct child *c, const struct message_work_command *m, int mess
 	err = spawn(c, m, message, out[1]);
 	close(out[1]);
 	c->output = out[0];
-	return err;
+	if (err)
+		return err;
+	pthread_mutex_lock(&running.lock);
+	list_add(&running.children, &c->link);
+	pthread_mutex_unlock(&running.lock);
+	return 0;
+}
+
+/* 0 when it has not ended yet. */
+static pid_t wait_for(struct child *c, int *ret_status)
+{
+	pid_t pid;
+
+	pthread_mutex_lock(&running.lock);
+	pid = waitpid(c->pid, ret_status, WNOHANG);
+	if (pid == c->pid)
+		list_remove(&c->link);
+	pthread_mutex_unlock(&running.lock);
+	return pid;
 }
 
 static int time_left_ms(const struct child *c)
@@ -205,7 +232,7 @@ static int listen_to(struct child *c)
 static int reap(struct child *c, int *ret_status)
 {
 	for (;;) {
-		pid_t pid = waitpid(c->pid, ret_status, WNOHANG);
+		pid_t pid = wait_for(c, ret_status);
 
 		if (pid == c->pid)
 			return 0;
@@ -223,7 +250,8 @@ static void kill_child(struct child *c)
 
 	/* It leads a session of its own; its children go with it. */
 	(void)kill(-c->pid, SIGKILL);
-	(void)waitpid(c->pid, &status, 0);
+	while (wait_for(c, &status) == 0)
+		(void)poll(NULL, 0, 5);
 }
 
 /* "5.1.1 no such user": a command may choose its status by its words. */
@@ -338,4 +366,12 @@ void work_command(const struct message_work_command *m, const struct work_conten
 	if (child.output >= 0)
 		close(child.output);
 	buf_done(&child.said);
+}
+
+void commands_signal(int signal_number)
+{
+	pthread_mutex_lock(&running.lock);
+	LIST_EACH(&running.children, it)
+		(void)kill(-LIST_ENTRY(it, struct child, link)->pid, signal_number);
+	pthread_mutex_unlock(&running.lock);
 }

@@ -23,8 +23,11 @@ static void peer_draining(struct process *p, enum ipc_role role, uint32_t id)
 
 int main(int argc, char **argv)
 {
-	static const struct role role_local = {
-		.id = ROLE_LOCAL, .peer = add_peer, .peer_draining = peer_draining, .drain = local_jobs_drain};
+	static const struct role role_local = {.id = ROLE_LOCAL,
+	                                       .peer = add_peer,
+	                                       .peer_draining = peer_draining,
+	                                       .drain = local_jobs_drain,
+	                                       .give_up = process_end};
 
 	/* A child of ours that is to become a user. */
 	if (argc == 5 && strcmp(argv[1], "worker") == 0)

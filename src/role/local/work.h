@@ -83,6 +83,8 @@ void work_maildirs(const struct maildir_work *works, size_t count);
 bool maildirs_share_commits(void);
 void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r);
 void work_command(const struct message_work_command *m, const struct work_content *c, struct work_result *r);
+/* To all commands that run. */
+void commands_signal(int signal_number);
 void work_read(const struct message_work_read *m, struct work_result *r);
 
 /* The whole life of a worker process: "local worker UID GID ROOT", its channel at PROCESS_CONTROL_FD. */

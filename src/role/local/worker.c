@@ -298,6 +298,18 @@ static void start_task(const struct message *m)
 		fiber_start("task", run_task, t);
 }
 
+/* The parent is gone or wants no more. Nobody hears how commands end, so that their mail comes again: they end now. */
+static void finish_all(void) WAITS;
+static void finish_all(void)
+{
+	enum { ROUND_MS = 50, KIND_ROUNDS = 40 };
+
+	commands_signal(SIGTERM);
+	for (unsigned rounds = 0; worker.running > 0 && fiber_sleep(duration_ms(ROUND_MS)) == 0; rounds++)
+		if (rounds == KIND_ROUNDS)
+			commands_signal(SIGKILL);
+}
+
 static void serve(void *arg) WAITS;
 static void serve(void *arg)
 {
@@ -322,10 +334,7 @@ static void serve(void *arg)
 			break;
 		}
 	}
-	/* The parent is gone or wants no more: finish what is under way. */
-	while (worker.running > 0)
-		if (fiber_sleep(duration_ms(50)) != 0)
-			break;
+	finish_all();
 	loop_stop();
 }
 

@@ -442,7 +442,7 @@ static bool is_needed(struct master *m, const struct instance *i)
 
 void instances_advance(struct master *m)
 {
-	struct message drain = {.type = MESSAGE_DRAIN};
+	struct message drain = {.type = MESSAGE_DRAIN, .drain = {.is_stop = m->is_stopping}};
 
 	LIST_EACH(&m->instances, it) {
 		struct instance *i = LIST_ENTRY(it, struct instance, link);
@@ -451,6 +451,20 @@ void instances_advance(struct master *m)
 			instance_tell(i, &drain);
 			note_state(i, INSTANCE_DRAINING);
 		}
+	}
+}
+
+void instances_stop(struct master *m)
+{
+	struct message drain = {.type = MESSAGE_DRAIN, .drain = {.is_stop = true}};
+
+	LIST_EACH(&m->instances, it) {
+		struct instance *i = LIST_ENTRY(it, struct instance, link);
+
+		instance_leave(i);
+		/* Those of an older configuration are about to go already, in their own time. */
+		if (i->state == INSTANCE_DRAINING)
+			instance_tell(i, &drain);
 	}
 }
 

@@ -24,8 +24,7 @@ static void stop(struct master *m, bool is_orderly)
 	if (m->is_stopping)
 		is_orderly = false;
 	m->is_stopping = true;
-	LIST_EACH(&m->instances, it)
-		instance_leave(LIST_ENTRY(it, struct instance, link));
+	instances_stop(m);
 	if (!is_orderly)
 		instances_kill(m, SIGKILL);
 	wait_list_wake_all(&m->changed);

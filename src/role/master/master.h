@@ -148,6 +148,8 @@ void instance_leave(struct instance *i);
 void instances_advance(struct master *m);
 /* After SIGCHLD. */
 void instances_reap(struct master *m);
+/* All are to finish and leave. */
+void instances_stop(struct master *m);
 void instances_kill(struct master *m, int signal);
 void instances_send_log(struct master *m);
 /* Sends a message; that nobody listens any more shows at the end of the process. */

@@ -28,8 +28,12 @@ static void add_peer(struct process *p, enum ipc_role role, uint32_t id, struct 
 
 int main(int argc, char **argv)
 {
-	static const struct role smtp = {
-		.id = ROLE_SMTP, .tls = &process_tls, .prepare = prepare, .peer = add_peer, .drain = agent_drain};
+	static const struct role smtp = {.id = ROLE_SMTP,
+	                                 .tls = &process_tls,
+	                                 .prepare = prepare,
+	                                 .peer = add_peer,
+	                                 .drain = agent_drain,
+	                                 .give_up = agent_give_up};
 
 	return process_main(&smtp, argc, argv);
 }

@@ -12,6 +12,7 @@
 
 static struct {
 	struct process *process;
+	struct list works;
 	size_t delivery_count;
 	bool is_draining;
 } agent;
@@ -23,6 +24,8 @@ struct customer {
 };
 
 struct work {
+	struct list link;
+	struct fiber *fiber;
 	struct delivery delivery;
 	struct customer *customer;
 };
@@ -48,6 +51,7 @@ static void deliver(void *arg)
 	delivery_run(&w->delivery);
 	content_file_put(w->delivery.file);
 	arena_done(&w->delivery.arena);
+	list_remove(&w->link);
 	w->customer->delivery_count--;
 	customer_release(w->customer);
 	free(w);
@@ -81,7 +85,8 @@ static int work_start(struct customer *q, const struct message_deliver *m)
 	d->active.us = (int64_t)m->active_at;
 	q->delivery_count++;
 	agent.delivery_count++;
-	fiber_start("delivery", deliver, w);
+	list_add(&agent.works, &w->link);
+	w->fiber = fiber_start("delivery", deliver, w);
 	return 0;
 }
 
@@ -130,6 +135,8 @@ void agent_serve(struct process *p, struct channel *ch)
 {
 	struct customer *q = mem_alloc(sizeof(*q));
 
+	if (!agent.works.next)
+		list_init(&agent.works);
 	agent.process = p;
 	q->ch = ch;
 	fiber_start("qmgr", serve, q);
@@ -140,4 +147,16 @@ void agent_drain(struct process *p)
 	agent.process = p;
 	agent.is_draining = true;
 	end_if_drained();
+}
+
+void agent_give_up(struct process *p)
+{
+	if (!agent.works.next)
+		return;
+	LIST_EACH(&agent.works, it) {
+		struct work *w = LIST_ENTRY(it, struct work, link);
+
+		if (!w->delivery.is_at_stake)
+			fiber_cancel(w->fiber);
+	}
 }

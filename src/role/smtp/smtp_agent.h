@@ -9,3 +9,5 @@
 void agent_serve(struct process *p, struct channel *ch);
 /* Ends the process when the deliveries under way are over. */
 void agent_drain(struct process *p);
+/* Breaks off deliveries, except where the server may have taken the message already. */
+void agent_give_up(struct process *p);

@@ -419,6 +419,9 @@ void delivery_run(struct delivery *d)
 	refuse_bad_addresses(d);
 	if (is_ready(d) && d->pending_count)
 		(void)!try_nexthops(d);
+	/* Broken off because the system stops: it begins again where it was after the next start. */
+	if (fiber_is_cancelled())
+		return;
 	put_off(d);
 	m.job_done = (struct message_job_done){.job = d->job, .site = (uint8_t)d->site, .reason = d->site_reason};
 	if (*d->reports)

@@ -44,6 +44,7 @@ struct delivery {
 	uint64_t content_at;
 	uint64_t content_size;
 	uint64_t job;
+	bool is_at_stake;    /* the end of data is said: to break off now could mean to deliver twice */
 	bool has_more;       /* mail for this nexthop waits or comes often: keep the connection */
 	bool is_last_target; /* after this host the delivery gives up */
 	struct wall_time active;

@@ -317,6 +317,7 @@ static int send_content(struct transaction *t)
 	}
 	if (err)
 		return lost(t, err, "sending message body");
+	d->is_at_stake = true;
 	err = stream_write(s, STR(".\r\n"));
 	/* No more mail for this server: QUIT may travel along. */
 	if (!err && t->is_pipelined && !has_held_over(d) && !(d->has_more && connection_is_reusable(t->c))) {
@@ -393,7 +394,10 @@ static int send_message(struct transaction *t)
 		return 0;
 	}
 	err = send_content(t);
-	return err ? err : read_outcome(t);
+	if (!err)
+		err = read_outcome(t);
+	t->d->is_at_stake = false;
+	return err;
 }
 
 int transaction_run(struct delivery *d, struct connection *c, struct verdict *ret_verdict)
