@@ -2,14 +2,18 @@
 """What published configurations promise their readers about encryption and passwords."""
 
 import contextlib
+import os
 import smtplib
 import socket
 import ssl
+import subprocess
+import threading
 import unittest
 
+import debian_packages
 from debian_dovecot import DebianDovecot
 from documents import Document
-from postrider import PATIENCE, Postrider, any_certificate, free_ports
+from postrider import PATIENCE, Postrider, any_certificate, make_certificate, wait_until
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 STRANGER = "someone@elsewhere.example"
@@ -158,7 +162,6 @@ class Slowly(Cases):
         server = self.begin()
         first = ssl.get_server_certificate(("127.0.0.1", server.ports["submissions"]))
         before = server.pids("smtpd")
-        from postrider import make_certificate, wait_until
         make_certificate(server.etc, "mx.test.example")
         for name, source in (("privkey.pem", "key.pem"), ("fullchain.pem", "cert.pem")):
             (server.etc / (name + ".new")).write_bytes((server.etc / source).read_bytes())
@@ -183,7 +186,6 @@ class LibreLamp(Cases):
                 session.starttls(context=context)
 
     def test_small_dh_groups_are_refused_with_a_reason(self):
-        import subprocess
         with Document("librelamp", start=False) as server:
             # 1024 bits: the second Oakley group's size.
             subprocess.run(["openssl", "dhparam", "-dsaparam", "-out", str(server.etc / "dh1024.pem"), "1024"], check=True,
@@ -197,7 +199,54 @@ class LibreLamp(Cases):
                     self.assertRegex(done.stderr, "1024.*2048")
 
 
+class Mailbox:
+    """A POP3 server with one message, for fetchmail to empty."""
+
+    def __init__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.is_emptied = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self) -> "Mailbox":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        message = b"From: friend@elsewhere.example\r\n" + TEXT.encode()
+        answers = {b"USER": b"", b"PASS": b"", b"STAT": b"1 %d" % len(message), b"LAST": b"0",
+                   b"LIST": b"1 %d" % len(message),
+                   b"RETR": b"%d octets\r\n%s." % (len(message), message), b"QUIT": b""}
+        with contextlib.suppress(OSError):
+            sock, _ = self._socket.accept()
+            lines = sock.makefile("rwb")
+            lines.write(b"+OK ready\r\n")
+            lines.flush()
+            while line := lines.readline():
+                verb = line.split()[0].upper()
+                self.is_emptied |= verb == b"DELE"
+                good = verb in answers or verb == b"DELE"
+                lines.write((b"+OK " + answers.get(verb, b"") if good else b"-ERR unknown") + b"\r\n")
+                lines.flush()
+
+
 class Wiki(Cases):
+    def test_a_real_fetchmail_delivers_beside_enforced_tls(self):
+        root = debian_packages.unpacked("fetchmail", "libgssapi-krb5-2", "libkrb5-3", "libk5crypto3", "libkrb5support0",
+                                        "libkeyutils1", "libcom-err2")
+        with Document("wiki") as server, Mailbox() as mailbox:
+            server.write("fetchmailrc", f"poll 127.0.0.1 protocol pop3 port {mailbox.port} auth password\n"
+                         f"user remote password secret is demo@test.example here smtphost 127.0.0.1/{server.plain_port} fetchall sslproto ''\n")
+            (server.etc / "fetchmailrc").chmod(0o600)
+            env = dict(os.environ, LD_LIBRARY_PATH=debian_packages.library_path(root), FETCHMAILHOME=str(server.folder))
+            done = subprocess.run([str(root / "usr/bin/fetchmail"), "--fetchmailrc", str(server.etc / "fetchmailrc"), "--nodetach",
+                                   "--nosyslog"], env=env, capture_output=True, text=True, timeout=2 * PATIENCE)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(b"Subject: hello", server.wait_mail("demo")[0])
+            self.assertTrue(mailbox.is_emptied)
+
     def test_a_port_for_fetchmail_needs_no_tls(self):
         with Document("wiki") as server:
             with plain_session(server.ports["smtp"]) as session:
