@@ -43,6 +43,7 @@ inet_interfaces = 127.0.0.1
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
+cyrus_sasl_config_path = {folder}/etc
 """
 # For documents that leave out who they are.
 THE_SITE = """\
@@ -81,6 +82,8 @@ class Document(Postrider):
 
     def _make_files(self) -> None:
         (self.etc / "authorities").mkdir()
+        self.write("smtpd.conf", f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {self.etc}/sasldb\n"
+                   "mech_list: PLAIN LOGIN CRAM-MD5\n")
         (self.etc / "fullchain.pem").write_bytes((self.etc / "cert.pem").read_bytes())
         (self.etc / "privkey.pem").write_bytes((self.etc / "key.pem").read_bytes())
         if self.name == "librelamp":

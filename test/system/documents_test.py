@@ -11,8 +11,10 @@ import threading
 import unittest
 
 import debian_packages
+from cyrus_sasl import make_sasldb
 from debian_dovecot import DebianDovecot
 from documents import Document
+from name_server import NameServer
 from postrider import PATIENCE, Postrider, any_certificate, make_certificate, wait_until
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
@@ -100,6 +102,95 @@ class Cases(unittest.TestCase):
         server.wait_mail(user, 2)
         tells = "received_header = yes" in server.run("postconf", "smtpd_tls_received_header").stdout
         self.assertEqual(any(b"(using TLSv1.3" in m for m in server.maildir(user)), tells)
+
+
+class Inherited(Cases):
+    """mydomain is the realm of its passwords."""
+
+    ZONE = {"elsewhere.example": [("A", "127.0.0.2")], "test.example": [("A", "127.0.0.1")]}
+
+    def begin(self, main: str = "", **more) -> Document:
+        names = self.enterContext(NameServer(self.ZONE))
+        server = self.enterContext(Document("inherited", start=False, main=f"postrider_dns_server = 127.0.0.1@{names.port}\n" + main,
+                                            **more))
+        make_sasldb(server.etc / "sasldb", {"demo": "secret"}, "sanitized.fqdn")
+        return server.start()
+
+    def test_it_is_taken_as_it_stands(self):
+        server = self.begin()
+        done = server.run("postfix", "check")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"main\.cf:\d+: local_recipient_maps is set a second time")
+        self.assertRegex(done.stderr, r"main\.cf:\d+: unused parameter: sendmail_path|sendmail_path")
+
+    def test_logins_on_587_and_465_open_the_relay(self):
+        server = self.begin()
+        self.check_no_command_before_tls(server)
+        self.check_a_wrapped_port_speaks_nothing_else(server)
+        for service in ("submission", "submissions"):
+            self.check_relay_only_after_login(server, service)
+        server.wait_log(r"postfix/submission/smtpd\[\d+\]: \S+: client=.*sasl_username=demo")
+
+    def test_old_clients_get_a_line_of_their_own_inside_tls_alone(self):
+        server = self.begin()
+        with tls_session(server, "submissions") as session:
+            self.assertIn(b"AUTH PLAIN", session.ehlo_resp)
+            self.assertIn(b"AUTH=PLAIN", session.ehlo_resp)
+            self.assertNotIn(b"ANONYMOUS", session.ehlo_resp)
+        with plain_session(server.ports["smtp"]) as session:
+            self.assertNotIn(b"AUTH", session.ehlo_resp)
+
+    def test_port_25_takes_mail_for_us_and_relays_nothing(self):
+        """The author's question; AUTH is off in main.cf, and on in master.cf where it belongs."""
+        server = self.begin(main="smtpd_sasl_auth_enable = no\n")
+        self.check_the_world_may_write_to_us(server)
+        server.wait_log(r"Anonymous TLS connection established from localhost\[127.0.0.1\]: TLSv1.3 with cipher")
+        self.check_relay_only_after_login(server, "submission")
+
+    def test_senders_of_no_domain_are_refused_at_once(self):
+        server = self.begin()
+        with plain_session(server.ports["smtp"]) as session:
+            self.assertEqual(session.mail("a@nowhere.example")[0], 450)
+            self.assertEqual(session.mail("a@elsewhere.example")[0], 250)
+
+
+class Holly(Cases):
+    def begin(self, **more) -> Document:
+        server = self.enterContext(Document("holly", start=False, **more))
+        make_sasldb(server.etc / "sasldb", {"demo": "secret"}, "mx.test.example")
+        return server.start()
+
+    def test_mail_passes_when_it_is_for_us_or_its_client_logged_in(self):
+        server = self.begin()
+        for starts in (plain_session, lambda _: tls_session(server, "smtp")):
+            with starts(server.ports["smtp"]) as session:
+                session.mail("friend@elsewhere.example")
+                self.assertEqual(session.rcpt(STRANGER)[0], 554)
+                self.assertEqual(session.rcpt("demo@test.example")[0], 250)
+        for service in ("smtp", "submission", "submissions"):
+            self.check_relay_only_after_login(server, service)
+
+    def test_passwords_never_travel_in_clear(self):
+        with plain_session(self.begin().ports["smtp"]) as session:
+            self.assertNotIn("auth", session.esmtp_features)
+            self.assertEqual(session.docmd("AUTH PLAIN AGRlbW8Ac2VjcmV0")[0], 538)
+
+    def test_one_port_cannot_do_both(self):
+        server = self.begin()
+        self.check_no_command_before_tls(server)
+        self.check_a_wrapped_port_speaks_nothing_else(server)
+        self.check_a_handshake_before_starttls_is_junk(server)
+
+    def test_a_greeting_is_wanted_and_commands_in_their_turn(self):
+        server = self.begin()
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE) as session:
+            self.assertEqual(session.docmd("MAIL FROM:<a@elsewhere.example>"), (503, b"5.5.1 Error: send HELO/EHLO first"))
+        with socket.create_connection(("127.0.0.1", server.ports["smtp"]), timeout=PATIENCE) as impatient:
+            lines = impatient.makefile("rb")
+            lines.readline()
+            impatient.sendall(b"HELO client.example\r\nMAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<demo@test.example>\r\nDATA\r\n")
+            replies = [lines.readline() for _ in range(4)]
+            self.assertRegex(replies[3], rb"^503 5\.5\.0 .*Data command rejected: Improper use of SMTP command pipelining")
 
 
 class Slowly(Cases):
