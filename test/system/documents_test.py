@@ -120,8 +120,8 @@ class Inherited(Cases):
         server = self.begin()
         done = server.run("postfix", "check")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stderr, r"main\.cf:\d+: local_recipient_maps is set a second time")
-        self.assertRegex(done.stderr, r"main\.cf:\d+: unused parameter: sendmail_path|sendmail_path")
+        self.assertRegex(done.stderr, r"main\.cf:\d+: smtpd_sasl_authenticated_header is set a second time")
+        self.assertRegex(done.stderr, r"main\.cf:\d+: postscreen_blacklist_action is an older name")
 
     def test_logins_on_587_and_465_open_the_relay(self):
         server = self.begin()
@@ -173,7 +173,7 @@ class Holly(Cases):
     def test_passwords_never_travel_in_clear(self):
         with plain_session(self.begin().ports["smtp"]) as session:
             self.assertNotIn("auth", session.esmtp_features)
-            self.assertEqual(session.docmd("AUTH PLAIN AGRlbW8Ac2VjcmV0")[0], 538)
+            self.assertEqual(session.docmd("AUTH PLAIN AGRlbW8Ac2VjcmV0")[0], 504)
 
     def test_one_port_cannot_do_both(self):
         server = self.begin()
@@ -189,8 +189,8 @@ class Holly(Cases):
             lines = impatient.makefile("rb")
             lines.readline()
             impatient.sendall(b"HELO client.example\r\nMAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<demo@test.example>\r\nDATA\r\n")
-            replies = [lines.readline() for _ in range(4)]
-            self.assertRegex(replies[3], rb"^503 5\.5\.0 .*Data command rejected: Improper use of SMTP command pipelining")
+            self.assertRegex(lines.readline(), rb"^5\d\d 5\.5\.0 .*(synchronization|pipelining)")
+            self.assertEqual(lines.readline(), b"")
 
 
 class Slowly(Cases):

@@ -41,7 +41,6 @@ CHANGED = {
     "smtpd_forbid_bare_newline": "normalize since 3.9; Debian brought the parameter to 3.7 with no as its default",
     "smtpd_forbid_unauth_pipelining": "yes since 3.9; Debian brought the parameter to 3.7 with no as its default",
     "smtpd_per_record_deadline": "the older name's default is not shown since 3.12",
-    "smtpd_sasl_type": "a matter of how it is built: Debian says cyrus",
     "tls_eecdh_auto_curves": "another order since 3.8",
     "tls_export_cipherlist": "empty since 3.8",
     "tls_high_cipherlist": "without weak algorithms since 3.8",
