@@ -32,6 +32,7 @@ struct stream {
 	int write_error;        /* sticks */
 	bool is_drained;        /* the last read took all there was: wait before asking again */
 	bool wants_large;       /* the peer sends much: read into large buffers */
+	size_t in_a_row;        /* bytes read since it last waited */
 	struct stream_tls *tls; /* NULL in clear */
 };
 

@@ -102,6 +102,39 @@ TEST(the_rest_of_a_long_line_is_skipped)
 	run(reads_long_lines);
 }
 
+static bool had_turn;
+
+static void take_turn(void *arg)
+{
+	had_turn = true;
+}
+
+static void reads_a_flood(struct ends *e)
+{
+	static char text[400000];
+	int room = 400000;
+	ssize_t sent;
+	size_t got = 0;
+
+	CHECK_INT(setsockopt(e->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), 0);
+	sent = write(e->fd, text, sizeof(text));
+	CHECK(sent > 200000);
+	had_turn = false;
+	fiber_start("other", take_turn, NULL);
+	while (!had_turn && got < (size_t)sent) {
+		CHECK_INT(stream_fill(e->s, 65536), 0);
+		got += stream_peek(e->s).len;
+		stream_skip(e->s, stream_peek(e->s).len);
+	}
+	CHECK(had_turn);
+	CHECK(got < (size_t)sent);
+}
+
+TEST(who_reads_a_flood_gives_others_their_turn)
+{
+	run(reads_a_flood);
+}
+
 static void feeder(void *arg)
 {
 	struct ends *e = arg;

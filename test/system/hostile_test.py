@@ -8,6 +8,7 @@ import select
 import smtplib
 import socket
 import ssl
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -147,6 +148,39 @@ class Hostile(unittest.TestCase):
     def test_clients_that_stop_inside_endless_headers_have_to_go(self):
         self.check_stopped_clients_leave_memory(400, b"Subject: held\r\n" + b"X: y\r\n" * 100 + b"X-Long: ", 400000,
                                                 ["^250 ", r"^452 4\.3\.1 "])
+
+    def flood(self, server, start: bytes, more: bytes) -> None:
+        """Sends without end, and takes the answers, in the background."""
+        sock = socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30)
+        self.addCleanup(sock.close)
+        sock.sendall(start)
+
+        def send():
+            try:
+                while True:
+                    sock.sendall(more)
+            except OSError:
+                pass
+
+        threads = [threading.Thread(target=send), threading.Thread(target=read_until_closed, args=[sock])]
+        for thread in threads:
+            thread.start()
+            self.addCleanup(thread.join)
+        self.addCleanup(sock.shutdown, socket.SHUT_RDWR)
+
+    def test_others_have_their_turn_while_commands_and_content_flood_in(self):
+        main = ("postrider_process_count = 1\nsmtpd_junk_command_limit = 1000000000\nsmtpd_forbid_unauth_pipelining = no\n"
+                "message_size_limit = 10000\nsmtpd_client_connection_count_limit = 0\n")
+        envelope = b"EHLO x\r\nMAIL FROM:<a@source.example>\r\nRCPT TO:<demo@test.example>\r\n"
+        with Postrider(main=main) as server:
+            self.flood(server, b"EHLO x\r\n", b"NOOP\r\n" * 50000)
+            self.flood(server, envelope + b"DATA\r\n", (b"x" * 998 + b"\r\n") * 300)
+            self.flood(server, envelope + b"BDAT 1000000000000\r\n", b"x" * 300000)
+            self.flood(server, b"", b"x" * 300000)
+            for _ in range(5):
+                server.send("a@source.example", ["b@test.example"], "Subject: between\n\nhi\n")
+            server.wait_mail("b", 5)
+            self.doCleanups()
 
     def test_early_commands_inside_tls_do_not_change_the_one_before(self):
         with Postrider(main="smtpd_forbid_unauth_pipelining = no\nmynetworks =\n") as server:

@@ -3,13 +3,44 @@
 
 import os
 import pwd
+import re
 import socket
+import struct
 import subprocess
+import tempfile
+import threading
 import unittest
 
-from postrider import BUILD, IS_ROOT, PATIENCE, Postrider, wait_until
+from postrider import BUILD, IS_ROOT, PATIENCE, TOP, Postrider, wait_until
 
 STRANGERS = ("nobody", "daemon", "bin", "sys", "games", "man")
+
+
+def encoded(text: bytes) -> bytes:
+    return struct.pack("<I", len(text)) + text
+
+
+class Pickup:
+    """Speaks to public/pickup as sendmail does, but gives what descriptor it likes."""
+
+    def __init__(self, server: Postrider):
+        types = re.findall(r"^MESSAGE\((\w+)", (TOP / "src/ipc/messages.def").read_text(), re.M)
+        self.submit_type, self.submitted_type = types.index("SUBMIT") + 1, types.index("SUBMITTED") + 1
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(server.folder / "queue/public/pickup"))
+
+    def submit(self, fd: int) -> tuple[int, str]:
+        strings = [b"a@test.example"] + [b""] * 12
+        envelope = (b"\x01" + encoded(b"") + struct.pack("<QIBQ", 0, 0, 0, 0) + b"".join(map(encoded, strings))
+                    + struct.pack("<I", 1) + encoded(b"demo@test.example") + encoded(b"") * 2 + b"\x00")
+        fields = bytes([self.submit_type]) + struct.pack("<Q", 7) + encoded(envelope)
+        socket.send_fds(self.sock, [b"\x01\x00" + encoded(fields)], [fd])
+        answer = self.sock.recv(10000)[6:]
+        assert answer[0] == self.submitted_type
+        token, code, size = struct.unpack_from("<QII", answer, 1)
+        assert token == 7
+        return code, answer[17:17 + size].decode()
 
 
 class LocalSockets(unittest.TestCase):
@@ -72,6 +103,46 @@ class LocalSockets(unittest.TestCase):
             self.assertIn("Mail queue is empty", done.stdout, done.stderr)
             # A session is sent away for another after five quiet seconds.
             wait_until(lambda: server.run("postqueue", "-p", **({"user": "nobody"} if IS_ROOT else {})).returncode == 0, "room for a user")
+
+    def test_a_submitted_file_without_end_is_refused_and_harms_nobody(self):
+        with Postrider(main="message_size_limit = 1000000\npostrider_process_count = 1\n") as server:
+            pickup = Pickup(server)
+            self.addCleanup(pickup.sock.close)
+            with tempfile.TemporaryFile() as file:
+                file.write(b"Subject: x\n\nhi\n")
+                file.flush()
+                self.assertEqual(pickup.submit(file.fileno())[0], 250)
+                server.wait_mail("demo", 1)
+                # Exabytes of nothing.
+                file.truncate(1 << 42)
+                self.assertEqual(pickup.submit(file.fileno()), (552, "Error: message file too big"))
+            with tempfile.TemporaryFile() as file:
+                file.write(b"Subject: x\n\n" + b"line\n" * 1000)
+                file.flush()
+                ends = threading.Event()
+                grower = threading.Thread(target=self.grow, args=[file, ends])
+                grower.start()
+                self.addCleanup(grower.join)
+                self.addCleanup(ends.set)
+                code, _ = pickup.submit(file.fileno())
+                self.assertIn(code, (250, 552))
+                ends.set()
+                grower.join()
+            read_end, write_end = os.pipe()
+            self.addCleanup(os.close, read_end)
+            self.addCleanup(os.close, write_end)
+            self.assertEqual(pickup.submit(read_end), (554, "Error: malformed submission"))
+            self.assertEqual(self.send(server).returncode, 0)
+
+    def grow(self, file, ends: threading.Event) -> None:
+        """Faster than anybody reads; for a minute at most."""
+        for _ in range(60 * PATIENCE):
+            if ends.is_set():
+                return
+            file.write(b"line\n" * 20000)
+            file.flush()
+            if file.tell() > 1 << 28:
+                file.seek(1 << 20)
 
     def test_many_users_of_sendmail_at_once_are_all_served(self):
         with Postrider() as server:

@@ -9,7 +9,7 @@
 #include "table/table.h"
 #include "verbs.h"
 
-enum { READ_MAX = 64 << 10, TURN_SIZE = 256 << 10 };
+enum { READ_MAX = 64 << 10 };
 
 /* Who is treated as a local client: headers get completed and rewritten. */
 static bool is_rewritten(const struct session *s)
@@ -147,22 +147,11 @@ static void extend_deadline(struct session *s, size_t received)
 		                                                     (int64_t)received * NS_PER_S / p->smtpd_min_data_rate}));
 }
 
-/* Whoever sends faster than we read never makes us wait: the other sessions must have their turn all the same. */
-static void give_way(size_t *since, size_t used)
-{
-	*since += used;
-	if (*since < TURN_SIZE)
-		return;
-	*since = 0;
-	/* A cancelled session hears of it at its next read. */
-	(void)!fiber_yield();
-}
-
 /* Reads up to the final dot. False when the client is gone. */
 static bool read_data(struct session *s)
 {
 	bool has_ended = false;
-	size_t received = 0, since = 0, used;
+	size_t received = 0, used;
 	int err;
 
 	while (!has_ended) {
@@ -180,7 +169,6 @@ static bool read_data(struct session *s)
 		stream_skip(s->stream, used);
 		received += used;
 		extend_deadline(s, received);
-		give_way(&since, used);
 	}
 	return true;
 }
@@ -315,7 +303,6 @@ static bool parse_bdat(struct str argument, unsigned long long *ret_size, bool *
 static bool read_chunk(struct session *s, uint64_t size)
 {
 	uint64_t left = size;
-	size_t since = 0;
 	int err;
 
 	while (left > 0) {
@@ -334,7 +321,6 @@ static bool read_chunk(struct session *s, uint64_t size)
 		stream_skip(s->stream, bytes.len);
 		left -= bytes.len;
 		extend_deadline(s, size - left);
-		give_way(&since, bytes.len);
 	}
 	return true;
 }
