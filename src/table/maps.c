@@ -7,6 +7,8 @@
 struct maps {
 	struct table **tables;
 	size_t count;
+	size_t users; /* lookups under way */
+	bool is_closed;
 };
 
 static int add_table(struct maps *m, struct str spec, unsigned flags, const struct view *view, struct buf *why)
@@ -42,6 +44,10 @@ void maps_close(struct maps *m)
 {
 	if (!m)
 		return;
+	/* The last lookup that waits in a table closes it. */
+	m->is_closed = true;
+	if (m->users)
+		return;
 	for (size_t i = 0; i < m->count; i++)
 		table_close(m->tables[i]);
 	free(m->tables);
@@ -55,16 +61,15 @@ bool maps_is_empty(const struct maps *m)
 
 int maps_find(struct maps *m, struct str key, bool is_fixed_only, struct arena *a, struct str *ret_value, struct buf *why)
 {
-	for (size_t i = 0; i < m->count; i++) {
-		int err;
+	int err = -ENOENT;
 
-		if (is_fixed_only && !table_is_fixed_key(m->tables[i]))
-			continue;
-		err = table_find(m->tables[i], key, a, ret_value, why);
-		if (err != -ENOENT)
-			return err;
-	}
-	return -ENOENT;
+	m->users++;
+	for (size_t i = 0; err == -ENOENT && i < m->count; i++)
+		if (!is_fixed_only || table_is_fixed_key(m->tables[i]))
+			err = table_find(m->tables[i], key, a, ret_value, why);
+	if (--m->users == 0 && m->is_closed)
+		maps_close(m);
+	return err;
 }
 
 size_t maps_count(const struct maps *m)

@@ -28,6 +28,9 @@ struct match_list {
 	size_t count;
 	struct file_stamp *files;
 	size_t file_count;
+	bool may_wait; /* some table may: then questions share nothing */
+	bool is_closed;
+	size_t users;       /* questions under way */
 	struct arena arena; /* of one question */
 	char name[NAME_MAX_BYTES];
 };
@@ -62,8 +65,10 @@ static int add_table_item(struct opening *o, struct str spec, bool is_negated)
 	struct table *t;
 	int err = table_open(spec, TABLE_FOLD | (o->list->flags & TABLE_SURROGATE), o->view, &t, o->why);
 
-	if (!err)
+	if (!err) {
 		add_block(o->list, is_negated)->table = t;
+		o->list->may_wait |= t->may_wait;
+	}
 	return err;
 }
 
@@ -174,6 +179,10 @@ void match_list_close(struct match_list *l)
 {
 	if (!l)
 		return;
+	/* The last question that waits in a table closes it. */
+	l->is_closed = true;
+	if (l->users)
+		return;
 	for (size_t i = 0; i < l->count; i++) {
 		table_close(l->blocks[i].table);
 		map_done(&l->blocks[i].names);
@@ -224,23 +233,20 @@ static bool ask_names(const struct match_list *l, const struct block *b, struct 
 	return false;
 }
 
-int match_list_check(struct match_list *l, struct str name, struct buf *why)
+/* 1, 0, or an error. */
+static int check_blocks(struct match_list *l, struct str name, struct arena *a, struct buf *why)
 {
 	struct ip_key ip;
 	bool is_ip = l->kind == MATCH_ADDRESS && ip_key_parse(name, &ip);
 
-	if (name.len == 0 || name.len > sizeof(l->name) || l->count == 0)
-		return 0;
-	for (size_t i = 0; i < name.len; i++)
-		l->name[i] = ascii_lower(name.ptr[i]);
-	name = str_n(l->name, name.len);
 	for (size_t i = 0; i < l->count; i++) {
 		struct block *b = &l->blocks[i];
 		int result;
 
 		if (b->table) {
-			result = ask_table(l, b->table, name, &l->arena, why);
-			arena_reset(&l->arena);
+			result = ask_table(l, b->table, name, a, why);
+			if (!l->may_wait)
+				arena_reset(a);
 		} else if (is_ip) {
 			result = b->nets && ip_set_find(b->nets, &ip) >= 0;
 		} else {
@@ -252,6 +258,26 @@ int match_list_check(struct match_list *l, struct str name, struct buf *why)
 			return !b->is_negated;
 	}
 	return 0;
+}
+
+int match_list_check(struct match_list *l, struct str name, struct buf *why)
+{
+	struct arena own = ARENA_INIT;
+	int result;
+
+	if (name.len == 0 || name.len > sizeof(l->name) || l->count == 0)
+		return 0;
+	if (l->may_wait) {
+		l->users++;
+		result = check_blocks(l, arena_lower(&own, name), &own, why);
+		if (--l->users == 0 && l->is_closed)
+			match_list_close(l);
+		arena_done(&own);
+		return result;
+	}
+	for (size_t i = 0; i < name.len; i++)
+		l->name[i] = ascii_lower(name.ptr[i]);
+	return check_blocks(l, str_n(l->name, name.len), &l->arena, why);
 }
 
 bool match_list_has_changed(const struct match_list *l)

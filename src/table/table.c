@@ -9,15 +9,14 @@
 #include "table/table_internal.h"
 
 static const struct table_type *const table_types[] = {
-	&table_lmdb,    &table_hash,  &table_btree,   &table_texthash, &table_inline,  &table_static,
-	&table_environ, &table_fail,  &table_unix,    &table_cidr,     &table_regexp,  &table_pcre,
-	&table_proxy,   &table_debug, &table_pipemap, &table_unionmap, &table_randmap, &table_nis,
+	&table_lmdb,    &table_hash,     &table_btree,   &table_texthash, &table_inline,    &table_static, &table_environ,
+	&table_fail,    &table_unix,     &table_cidr,    &table_regexp,   &table_pcre,      &table_proxy,  &table_debug,
+	&table_pipemap, &table_unionmap, &table_randmap, &table_nis,      &table_socketmap, &table_tcp,
 };
 
 /* Types that Postfix has and we know by name, so that the message can say more than "unknown". */
 static const char *const later_types[] = {
-	"mysql", "pgsql",   "sqlite",  "ldap", "mongodb", "memcache", "socketmap",
-	"tcp",   "nisplus", "netinfo", "cdb",  "dbm",     "sdbm",     "internal",
+	"mysql", "pgsql", "sqlite", "ldap", "mongodb", "memcache", "nisplus", "netinfo", "cdb", "dbm", "sdbm", "internal",
 };
 
 static const struct table_type *find_type(struct str name)

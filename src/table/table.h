@@ -2,8 +2,9 @@
 /*
  * Lookup tables: one interface, one file a type. `type:name` as in Postfix.
  *
- * Results are copied into the arena the caller gives. Lookups may read files (page cache)
- * but do not wait.
+ * Results are copied into the arena the caller gives. Lookups read files (page cache) without waiting; the
+ * types that another program answers for (socketmap, tcp) suspend the fiber. maps and match lists may be
+ * closed meanwhile; a table that was opened by itself must not.
  */
 #pragma once
 
@@ -16,6 +17,9 @@
 
 struct table;
 struct view;
+
+/* This process cannot wait in lookups: tables that would are a temporary failure. Before the first lookup. */
+void table_never_wait(void);
 
 enum table_flag {
 	TABLE_FOLD = 1,      /* lower-case the key (fixed-key types); nearly everyone wants this */
@@ -41,7 +45,7 @@ void table_close(struct table *t);
  * 0 and a value, -ENOENT for no such key, anything else is a temporary failure (never "not found"):
  * `why` then tells. An empty value is an error of the operator and comes back as it is.
  */
-[[nodiscard]] int table_find(struct table *t, struct str key, struct arena *a, struct str *ret_value, struct buf *why);
+[[nodiscard]] int table_find(struct table *t, struct str key, struct arena *a, struct str *ret_value, struct buf *why) WAITS;
 /* Does the type take partial keys (user, @domain, parents, truncated addresses)? False for patterns. */
 bool table_is_fixed_key(const struct table *t);
 struct str table_spec(const struct table *t);

@@ -39,6 +39,7 @@ struct table {
 	char *spec; /* "type:name" */
 	unsigned flags;
 	bool is_fixed_key;
+	bool may_wait; /* lookups may suspend their fiber, and others come in meanwhile */
 	struct file_stamp file;
 	struct table **children; /* of wrappers */
 	size_t child_count;
@@ -46,7 +47,7 @@ struct table {
 
 extern const struct table_type table_lmdb, table_hash, table_btree, table_texthash, table_inline, table_static, table_environ,
 	table_fail, table_unix, table_cidr, table_regexp, table_pcre, table_proxy, table_debug, table_pipemap, table_unionmap,
-	table_randmap, table_nis;
+	table_randmap, table_nis, table_socketmap, table_tcp;
 
 /* Remembers the identity of an open file. */
 void file_stamp_set(struct file_stamp *s, struct str path, int fd);

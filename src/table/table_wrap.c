@@ -47,6 +47,7 @@ static int add_child(struct wrap_table *wt, struct str spec, unsigned flags, con
 	if (t->child_count == 0)
 		t->is_fixed_key = true;
 	t->is_fixed_key = t->is_fixed_key && t->children[t->child_count]->is_fixed_key;
+	t->may_wait = t->may_wait || t->children[t->child_count]->may_wait;
 	t->child_count++;
 	return 0;
 }

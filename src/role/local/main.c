@@ -4,6 +4,7 @@
 #include "role/local/forward.h"
 #include "role/local/local_jobs.h"
 #include "role/local/work.h"
+#include "table/table.h"
 
 static void add_peer(struct process *p, enum ipc_role role, uint32_t id, struct channel *ch)
 {
@@ -32,5 +33,6 @@ int main(int argc, char **argv)
 	/* A child of ours that is to become a user. */
 	if (argc == 5 && strcmp(argv[1], "worker") == 0)
 		return worker_main(argv);
+	table_never_wait();
 	return process_main(&role_local, argc, argv);
 }

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""socketmap tables: a server as postfix-mta-sts-resolver and postfix-tlspol are, asked for TLS policies and by the way in."""
+
+import contextlib
+import socketserver
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+from far_hosts import Authority, NextHop
+from name_server import NameServer
+from postrider import Postrider
+
+TEXT = "Subject: hello\r\n\r\nbody\r\n"
+
+
+class SocketMap:
+    """Answers from a dictionary of "map key": "OK ..."; what is not there is NOTFOUND."""
+
+    def __init__(self, answers: dict):
+        self.answers = answers
+        self.asked = []
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                with contextlib.suppress(OSError, ValueError):
+                    while True:
+                        digits = b""
+                        while (byte := self.rfile.read(1)) != b":":
+                            digits += byte if byte else b"x"
+                        question = self.rfile.read(int(digits)).decode()
+                        self.rfile.read(1)
+                        outer.asked.append(question)
+                        answer = outer.answers.get(question, "NOTFOUND ").encode()
+                        self.wfile.write(str(len(answer)).encode() + b":" + answer + b",")
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> "SocketMap":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Policies(unittest.TestCase):
+    """What these servers answer is a policy of level secure with the names of the mail hosts, and for reports where it came from."""
+
+    def check(self, answer: str, more: str = "") -> tuple[str, Postrider]:
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sm-")))
+            folder.chmod(0o755)
+            authority = Authority(folder)
+            server = stack.enter_context(SocketMap({"postfix far.example": answer} if answer else {}))
+            zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
+                    "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
+            dns = stack.enter_context(NameServer(zone))
+            certificate = authority.certificate("mx.far.example", "other.far.example")
+            best = stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
+            stack.enter_context(NextHop("127.0.0.3", port=best.port, certificate=certificate))
+            main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {best.port}\nsmtp_tls_CAfile = {authority.file}\n"
+                    f"smtp_tls_security_level = may\nsmtp_tls_loglevel = 1\n"
+                    f"smtp_tls_policy_maps = socketmap:inet:127.0.0.1:{server.port}:postfix\n{more}")
+            ours = stack.enter_context(Postrider(main=main))
+            ours.send("a@source.example", ["one@far.example", "two@far.example"], TEXT)
+            line = ours.wait_log(r"to=<one@far.example>, .*").group(0)
+            self.assertIn("postfix far.example", server.asked)
+            return line, ours.log_text()
+
+    def test_a_policy_of_mta_sts_resolver_is_obeyed(self):
+        line, log = self.check("OK secure match=mx.far.example servername=hostname policy_type=sts policy_domain=far.example policy_ttl=86400 "
+                               "{ policy_string = version: STSv1 } { policy_string = mode: enforce } mx_host_pattern=mx.far.example")
+        self.assertIn("relay=mx.far.example[127.0.0.2]", line)
+        self.assertIn("status=sent", line)
+        self.assertIn("Verified TLS connection established to mx.far.example", log)
+
+    def test_only_hosts_that_its_patterns_name_are_used(self):
+        policy = "OK secure match=other.far.example servername=hostname policy_type=sts policy_domain=far.example mx_host_pattern=other.far.example"
+        self.assertIn("relay=other.far.example[127.0.0.3]", self.check(policy)[0])
+        line, _ = self.check(policy, "smtp_tls_enforce_sts_mx_patterns = no\n")
+        self.assertIn("relay=mx.far.example[127.0.0.2]", line)
+
+    def test_a_name_that_the_policy_does_not_have_puts_mail_off(self):
+        line, _ = self.check("OK secure match=elsewhere.example servername=hostname")
+        self.assertIn("dsn=4.7.5, status=deferred (Server certificate not verified)", line)
+
+    def test_no_policy_is_the_level_of_the_parameters(self):
+        line, log = self.check("")
+        self.assertIn("status=sent", line)
+        self.assertIn("Trusted TLS connection established to mx.far.example", log)
+
+    def test_failures_put_mail_off(self):
+        for answer in ("TEMP later", "PERM never", "nonsense"):
+            line, log = self.check(answer)
+            self.assertIn("dsn=4.7.5, status=deferred (client TLS configuration problem)", line)
+            self.assertIn(f'"{answer}"' if answer == "nonsense" else f"the server says: {answer}", log)
+
+
+class Elsewhere(unittest.TestCase):
+    def test_postmap_asks_it(self):
+        with SocketMap({"map key": "OK a value"}) as server:
+            spec = f"socketmap:inet:127.0.0.1:{server.port}:map"
+            with Postrider(start=False) as ours:
+                done = ours.run("postmap", "-q", "key", spec)
+                self.assertEqual((done.returncode, done.stdout), (0, "a value\n"), done.stderr)
+                self.assertEqual(ours.run("postmap", "-q", "other", spec).returncode, 1)
+
+    def test_senders_are_rewritten_by_it_while_other_sessions_go_on(self):
+        with SocketMap({"srs a@source.example": "OK srs@test.example"}) as server:
+            with Postrider(main=f"sender_canonical_maps = socketmap:inet:127.0.0.1:{server.port}:srs\n") as ours:
+                for i in range(5):
+                    ours.send("a@source.example", ["demo@test.example"], TEXT)
+                ours.wait_mail("demo", 5)
+                ours.wait_log(r"from=<srs@test.example>", 5)
+
+    def test_where_waiting_is_impossible_the_mail_waits_and_the_log_says_why(self):
+        with SocketMap({}) as server, Postrider(main=f"transport_maps = socketmap:inet:127.0.0.1:{server.port}:t\n") as ours:
+            ours.send("a@source.example", ["demo@test.example"], TEXT)
+            ours.wait_log(r"to=<demo@test.example>.*status=deferred")
+            ours.wait_log(r"this process cannot wait for answers")
+
+
+if __name__ == "__main__":
+    unittest.main()
