@@ -26,6 +26,8 @@ enum { PEER_TIMEOUT_S = 10, HOST_TIMEOUT_S = 60, RECORDS_MAX = 256, NAME_MAX_LEN
 static struct {
 	char *server;  /* "address@port" for libunbound; NULL for resolv.conf */
 	char *anchors; /* where DNSSEC begins, one record a line; NULL: nothing is validated */
+	bool has_trusted;
+	struct sockaddr_storage trusted; /* a resolver that is asked for everything, and whose AD bit is believed */
 	struct ub_ctx *ub;
 	struct watch watch;
 	bool is_opening; /* the resolver is being made: those who want it wait in `opened` */
@@ -41,17 +43,15 @@ struct question {
 	struct arena *arena;
 	struct dns_answer *answer;
 	struct wait_list asker;
+	struct str trusted_name; /* as the DNS knows it */
 	int id;
 	bool is_cached;
 	bool is_done;
 };
 
 /* Takes "192.0.2.1", "192.0.2.1:5353", "192.0.2.1@5353", "2001:db8::1", "[2001:db8::1]:5353". */
-static int server_parse(struct str text, char **ret_server)
+static int server_parse(struct str text, struct sockaddr_storage *ret_server)
 {
-	struct sockaddr_storage a;
-	char address[IP_TEXT_SIZE];
-	struct buf b = BUF_INIT(100);
 	struct str host = str_trim(text), port = STR("53");
 	uint16_t number;
 
@@ -63,19 +63,23 @@ static int server_parse(struct str text, char **ret_server)
 	} else if (str_find(host, ':') == str_find_last(host, ':')) {
 		(void)str_split(host, ':', &host, &port);
 	}
-	if (ip_parse(host, 0, &a) || ip_parse_port(port, &number))
-		return -EINVAL;
-	buf_addf(&b, "%s@%u", ip_format((struct sockaddr *)&a, address), number);
-	*ret_server = buf_take(&b);
-	return 0;
+	return ip_parse_port(port, &number) || ip_parse(host, number, ret_server) ? -EINVAL : 0;
 }
 
 int dns_init(const struct view *v, struct buf *why)
 {
 	struct str server = v->params->postrider_dns_server;
+	struct sockaddr_storage a;
+	char text[IP_TEXT_SIZE];
+	struct buf b = BUF_INIT(100);
 
-	if (!server.len || !server_parse(server, &dns.server))
+	if (!server.len)
 		return 0;
+	if (!server_parse(server, &a)) {
+		buf_addf(&b, "%s@%u", ip_format((struct sockaddr *)&a, text), ip_port((struct sockaddr *)&a));
+		dns.server = buf_take(&b);
+		return 0;
+	}
 	buf_addf(why, "postrider_dns_server: \"%.*s\" is no address or address:port", STR_ARG(server));
 	return -EINVAL;
 }
@@ -104,10 +108,19 @@ static int anchors_read(const char *path, struct buf *ret_anchors, struct buf *w
 
 int dns_use_dnssec(const struct view *v, struct buf *why)
 {
-	char *path = str_cstr(v->params->postrider_dnssec_trust_anchors);
+	char *path;
+	struct str resolver = v->params->postrider_dnssec_resolver;
 	struct buf anchors = BUF_INIT(ANCHORS_MAX), reason = BUF_INIT(1000);
 	int err = 0;
 
+	if (resolver.len) {
+		err = server_parse(resolver, &dns.trusted);
+		dns.has_trusted = !err;
+		if (err)
+			buf_addf(why, "postrider_dnssec_resolver: \"%.*s\" is no address or address:port", STR_ARG(resolver));
+		return err;
+	}
+	path = str_cstr(v->params->postrider_dnssec_trust_anchors);
 	if (!dns.anchors)
 		err = anchors_read(path, &anchors, &reason);
 	if (err)
@@ -323,11 +336,21 @@ static bool is_askable(struct str name)
 	       name.ptr[0] != '.' && str_find_any(name, " \t\r\n\\\"()@;") == name.len;
 }
 
+static int send_off(struct question *q, struct str asked)
+{
+	char *name = str_cstr(asked);
+	int err = resolver_open();
+
+	if (!err)
+		err = ub_resolve_async(dns.ub, name, (int)q->type, 1, q, on_answer, &q->id);
+	free(name);
+	return err;
+}
+
 /* Fills in the answer at once when it is known, else sends the question off. */
 static void question_start(struct question *q)
 {
 	struct str asked = ascii_name(q->name, q->arena);
-	char *name;
 	int err;
 
 	*q->answer = (struct dns_answer){.status = DNS_NO_NAME, .canonical = q->name};
@@ -336,11 +359,12 @@ static void question_start(struct question *q)
 	wait_list_init(&q->asker);
 	if (q->is_done)
 		return;
-	name = str_cstr(asked);
-	err = resolver_open();
-	if (!err)
-		err = ub_resolve_async(dns.ub, name, (int)q->type, 1, q, on_answer, &q->id);
-	free(name);
+	if (dns.has_trusted) {
+		/* Asked for when it is waited for. */
+		q->trusted_name = asked;
+		return;
+	}
+	err = send_off(q, asked);
 	if (err) {
 		q->answer->status = DNS_TRY_AGAIN;
 		q->is_done = true;
@@ -351,10 +375,28 @@ static void question_start(struct question *q)
 		dns.fetcher = fiber_start("dns", fetch_answers, NULL);
 }
 
+static int ask_trusted(struct question *q, struct instant deadline)
+{
+	int err = dns_stub_ask((struct sockaddr *)&dns.trusted, q->trusted_name, q->type, deadline, q->arena, q->answer);
+
+	if (err == -ECANCELED || err == -ETIMEDOUT)
+		return err;
+	if (err)
+		*q->answer = (struct dns_answer){.status = DNS_TRY_AGAIN, .canonical = q->name};
+	sort_records(q->answer->records, q->answer->count);
+	q->is_done = true;
+	return 0;
+}
+
 static int question_wait(struct question *q, struct instant deadline)
 {
 	int err = 0;
 
+	if (!q->is_done && dns.has_trusted) {
+		err = ask_trusted(q, deadline);
+		if (err)
+			return err;
+	}
 	while (!q->is_done && !err)
 		err = wait_list_wait(&q->asker, deadline);
 	if (!q->is_done) {

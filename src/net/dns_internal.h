@@ -16,6 +16,10 @@ struct str dns_reverse_name(const struct sockaddr *address, struct arena *a);
 /* dns_anchors.c: the records of a file of trust anchors, one a line. -EINVAL with the reason. */
 [[nodiscard]] int dns_anchors_parse(struct str text, struct buf *to, struct buf *why);
 
+/* dns_stub.c: asks one resolver, and believes its AD bit. Waits. -ETIMEDOUT, -ECANCELED, or an errno of the network. */
+[[nodiscard]] int dns_stub_ask(const struct sockaddr *server, struct str name, enum dns_type type, struct instant deadline,
+                               struct arena *a, struct dns_answer *ret_answer) WAITS;
+
 /* dns_cache.c: a copy in `a` of an answer that is still good. */
 bool dns_cache_find(struct str name, enum dns_type type, struct arena *a, struct dns_answer *ret_answer);
 void dns_cache_add(struct str name, enum dns_type type, const struct dns_answer *answer);

@@ -89,6 +89,7 @@ class World:
             Case("ee-mismatch", "self", [theirs], NOT_VERIFIED),
             Case("ee-expired", "expired", [tlsa(f, "expired")], VERIFIED),
             Case("ee-rollover", "self", [theirs, ours], VERIFIED),
+            Case("ee-many", "self", [f"3 1 1 {i:02x}{JUNK[2:]}" for i in range(50)] + [ours], VERIFIED),
             Case("ee-only", "self", [ours], VERIFIED, level="dane-only"),
             # Usage 2: an authority of theirs vouches, for names and for as long as it says.
             Case("ta", "ta", [tlsa(f, "ca", 2, 0, 1)], VERIFIED),
@@ -232,6 +233,10 @@ class Dane(unittest.TestCase):
     def test_every_case_of_rfc_7672_with_answers_that_we_validate(self):
         more = f"postrider_dns_server = 127.0.0.1:{self.dns.port}\npostrider_dnssec_trust_anchors = {self.dns.anchors}\n"
         with self.start(more) as ours:
+            self.run_cases(ours)
+
+    def test_every_case_of_rfc_7672_with_a_resolver_that_is_trusted(self):
+        with self.start(f"postrider_dnssec_resolver = 127.0.0.1:{self.dns.validating_port}\n") as ours:
             self.run_cases(ours)
 
 
