@@ -134,7 +134,9 @@ static int decide(struct search *s, const struct tls_policy *wanted, struct tls_
 	bool is_only = wanted->level == CLIENT_TLS_DANE_ONLY;
 
 	p->level = s->settings->tls_wrapper ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_MAY;
-	if (s->base.len) {
+	if (!s->base.len && wanted->without_dane) {
+		*p = *wanted->without_dane;
+	} else if (s->base.len) {
 		*d = (struct dane){.base = s->base, .names = other_names(s, wanted->domain)};
 		read_records(s, d);
 		p->dane = d;

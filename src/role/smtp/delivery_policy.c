@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "role/smtp/dane.h"
 #include "role/smtp/sts_policy.h"
 
 static bool is_verifying(enum client_tls level)
@@ -85,6 +86,16 @@ void delivery_policy_give_up(struct delivery *d)
 
 /* --- all together ---------------------------------------------------------------------------- */
 
+/* Connections with the same key have met the same demands. */
+static void seal(struct delivery *d, struct tls_policy *last)
+{
+	tls_policy_seal(last, &d->arena);
+	if (last == &d->policy)
+		return;
+	tls_policy_seal(&d->policy, &d->arena);
+	d->policy.key = arena_printf(&d->arena, "%.*s\n%d\n%.*s", STR_ARG(d->policy.key), d->requiretls, STR_ARG(last->key));
+}
+
 static int find_all(struct delivery *d, const struct nexthop *nexthop, struct buf *why)
 {
 	struct tls_policy *p = &d->policy;
@@ -97,11 +108,16 @@ static int find_all(struct delivery *d, const struct nexthop *nexthop, struct bu
 		return err;
 	if (is_lax(d))
 		relax(d);
-	else if (has_domain && sts_policy_applies(d->settings, p))
+	if (p->level == CLIENT_TLS_DANE) {
+		p = arena_alloc(&d->arena, sizeof(*p));
+		*p = d->policy;
+		p->level = d->settings->tls_wrapper ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_MAY;
+		d->policy.without_dane = p;
+	}
+	if (!is_lax(d) && has_domain && sts_policy_applies(d->settings, p))
 		err = sts_policy_find(p, &d->arena, why);
-	if (p->level != CLIENT_TLS_DANE)
-		raise(d, p);
-	tls_policy_seal(p, &d->arena);
+	raise(d, p);
+	seal(d, p);
 	return err;
 }
 
@@ -148,7 +164,30 @@ int delivery_policy_filter(struct delivery *d, struct target_list *list, struct 
 	return -EHOSTUNREACH;
 }
 
+/* TLSA records that nobody can match by tell no more than that there must be TLS. */
+static void raise_unmatched(struct delivery *d, struct connection_wish *wish)
+{
+	struct tls_policy *p = arena_alloc(&d->arena, sizeof(*p));
+
+	*p = *wish->policy;
+	raise(d, p);
+	wish->policy = p;
+}
+
 int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *v)
 {
-	return 0;
+	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
+	int err = is_dane ? dane_find(wish, &d->arena, v) : 0;
+
+	if (err)
+		return err;
+	if (is_dane && wish->policy->dane && wish->policy->level == CLIENT_TLS_ENCRYPT)
+		raise_unmatched(d, wish);
+	if (!is_dane || !wish->target || !wish->policy->enforces_patterns ||
+	    sts_policy_names_host(wish->policy, wish->target->host))
+		return 0;
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .mta = wish->target->host};
+	v->text = arena_printf(&d->arena, "mail host %.*s is not named by the MTA-STS policy of %.*s",
+	                       STR_ARG(wish->target->host), STR_ARG(d->policy.domain));
+	return -EHOSTUNREACH;
 }

@@ -8,7 +8,6 @@
 #include "config/params.h"
 #include "mail/delivery_line.h"
 #include "role/smtp/credentials.h"
-#include "role/smtp/dane.h"
 #include "role/smtp/delivery_policy.h"
 #include "role/smtp/transaction.h"
 
@@ -224,8 +223,7 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 {
 	struct connection *c;
 	struct verdict v = {0};
-	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
-	int err = is_dane ? dane_find(wish, &d->arena, &v) : 0;
+	int err = delivery_policy_for_host(d, wish, &v);
 
 	if (!err)
 		err = open_connection(d, wish, &c, &v);

@@ -50,6 +50,8 @@ struct tls_policy {
 	struct str policy_ttl;
 
 	struct str domain; /* the nexthop without brackets and port */
+	/* Level dane: what hosts are held to that have no TLSA records. NULL: whatever they offer. */
+	const struct tls_policy *without_dane;
 	/* NULL where the host has no TLSA records; levels dane and dane-only turn into another by them. */
 	const struct dane *dane;
 	struct instant trust_ends; /* what the DNS told may be otherwise from then on; 0: it told nothing */
