@@ -7,6 +7,7 @@
 #include "fiber/fiber.h"
 #include "net/stream.h"
 #include "net/tls.h"
+#include "net/tls_log.h"
 
 /* The TLS side of a stream; one allocation, made when a handshake starts. */
 struct stream_tls {
@@ -15,6 +16,7 @@ struct stream_tls {
 	struct tls_info info;
 	char why[256]; /* the reason of a failed handshake */
 	enum tls_sni_fate sni_fate;
+	const struct tls_log *log; /* NULL: nothing is told on the way */
 	bool is_up;
 };
 
@@ -29,11 +31,12 @@ struct stream {
 	char *out; /* NULL while empty */
 	size_t out_len;
 	size_t out_size;
-	int write_error;        /* sticks */
-	bool is_drained;        /* the last read took all there was: wait before asking again */
-	bool wants_large;       /* the peer sends much: read into large buffers */
-	size_t in_a_row;        /* bytes read since it last waited */
-	struct stream_tls *tls; /* NULL in clear */
+	int write_error;               /* sticks */
+	bool is_drained;               /* the last read took all there was: wait before asking again */
+	bool wants_large;              /* the peer sends much: read into large buffers */
+	size_t in_a_row;               /* bytes read since it last waited */
+	struct stream_tls *tls;        /* NULL in clear */
+	const struct tls_log *tls_log; /* for the handshake to come */
 };
 
 /* stream.c: one system call each. Bytes moved, 0 at the end of input, or -errno, -EAGAIN among them. */
@@ -48,6 +51,12 @@ bool stream_tls_has_input(const struct stream *s);
 /* Sends close_notify, if that is possible at once. */
 void stream_tls_close(struct stream *s);
 void stream_tls_free(struct stream *s);
+
+/* tls_log.c: what a connection's log wants told; each costs next to nothing where it wants nothing. */
+void tls_log_begin(SSL *ssl, bool is_server);
+void tls_log_certificate(SSL *ssl, X509 *x, int depth, bool is_ok);
+void tls_log_ticket(SSL *ssl, bool is_new);
+void tls_log_bytes(const struct stream_tls *t, bool is_write, const void *ptr, size_t asked, ssize_t got);
 
 /* tls.c */
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx);

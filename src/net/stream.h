@@ -19,6 +19,7 @@
 struct stream;
 struct tls_context;
 struct tls_info;
+struct tls_log;
 struct tls_wish;
 
 /* Takes the (non-blocking) descriptor over; nobody may hold a duplicate of it. */
@@ -64,6 +65,8 @@ size_t stream_discard_input(struct stream *s);
 [[nodiscard]] int stream_printf(struct stream *s, const char *fmt, ...) WAITS PRINTF_LIKE(2, 3);
 [[nodiscard]] int stream_flush(struct stream *s) WAITS;
 
+/* Before a handshake: where to tell what happens. It must stay as long as the stream. */
+void stream_set_tls_log(struct stream *s, const struct tls_log *log);
 /* Handshakes. Waits. -EPROTO with a reason in *why (static or in the stream), else as reads. */
 [[nodiscard]] int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const char **why) WAITS;
 /* Goes on whoever the server is: stream_tls() and the tls_peer_ functions tell. -EINVAL for a wish that cannot be. */

@@ -14,7 +14,11 @@
 
 static int bio_read(BIO *bio, char *ptr, size_t size, size_t *ret_count)
 {
-	ssize_t n = stream_recv_raw(BIO_get_data(bio), ptr, size);
+	struct stream *s = BIO_get_data(bio);
+	ssize_t n = stream_recv_raw(s, ptr, size);
+
+	if (s->tls->log)
+		tls_log_bytes(s->tls, false, ptr, size, n);
 
 	BIO_clear_retry_flags(bio);
 	if (n > 0) {
@@ -33,7 +37,11 @@ static int bio_read(BIO *bio, char *ptr, size_t size, size_t *ret_count)
 
 static int bio_write(BIO *bio, const char *ptr, size_t size, size_t *ret_count)
 {
-	ssize_t n = stream_send_raw(BIO_get_data(bio), ptr, size);
+	struct stream *s = BIO_get_data(bio);
+	ssize_t n = stream_send_raw(s, ptr, size);
+
+	if (s->tls->log)
+		tls_log_bytes(s->tls, true, ptr, size, n);
 
 	BIO_clear_retry_flags(bio);
 	*ret_count = n > 0 ? (size_t)n : 0;
@@ -88,6 +96,7 @@ static int tls_begin(struct stream *s, struct tls_context *ctx)
 	s->tls->ssl = ssl;
 	/* For callbacks. */
 	SSL_set_app_data(ssl, s->tls);
+	s->tls->log = s->tls_log;
 	return 0;
 }
 
@@ -130,6 +139,7 @@ static int handshake(struct stream *s, bool is_server, const char **why)
 	enum watch_for what = WATCH_READ;
 	int err;
 
+	tls_log_begin(s->tls->ssl, is_server);
 	for (;;) {
 		ERR_clear_error();
 		errno = 0;
@@ -264,6 +274,11 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 	if (!err && wish->tlsa_count && !s->tls->info.is_resumed && SSL_get0_dane_authority(s->tls->ssl, NULL, NULL) < 0)
 		s->tls->info.is_peer_trusted = false;
 	return err;
+}
+
+void stream_set_tls_log(struct stream *s, const struct tls_log *log)
+{
+	s->tls_log = log;
 }
 
 enum tls_sni_fate stream_tls_sni(const struct stream *s, struct str *ret_name)

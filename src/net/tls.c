@@ -13,6 +13,7 @@
 #include "config/params.h"
 #include "net/net_internal.h"
 #include "net/tls_keys.h"
+#include "net/tls_options.h"
 #include "net/tls_sni.h"
 #include "net/tls_tickets.h"
 #include "net/tlsa.h"
@@ -33,6 +34,18 @@ enum { LIST_MAX = 8192 };
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 {
 	return ctx->ssl;
+}
+
+void tls_context_warnings(const struct view *v, struct buf *why)
+{
+	SSL_CTX *scratch = SSL_CTX_new(TLS_method());
+
+	if (scratch)
+		tls_options_use(scratch, v->params, why);
+	SSL_CTX_free(scratch);
+	if (v->params->smtpd_tls_enable_rpk)
+		buf_addf(why, "%ssmtpd_tls_enable_rpk: raw public keys are not asked for: they need a newer OpenSSL than %s",
+		         why->len ? "\n" : "", OPENSSL_VERSION_TEXT);
 }
 
 void tls_context_set_sni(struct tls_context *ctx, struct tls_sni *sni)
@@ -160,9 +173,16 @@ static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const s
 	return err;
 }
 
+static SSL *connection_of(X509_STORE_CTX *store)
+{
+	return X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+}
+
 /* Untrusted peers may go on; who they are is looked at afterwards. */
 static int accept_any(int is_ok, X509_STORE_CTX *store)
 {
+	tls_log_certificate(connection_of(store), X509_STORE_CTX_get_current_cert(store), X509_STORE_CTX_get_error_depth(store),
+	                    is_ok);
 	return 1;
 }
 
@@ -175,7 +195,7 @@ static int accept_any_purpose(int is_ok, X509_STORE_CTX *store)
 		if (x && X509_check_purpose(x, X509_PURPOSE_SSL_SERVER, X509_STORE_CTX_get_error_depth(store) > 0) == 1)
 			X509_STORE_CTX_set_error(store, X509_V_OK);
 	}
-	return 1;
+	return accept_any(is_ok, store);
 }
 
 static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
@@ -189,49 +209,6 @@ static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
 	/* To OpenSSL the depth is how many certificates may lie between the first and the last; to Postfix one less. */
 	SSL_CTX_set_verify_depth(ssl, (int)(s->verify_depth < INT_MAX ? s->verify_depth + 1 : s->verify_depth));
 	SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
-}
-
-/* Names of SSL_OP_ bits as tls_ssl_options has them. */
-static const struct {
-	const char *name;
-	uint64_t bit;
-} option_names[] = {
-	{"ENABLE_MIDDLEBOX_COMPAT", SSL_OP_ENABLE_MIDDLEBOX_COMPAT},
-	{"LEGACY_SERVER_CONNECT", SSL_OP_LEGACY_SERVER_CONNECT},
-	{"NO_TICKET", SSL_OP_NO_TICKET},
-	{"NO_COMPRESSION", SSL_OP_NO_COMPRESSION},
-	{"NO_RENEGOTIATION", SSL_OP_NO_RENEGOTIATION},
-	{"NO_SESSION_RESUMPTION_ON_RENEGOTIATION", SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION},
-	{"PRIORITIZE_CHACHA", SSL_OP_PRIORITIZE_CHACHA},
-	{"TLSEXT_PADDING", SSL_OP_TLSEXT_PADDING},
-	{"NO_ENCRYPT_THEN_MAC", SSL_OP_NO_ENCRYPT_THEN_MAC},
-	{"NO_EXTENDED_MASTER_SECRET", SSL_OP_NO_EXTENDED_MASTER_SECRET},
-	{"SINGLE_DH_USE", 0},
-	{"SINGLE_ECDH_USE", 0},
-};
-
-static int apply_options(SSL_CTX *ssl, struct str list, struct buf *why)
-{
-	struct str name;
-
-	while (str_next(&list, " \t\r\n,", &name)) {
-		size_t at = 0;
-
-		while (at < COUNT_OF(option_names) && !str_eq_nocase(name, str_of(option_names[at].name)))
-			at++;
-		if (at < COUNT_OF(option_names)) {
-			SSL_CTX_set_options(ssl, option_names[at].bit);
-		} else if (str_starts_nocase(name, STR("0x"))) {
-			char *text = str_cstr(name);
-
-			SSL_CTX_set_options(ssl, strtoull(text, NULL, 16));
-			free(text);
-		} else {
-			buf_addf(why, "tls_ssl_options: unknown option \"%.*s\"", STR_ARG(name));
-			return -EINVAL;
-		}
-	}
-	return 0;
 }
 
 /* A client that wants something else was led astray by somebody, and would take our replies for its own (ALPACA). */
@@ -323,6 +300,7 @@ static int apply_digest(const struct tls_settings *s, struct buf *why)
 
 static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct view *v, struct buf *why)
 {
+	struct buf ignored = BUF_INIT(2000);
 	int err;
 
 	apply_habits(ssl, s, v->params);
@@ -330,9 +308,9 @@ static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct vi
 	apply_groups(ssl, v->params);
 	if (!s->is_server)
 		apply_tlsa_digests(ssl, v->params->tls_dane_digests);
-	err = apply_options(ssl, v->params->tls_ssl_options, why);
-	if (!err)
-		err = apply_protocols(ssl, s, why);
+	tls_options_use(ssl, v->params, &ignored);
+	buf_done(&ignored);
+	err = apply_protocols(ssl, s, why);
 	if (!err)
 		err = apply_ciphers(ssl, s, v, why);
 	if (!err)
@@ -359,6 +337,9 @@ static int context_make(struct tls_context *ctx, const struct tls_files *files, 
 	else
 		tls_settings_client(&s, ctx->view, ctx->is_mandatory);
 	s.files = files;
+	err = tls_library_begin(config_main_view(ctx->view->config)->params, why);
+	if (err)
+		return err;
 	ssl = SSL_CTX_new(ctx->is_server ? TLS_server_method() : TLS_client_method());
 	if (!ssl) {
 		buf_addf(why, "OpenSSL cannot start: %s", ERR_reason_error_string(ERR_get_error()));

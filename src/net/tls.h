@@ -70,6 +70,8 @@ struct tls_wish {
 };
 
 void tls_context_free(struct tls_context *ctx);
+/* What the operator should know although the context works, a line each. */
+void tls_context_warnings(const struct view *v, struct buf *why);
 /* Lets clients choose a chain by name; the context owns `sni` from now on. */
 void tls_context_set_sni(struct tls_context *ctx, struct tls_sni *sni);
 bool tls_context_is_ready(const struct tls_context *ctx);

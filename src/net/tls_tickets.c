@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/random.h"
+#include "net/net_internal.h"
 
 struct ticket_key {
 	unsigned char name[TLS_TICKET_NAME_SIZE];
@@ -73,6 +74,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 	if (at >= keys.count || !cipher)
 		return 0;
+	tls_log_ticket(ssl, is_new);
 	if (is_new) {
 		memcpy(name, key->name, sizeof(key->name));
 		if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) != 1)

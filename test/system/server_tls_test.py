@@ -2,8 +2,10 @@
 """TLS of the server: who is let in by certificate, which chain is shown, and what the log says of it."""
 
 import contextlib
+import re
 import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -522,6 +524,113 @@ class Protocols(unittest.TestCase):
                     with self.assertRaisesRegex(ssl.SSLError, "(?i)no.application.protocol"):
                         Talk(server.ports[service], service == "submissions", context=context).close()
             server.wait_log(r"SSL_accept error from localhost\[127.0.0.1\]: no application protocol", 6)
+
+
+    def chosen(self, server: Postrider, newest: ssl.TLSVersion | None = None, ciphers: str = "") -> str:
+        context = client_context(newest)
+        if ciphers:
+            context.set_ciphers(ciphers)
+        with Talk(server.ports["smtp"], context=context) as talk:
+            return talk.tls.cipher()[0]
+
+    def test_openssl_reads_the_settings_file_that_is_named(self):
+        suites = {"one": "TLS_CHACHA20_POLY1305_SHA256", "other": "TLS_AES_128_GCM_SHA256"}
+        conf = "openssl_conf = one\npostrider = other\n" + "".join(
+            f"[{name}]\nssl_conf = ssl_{name}\n[ssl_{name}]\nsystem_default = sd_{name}\n[sd_{name}]\nCiphersuites = {suite}\n"
+            for name, suite in suites.items())
+        for lines, suite in (("", "TLS_AES_256_GCM_SHA384"), ("tls_config_file = none", "TLS_AES_256_GCM_SHA384"),
+                             ("tls_config_file = {folder}/etc/ssl.conf", suites["one"]),
+                             ("tls_config_file = {folder}/etc/ssl.conf\ntls_config_name = postrider", suites["other"])):
+            with Postrider(main=lines + "\n", files={"ssl.conf": conf}) as server:
+                self.assertEqual(self.chosen(server), suite, lines)
+        for lines, word in (("tls_config_file = {folder}/etc/none.conf", "OpenSSL cannot use .*/etc/none.conf"),
+                            ("tls_config_file = etc/x", "neither default nor none nor an absolute path")):
+            with Postrider(main=lines + "\n", checked=False) as server:
+                server.wait_log("TLS is off until this is mended: tls_config_file: .*" + word)
+
+    def test_options_have_effect_and_unknown_ones_are_warned_about(self):
+        newest = ssl.TLSVersion.TLSv1_2
+        both_orders = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+        for lines, suite in (("", "ECDHE-ECDSA-AES128-GCM-SHA256"), ("tls_preempt_cipherlist = yes", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+                             ("tls_ssl_options = 0x400000", "ECDHE-ECDSA-AES256-GCM-SHA384")):
+            with Postrider(main=lines + "\n") as server:
+                self.assertEqual(self.chosen(server, newest, both_orders), suite, lines)
+        with Postrider(main="tls_ssl_options = NO_TICKET, BOGUS\ntls_disable_workarounds = TLSEXT_PADDING, CVE-2010-4180, x\n"
+                            "smtpd_tls_enable_rpk = yes\n") as server:
+            for line in ('unknown tls_ssl_options value "BOGUS"', 'unknown tls_disable_workarounds value "x"',
+                         "smtpd_tls_enable_rpk: raw public keys are not asked for"):
+                server.wait_log("warning: .*" + line)
+            context = client_context(newest)
+            with Talk(server.ports["smtp"], context=context) as talk:
+                self.assertFalse(talk.tls.session.has_ticket)
+
+    def test_curves_and_groups_are_what_the_parameters_say(self):
+        def groups(server: Postrider, group: str) -> bool:
+            done = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{server.ports['smtp']}",
+                                   "-groups", group, "-tls1_3"], input="QUIT\n", capture_output=True, text=True, timeout=PATIENCE)
+            return "New, TLSv1.3" in done.stdout
+        with Postrider(main="tls_eecdh_auto_curves = prime256v1 no-such-curve\ntls_ffdhe_auto_groups = ffdhe3072\n") as server:
+            got = {group: groups(server, group) for group in ("P-256", "X25519", "P-384", "ffdhe2048", "ffdhe3072")}
+        self.assertEqual(got, {"P-256": True, "X25519": False, "P-384": False, "ffdhe2048": False, "ffdhe3072": True})
+
+
+class Levels(Certificates):
+    """smtpd_tls_loglevel beside Postfix."""
+
+    # Of OpenSSL's steps, and what comes around them; Postfix tells the time of a key, and wraps names of versions differently.
+    SAME = (r"setting up TLS connection from unknown\[127\.0\.0\.1\]$", r"unknown\[127\.0\.0\.1\]: TLS cipher list \"",
+            r"SSL_accept:before SSL initialization$", r"SSL_accept:SSLv3/TLS read client hello$",
+            r"SSL_accept:TLSv1\.3 write encrypted extensions$", r"SSL_accept:SSLv3/TLS write certificate request$",
+            r"SSL_accept:SSLv3/TLS read finished$", r"unknown\[127\.0\.0\.1\]: depth=1 verify=1 subject=/CN=ca$",
+            r"unknown\[127\.0\.0\.1\]: depth=0 verify=1 subject=/CN=trusted\.example$",
+            r"unknown\[127\.0\.0\.1\]: Issuing session ticket", r"SSL_accept:SSLv3/TLS write session ticket$",
+            r"unknown\[127\.0\.0\.1\]: subject_CN=trusted\.example, issuer=ca, fingerprint=([0-9A-F]{2}:){31}[0-9A-F]{2}, pkey_fingerprint=",
+            r"Trusted TLS connection established from unknown\[127\.0\.0\.1\]: TLSv1\.3 with cipher")
+    DUMP = r"0000 16 03 01 0\d .*\.\.\.\."
+
+    def shown(self, log_text, level: str) -> set:
+        """Which of the lines stand in the log of one session at this level."""
+        text = wait_until(lambda: (t := log_text()) and "rcpt=0/1" in t and t, "the end of the session")
+        return {p for p in self.SAME + (self.DUMP,) if re.search(r"\]: " + p, text, re.M)}
+
+    def test_each_level_tells_what_postfix_tells(self):
+        for level in "0", "1", "2", "3", "4":
+            lines = self.base + f"smtpd_tls_ask_ccert = yes\nsmtpd_tls_security_level = may\nsmtpd_tls_loglevel = {level}\n"
+            with both(lines + "smtpd_tls_fingerprint_digest = sha256\nsmtpd_relay_restrictions = reject_unauth_destination\n") as servers:
+                got = []
+                for port, log_text in servers:
+                    self.relay(port, self.trusted)
+                    got.append(self.shown(log_text, level))
+            self.assertEqual(got[1], got[0], level)
+            self.assertEqual(len(got[1]), {"0": 0, "1": 1, "2": len(self.SAME)}.get(level, len(self.SAME) + 1))
+
+    def test_levels_have_names_and_parts(self):
+        for level, lines in (("none", 0), ("routine", 1), ("debug", 13), ("ssl-debug", 6), ("peercert,summary", 2), ("bogus", 0)):
+            with Postrider(main=self.base + f"smtpd_tls_ask_ccert = yes\nsmtpd_tls_loglevel = {level}\nsmtpd_relay_restrictions = "
+                                            "reject_unauth_destination\n") as server:
+                self.relay(server.ports["smtp"], self.trusted)
+                self.assertEqual(len(self.shown(server.log_text, level)), lines, level)
+                self.assertEqual("bad level" in server.log_text(), level == "bogus")
+
+    def test_a_client_may_have_a_level_of_its_own(self):
+        for key in "localhost", "127.0.0.1":
+            lines = self.base + f"smtpd_peername_lookup = yes\nsmtpd_tls_loglevel = 0\nsmtpd_tls_loglevel_maps = inline:{{{key}=1}}\n"
+            with Postrider(main=lines) as server:
+                self.relay(server.ports["smtp"], None)
+                server.wait_log("Anonymous TLS connection established from localhost")
+
+    def test_no_password_is_dumped(self):
+        with Postrider(main="smtpd_tls_loglevel = 4\nsmtpd_tls_auth_only = yes\n") as server:
+            for newest in ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3:
+                with Talk(server.ports["submission"], context=client_context(newest)) as talk:
+                    self.assertEqual(talk.say("AUTH PLAIN AGRlbW8Ac2VjcmV0")[:3], "235")
+                    self.assertEqual(talk.say("QUIT")[:3], "221")
+            server.wait_log("disconnect from", 2)
+            self.assertIn("write to localhost[127.0.0.1] (", server.log_text())
+            # Columns of a dump may break it anywhere: look at all their text at once.
+            dumped = "".join(re.sub(r"[ |]", "", m[1]) for m in re.finditer(r"\]: [0-9a-f]{4} .{48} (.*)$", server.log_text(), re.M))
+            for part in "AGRlbW8", "AUTH", "secret":
+                self.assertNotIn(part, dumped)
 
 
 @contextlib.contextmanager

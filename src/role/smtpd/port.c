@@ -7,6 +7,7 @@
 #include "config/params.h"
 #include "content/content.h"
 #include "net/tls.h"
+#include "net/tls_log.h"
 #include "policy/policy.h"
 #include "route/resolve.h"
 #include "sasl/server.h"
@@ -66,6 +67,23 @@ static enum tls_level level_of(const struct params *p)
 	return TLS_LEVEL_ENCRYPT;
 }
 
+static void warn_about_tls(const struct port *port, struct str level)
+{
+	struct buf why = BUF_INIT(4000);
+	struct str rest, line;
+	bool is_good;
+
+	tls_context_warnings(port->view, &why);
+	for (rest = buf_str(&why); str_next(&rest, "\n", &line);)
+		log_warn("%.*s: %.*s", STR_ARG(port->tag), STR_ARG(line));
+	if (tls_log_parse(level, &is_good) & TLS_LOG_TRACE)
+		log_warn("%.*s: smtpd_tls_loglevel: no traces are written; \"3\" logs the bytes of handshakes",
+		         STR_ARG(port->tag));
+	if (!is_good)
+		log_warn("%.*s: smtpd_tls_loglevel: bad level \"%.*s\", taken for 0", STR_ARG(port->tag), STR_ARG(level));
+	buf_done(&why);
+}
+
 static void open_tls(struct port *port)
 {
 	struct buf why = BUF_INIT(2000);
@@ -76,6 +94,8 @@ static void open_tls(struct port *port)
 		log_warn("%.*s: Can't require client certs unless TLS is required", STR_ARG(port->tag));
 	if (port->tls_level != TLS_LEVEL_NONE && tls_server_context_new(port->view, &port->tls, &why))
 		log_warn("%.*s: TLS is off until this is mended: %s", STR_ARG(port->tag), buf_cstr(&why));
+	if (port->tls)
+		warn_about_tls(port, port->view->params->smtpd_tls_loglevel);
 	if (port->tls && port->view->params->tls_server_sni_maps.len)
 		port_open_sni(port);
 	buf_done(&why);
@@ -130,6 +150,8 @@ static int open_lists(struct port *port, struct buf *why)
 		                      why);
 	if (!err)
 		err = maps_open(p->smtpd_discard_ehlo_keyword_address_maps, TABLE_FOLD, port->view, &port->keyword_maps, why);
+	if (!err)
+		err = maps_open(p->smtpd_tls_loglevel_maps, TABLE_FOLD, port->view, &port->tls_loglevel_maps, why);
 	if (!err)
 		err = maps_open(p->smtpd_reject_footer_maps, TABLE_FOLD, port->view, &port->footer_maps, why);
 	if (!err)
@@ -191,7 +213,8 @@ bool port_has_changed(const struct port *port)
 	if (router_has_changed(port->router) || content_has_changed(port->content))
 		return true;
 	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) ||
-	                        maps_have_changed(port->footer_maps) || (port->sni_maps && maps_have_changed(port->sni_maps)));
+	                        maps_have_changed(port->footer_maps) || maps_have_changed(port->tls_loglevel_maps) ||
+	                        (port->sni_maps && maps_have_changed(port->sni_maps)));
 }
 
 void port_free(struct port *port)
@@ -206,6 +229,7 @@ void port_free(struct port *port)
 	router_free(port->router);
 	maps_close(port->keyword_maps);
 	maps_close(port->footer_maps);
+	maps_close(port->tls_loglevel_maps);
 	match_list_close(port->bare_newline_exempt);
 	match_list_close(port->limit_exempt);
 	match_list_close(port->forbidden_commands);

@@ -58,7 +58,7 @@ struct port {
 	enum bare_newline bare_newline;
 	unsigned discarded_keywords; /* enum ehlo_keyword */
 	unsigned overrides;          /* enum content_override */
-	struct maps *keyword_maps, *footer_maps;
+	struct maps *keyword_maps, *footer_maps, *tls_loglevel_maps;
 	struct match_list *bare_newline_exempt;
 	struct match_list *limit_exempt;
 	struct match_list *forbidden_commands, *noop_commands;

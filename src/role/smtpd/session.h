@@ -11,6 +11,7 @@
 #include "mail/smtp_command.h"
 #include "net/ip.h"
 #include "net/stream.h"
+#include "net/tls_log.h"
 #include "policy/policy.h"
 #include "port.h"
 
@@ -80,6 +81,7 @@ struct session {
 	bool is_in_verb; /* a command is being served */
 	bool has_bare_lf;
 	bool is_bare_newline_exempt, is_limit_exempt;
+	struct tls_log tls_log;
 	struct str denied; /* the connection was refused: what every command hears */
 };
 

@@ -3,17 +3,56 @@
 #include "clients.h"
 #include "config/params.h"
 #include "net/tls.h"
+#include "table/table.h"
 #include "verbs.h"
 
 enum { FINGERPRINT_MAX = 1000 };
 
+static void write_log(void *arg, const char *line)
+{
+	session_log(arg, "%s", line);
+}
+
+/* smtpd_tls_loglevel, unless smtpd_tls_loglevel_maps says something of this client's name or address. */
+static unsigned log_parts(struct session *s)
+{
+	const struct policy_session *f = &s->facts;
+	struct str level = s->port->view->params->smtpd_tls_loglevel, value;
+	struct buf why = BUF_INIT(500);
+	bool is_good;
+
+	if (!maps_find(s->port->tls_loglevel_maps, f->client_name, false, &s->arena, &value, &why) ||
+	    !maps_find(s->port->tls_loglevel_maps, f->client_address, false, &s->arena, &value, &why))
+		level = value;
+	if (why.len)
+		session_warn(s, "smtpd_tls_loglevel_maps: %s", buf_cstr(&why));
+	buf_done(&why);
+	return tls_log_parse(level, &is_good);
+}
+
+static void begin_log(struct session *s)
+{
+	s->tls_log = (struct tls_log){.parts = log_parts(s), .peer = s->name, .write = write_log, .arg = s};
+	if (s->tls_log.parts & ~(unsigned)TLS_LOG_SUMMARY)
+		stream_set_tls_log(s->stream, &s->tls_log);
+}
+
+static void log_peer(struct session *s, const struct tls_info *info)
+{
+	const struct policy_session *f = &s->facts;
+
+	if (s->tls_log.parts & TLS_LOG_PEERCERT)
+		session_log(s, "%.*s: subject_CN=%.*s, issuer=%.*s, fingerprint=%.*s, pkey_fingerprint=%.*s", STR_ARG(s->name),
+		            STR_ARG(info->peer_cn), STR_ARG(info->peer_issuer_cn), STR_ARG(f->ccert_fingerprint),
+		            STR_ARG(f->ccert_pubkey_fingerprint));
+}
+
 static void log_summary(struct session *s, const struct tls_info *info)
 {
-	struct str level = s->port->view->params->smtpd_tls_loglevel;
 	struct buf text = BUF_INIT(1000);
 	const char *trust = !info->has_peer_certificate ? "Anonymous" : info->is_peer_trusted ? "Trusted" : "Untrusted";
 
-	if (level.len > 0 && !str_eq(level, STR("0")) && !str_eq_nocase(level, STR("none"))) {
+	if (s->tls_log.parts & TLS_LOG_SUMMARY) {
 		tls_info_summary(&text, info);
 		session_log(s, "%s TLS connection %s from %.*s%s%.*s: %s", trust, info->is_resumed ? "reused" : "established",
 		            STR_ARG(s->name), info->sni.len ? " to " : "", STR_ARG(info->sni), buf_cstr(&text));
@@ -94,6 +133,7 @@ bool starttls_handshake(struct session *s)
 
 	if (is_ready) {
 		stream_set_timeout(s->stream, p->smtpd_starttls_timeout);
+		begin_log(s);
 		err = stream_start_tls_server(s->stream, s->port->tls, &why);
 		stream_set_timeout(s->stream, p->smtpd_timeout);
 		log_sni(s);
@@ -109,7 +149,6 @@ bool starttls_handshake(struct session *s)
 		return false;
 	}
 	info = stream_tls(s->stream);
-	log_summary(s, info);
 	f->has_tls = true;
 	f->tls_protocol = info->protocol;
 	f->tls_cipher = info->cipher;
@@ -120,6 +159,9 @@ bool starttls_handshake(struct session *s)
 	f->ccert_issuer = info->peer_issuer_cn;
 	f->ccert_fingerprint = fingerprint_of(s, false);
 	f->ccert_pubkey_fingerprint = fingerprint_of(s, true);
+	if (info->has_peer_certificate)
+		log_peer(s, info);
+	log_summary(s, info);
 	return has_needed_certificate(s, info);
 }
 
