@@ -93,6 +93,12 @@ static int open_lists(struct policy *p, struct buf *why)
 	if (!err)
 		err = open_match_list(p, STR("inet_interfaces"), buf_str(&own), MATCH_ADDRESS, &p->own_addresses, why);
 	buf_done(&own);
+	if (!err)
+		err = open_match_list(p, STR("proxy_interfaces"), params->proxy_interfaces, MATCH_ADDRESS, &p->proxy_addresses,
+		                      why);
+	if (!err && !str_is_empty(str_trim(params->permit_mx_backup_networks)))
+		err = open_match_list(p, STR("permit_mx_backup_networks"), params->permit_mx_backup_networks, MATCH_ADDRESS,
+		                      &p->backup_networks, why);
 	if (!err && !str_is_empty(str_trim(params->smtpd_log_access_permit_actions)))
 		err = open_match_list(p, STR("smtpd_log_access_permit_actions"), params->smtpd_log_access_permit_actions,
 		                      MATCH_STRING, &p->logged_permits, why);
@@ -173,6 +179,8 @@ void policy_free(struct policy *p)
 	map_done(&p->services);
 	match_list_close(p->mynetworks);
 	match_list_close(p->own_addresses);
+	match_list_close(p->proxy_addresses);
+	match_list_close(p->backup_networks);
 	match_list_close(p->logged_permits);
 	maps_close(p->login_owners);
 	maps_close(p->certificates);

@@ -45,6 +45,7 @@ enum rule_flag {
 	RULE_NEEDS_SASL = 64,   /* ignored with a warning when smtpd_sasl_auth_enable is off */
 	RULE_UNBUILT = 128,     /* Postfix has it, we do not yet */
 	RULE_NEEDS_CCERT = 256, /* never says anything when smtpd_tls_ask_ccert is off */
+	RULE_OUTDATED = 512,    /* relay_domains is to be used instead */
 };
 
 /* One name of the restriction language. */
@@ -92,11 +93,13 @@ struct policy {
 	struct map services; /* argument to struct policy_service */
 	struct match_list *mynetworks;
 	struct match_list *own_addresses;
-	struct match_list *logged_permits; /* NULL when smtpd_log_access_permit_actions is empty */
-	struct maps *login_owners;         /* smtpd_sender_login_maps */
-	struct maps *certificates;         /* relay_clientcerts */
-	struct maps *dnsbl_replies;        /* rbl_reply_maps */
-	bool has_parent_keys;              /* smtpd_access_maps is in parent_domain_matches_subdomains */
+	struct match_list *proxy_addresses; /* proxy_interfaces */
+	struct match_list *backup_networks; /* NULL when permit_mx_backup_networks is empty */
+	struct match_list *logged_permits;  /* NULL when smtpd_log_access_permit_actions is empty */
+	struct maps *login_owners;          /* smtpd_sender_login_maps */
+	struct maps *certificates;          /* relay_clientcerts */
+	struct maps *dnsbl_replies;         /* rbl_reply_maps */
+	bool has_parent_keys;               /* smtpd_access_maps is in parent_domain_matches_subdomains */
 	struct str *warnings;
 	size_t warning_count;
 	policy_record_fn *record;
@@ -203,6 +206,7 @@ rule_fn rule_reject_invalid_helo_hostname, rule_reject_non_fqdn_helo_hostname, r
 rule_fn rule_reject_non_fqdn_address, rule_reject_unknown_address_domain, rule_reject_unlisted_sender,
 	rule_reject_unlisted_recipient;
 rule_fn rule_login_authenticated, rule_login_unauthenticated, rule_login_known, rule_login_all;
+rule_fn rule_permit_mx_backup;
 rule_fn rule_permit_auth_destination, rule_reject_unauth_destination, rule_defer_unauth_destination;
 rule_fn rule_check_client_access, rule_check_reverse_client_access, rule_check_helo_access, rule_check_mail_access,
 	rule_check_etrn_access, rule_check_sasl_access, rule_check_ccert_access, rule_check_hosts_access;

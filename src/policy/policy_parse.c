@@ -318,6 +318,10 @@ static int parse_name(struct parser *ps, struct rule *rule, struct str name)
 	}
 	if ((rule->type->flags & RULE_NEEDS_CCERT) && ps->has_tables && !ps->is_quiet && !asks_certificates(ps->p))
 		warn(ps->p, ps->origin, "%.*s is requested, but \"smtpd_tls_ask_ccert = no\"", STR_ARG(name));
+	if (rule->type->flags & RULE_OUTDATED)
+		warn(ps->p, ps->origin,
+		     "support for restriction \"%.*s\" will be removed from Postfix; instead, use \"relay_domains\"",
+		     STR_ARG(name));
 	if (rule->type->flags & RULE_UNBUILT) {
 		explain_place(ps, name);
 		buf_add(ps->why,

@@ -78,7 +78,7 @@ static const struct rule_type types[] = {
          SUBJECT_RECIPIENT, 0},
 	{"defer_unauth_destination", rule_defer_unauth_destination, 0, RULE_NEEDS_RECIPIENT | RULE_GUARDS_RELAY,
          SUBJECT_RECIPIENT, 0},
-	{"permit_mx_backup", NULL, 0, RULE_UNBUILT, SUBJECT_RECIPIENT, 0},
+	{"permit_mx_backup", rule_permit_mx_backup, 0, RULE_NEEDS_RECIPIENT | RULE_OUTDATED, SUBJECT_RECIPIENT, 0},
 	{"reject_non_fqdn_recipient", rule_reject_non_fqdn_address, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},
 	{"reject_unknown_recipient_domain", rule_reject_unknown_address_domain, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},
 	{"reject_unlisted_recipient", rule_reject_unlisted_recipient, 0, RULE_NEEDS_RECIPIENT, SUBJECT_RECIPIENT, 0},

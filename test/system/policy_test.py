@@ -25,6 +25,13 @@ ZONE = {
     "honest.example": [("A", "192.0.2.21")],
     "ns.example": [("NS", "ns1.evil.example")],
     "ns1.evil.example": [("A", "192.0.2.66")],
+    "backed.example": [("MX", 10, "mx.good.example"), ("MX", 20, "here.example")],
+    "backed-by-proxy.example": [("MX", 10, "mx.good.example"), ("MX", 20, "proxy.example")],
+    "primary.example": [("MX", 10, "here.example"), ("MX", 20, "mx.good.example")],
+    "elsewhere.example": [("MX", 10, "only-a.example"), ("MX", 20, "here.example")],
+    "unsure.example": [("MX", 10, "mx.broken"), ("MX", 20, "here.example")],
+    "here.example": [("A", "127.0.0.1")],
+    "proxy.example": [("A", "192.0.2.77")],
 }
 RCPT = "demo@test.example"
 
@@ -80,6 +87,25 @@ class Asking(unittest.TestCase):
         }
         for domain, want in rows.items():
             self.assertEqual(self.answer("unknown-sender@" + domain), want)
+
+    def test_domains_that_name_us_as_a_backup(self):
+        main = (f"postrider_dns_server = 127.0.0.1@{self.dns.port}\nsmtpd_peername_lookup = no\nproxy_interfaces = 192.0.2.77\n"
+                "permit_mx_backup_networks = 192.0.2.10\nsmtpd_relay_restrictions = permit_mx_backup, reject_unauth_destination\n"
+                "smtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 100\ndefer_transports = smtp\n")
+        denied = "554 5.7.1 <x@{}>: Relay access denied"
+        unsure = "450 4.4.4 <x@{}>: Recipient address rejected: Unable to look up mail exchanger information"
+        rows = {"backed.example": "250 2.1.5 Ok", "backed-by-proxy.example": "250 2.1.5 Ok", "test.example": "250 2.1.5 Ok",
+                "primary.example": denied, "elsewhere.example": denied, "good.example": denied, "missing.example": denied,
+                "only-a.example": denied, "null.example": denied, "unsure.example": unsure, "x.broken": unsure}
+        with Postrider(main=main) as server, server.smtp() as session:
+            session.mail("a@good.example")
+            for domain, want in rows.items():
+                code, text = session.rcpt(f"x@{domain}")
+                self.assertEqual(f"{code} {text.decode()}", want.format(domain))
+            session.rset()
+            session.mail("a@good.example")
+            self.assertEqual(session.rcpt("x%backed.example@backed.example")[0], 554)
+            server.wait_log(r'warning: .*support for restriction "permit_mx_backup" will be removed')
 
     def test_names_of_helo(self):
         self.assertEqual(self.answer("unknown-helo@good.example", "mx.good.example"), "250 2.1.5 Ok")
