@@ -46,14 +46,26 @@ def ciphers(scan: ElementTree.Element) -> set[tuple]:
     return {tuple(c.get(a, "") for a in ("status", "sslversion", "cipher", "curve", "dhebits")) for c in scan.findall("cipher")}
 
 
-def testssl(port: int, is_wrapped: bool = False) -> list[dict]:
-    """The findings of testssl.sh about protocols, ciphers, order, forward secrecy and vulnerabilities."""
+EVERYTHING = ("-p", "-s", "-P", "-f", "-U")
+
+
+def testssl(port: int, is_wrapped: bool = False, about: tuple = EVERYTHING) -> list[dict]:
+    """The findings of testssl.sh about protocols, ciphers, order, forward secrecy and vulnerabilities, or some of it."""
     with tempfile.TemporaryDirectory(prefix="scan-") as folder:
         report = Path(folder) / "report.json"
-        done = subprocess.run(["testssl", "--quiet", "--warnings", "off", "--color", "0", "--nodns", "none", "-p", "-s", "-P", "-f",
-                               "-U", "--jsonfile", str(report), *([] if is_wrapped else ["-t", "smtp"]), f"127.0.0.1:{port}"],
+        done = subprocess.run(["testssl", "--quiet", "--warnings", "off", "--color", "0", "--nodns", "none", *about,
+                               "--jsonfile", str(report), *([] if is_wrapped else ["-t", "smtp"]), f"127.0.0.1:{port}"],
                               env=environment(), capture_output=True, text=True, timeout=900, cwd=folder)
         findings = json.loads(report.read_text()) if report.exists() else []
         if not any(f["id"] == "scanTime" for f in findings):
             raise AssertionError(f"testssl.sh did not finish: {done.stdout[-3000:]}{done.stderr}")
         return findings
+
+
+def offers(findings: list[dict]) -> dict:
+    """{"TLS1": False, "cipherlist_aNULL": True ...}: which protocols and kinds of ciphers testssl.sh was given."""
+    return {f["id"]: not f["finding"].startswith("not offered") for f in findings
+            if f["id"] in PROTOCOL_IDS or f["id"].startswith("cipherlist_")}
+
+
+PROTOCOL_IDS = {"SSLv2": "", "SSLv3": "SSLv3", "TLS1": "TLSv1.0", "TLS1_1": "TLSv1.1", "TLS1_2": "TLSv1.2", "TLS1_3": "TLSv1.3"}

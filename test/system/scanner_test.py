@@ -68,7 +68,19 @@ class Documents(unittest.TestCase):
                 self.assertTrue(ours[service][1], service)
                 self.assertEqual(ours[service][0], theirs[service][0], service)
                 self.assertEqual(ours[service][1], theirs[service][1], service)
+                self.check_testssl_agrees(server.ports[service], service == "submissions", *ours[service])
         return ours
+
+    def check_testssl_agrees(self, port: int, is_wrapped: bool, versions: set, suites: set) -> None:
+        offered = scanners.offers(scanners.testssl(port, is_wrapped, ("-p", "-s")))
+        for finding, version in scanners.PROTOCOL_IDS.items():
+            self.assertEqual(offered[finding], version in versions, finding)
+        names = [suite for _, _, suite, _, _ in suites]
+        self.assertEqual(offered["cipherlist_aNULL"], any(n.startswith(("ADH-", "AECDH-")) for n in names))
+        self.assertEqual(offered["cipherlist_3DES_IDEA"], any("DES-CBC3" in n or "IDEA" in n for n in names))
+        self.assertTrue(offered["cipherlist_STRONG"])
+        for kind in ("cipherlist_NULL", "cipherlist_EXPORT", "cipherlist_LOW"):
+            self.assertFalse(offered[kind], kind)
 
     def test_inherited(self):
         self.compare("inherited")
