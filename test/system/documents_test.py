@@ -7,15 +7,20 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import unittest
+from pathlib import Path
 
 import debian_packages
+import mx_host
 from cyrus_sasl import make_sasldb
 from debian_dovecot import DebianDovecot
 from documents import Document
+from mx_host import MxHost
 from name_server import NameServer
-from postrider import PATIENCE, Postrider, any_certificate, make_certificate, wait_until
+from postrider import PATIENCE, Postrider, any_certificate, free_ports, make_certificate, wait_until
+from signed_dns import SignedDns, Zone
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 STRANGER = "someone@elsewhere.example"
@@ -288,6 +293,68 @@ class LibreLamp(Cases):
                 self.assertEqual(done.returncode == 0, is_good, done.stderr)
                 if not is_good:
                     self.assertRegex(done.stderr, "1024.*2048")
+
+
+class LibreLampSends(Cases):
+    """DANE where the other side has it, the policy file before all, and what is left in the way of may."""
+
+    HOSTS = {"good": "127.0.1.21", "other": "127.0.1.22", "clear": "127.0.1.23", "trusted": "127.0.1.24"}
+
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="librelamp-")))
+        self.port = free_ports(1)[0]
+        for key in ("a", "b"):
+            mx_host.make_key(self.folder, key)
+        mx_host.make_authority(self.folder, "ca")
+        mx_host.make_leaf(self.folder, "good", "a", ["elsewhere.invalid"])
+        mx_host.make_leaf(self.folder, "other", "b", ["elsewhere.invalid"])
+        mx_host.make_leaf(self.folder, "trusted", "b", ["mx.listed.example"], authority="ca")
+        self.hosts = {name: MxHost(address, self.port, None if name == "clear" else self.folder / f"{name}.pem")
+                      for name, address in self.HOSTS.items()}
+        for host in self.hosts.values():
+            self.addCleanup(host.close)
+
+    def zone(self) -> str:
+        """Domain, its host, and the TLSA record of it."""
+        record, text = mx_host.tlsa(self.folder, "good"), ""
+        for domain, host, data in (("match", "good", record), ("mismatch", "other", record), ("stripped", "clear", record),
+                                   ("unusable", "good", mx_host.tlsa(self.folder, "good", 1)), ("none", "clear", ""),
+                                   ("listed", "trusted", ""), ("listed-clear", "clear", ""), ("listed-other", "trusted", "")):
+            text += f"{domain} IN MX 10 mx.{domain}\nmx.{domain} IN A {self.HOSTS[host]}\n"
+            text += f"_{self.port}._tcp.mx.{domain} IN TLSA {data}\n" if data else ""
+        return text + "bogus IN MX 77 mx.match\n"
+
+    def begin(self, dns: SignedDns) -> Document:
+        server = self.enterContext(Document("librelamp", start=False, main=f"""\
+postrider_dns_server = 127.0.0.1:{dns.port}
+postrider_dnssec_trust_anchors = {dns.anchors}
+smtp_tcp_port = {self.port}
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+"""))
+        (server.etc / "authorities/ca.pem").write_bytes((self.folder / "ca.crt").read_bytes())
+        subprocess.run(["openssl", "rehash", str(server.etc / "authorities")], check=True, capture_output=True)
+        lines = "".join(f"{d}.example secure match=mx.{d}.example:.{d}.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1 ciphers=high\n"
+                        for d in ("listed", "listed-clear", "listed-other"))
+        server.write("starttls_everywhere_policy", lines)
+        self.assertEqual(server.run("postmap", f"hash:{server.etc}/starttls_everywhere_policy").returncode, 0)
+        return server.start()
+
+    def test_nothing_goes_in_clear_or_to_a_wrong_host_where_somebody_said_so(self):
+        sent = {"match": "Verified", "unusable": "Untrusted", "none": "", "listed": "Verified"}
+        kept = ("mismatch", "stripped", "bogus", "listed-clear", "listed-other")
+        with SignedDns([Zone("example", self.zone(), spoil=[("MX\t77 ", "MX\t78 ")])]) as dns:
+            server = self.begin(dns)
+            for domain in (*sent, *kept):
+                server.send("a@local.example", [f"b@{domain}.example"], TEXT)
+            for domain in sent:
+                server.wait_log(rf"to=<b@{domain}.example>, .*status=sent")
+            for domain in kept:
+                server.wait_log(rf"to=<b@{domain}.example>, .*status=deferred")
+            for word in filter(None, sent.values()):
+                server.wait_log(rf"{word} TLS connection established to mx\.")
+            arrived = {recipient: is_encrypted for host in self.hosts.values() for recipient, is_encrypted, _ in host.mail}
+            self.assertEqual(arrived, {f"b@{domain}.example": domain != "none" for domain in sent})
 
 
 class Mailbox:
