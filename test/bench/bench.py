@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import servers  # noqa: E402
 import debian_postfix  # noqa: E402
 
-SINK_PORT = 2702
 SOURCE_LIMIT = 300
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+SINK_PORT = free_port()
 
 
 @contextlib.contextmanager
@@ -192,7 +200,7 @@ def main() -> int:
     results = []
     with spool_folder() as folder:
         for name in options.scenario:
-            scenario, port = SCENARIOS[name], 2710
+            scenario, port = SCENARIOS[name], free_port()
             if options.only:
                 kind = servers.Postrider if options.only == "postrider" else servers.Postfix
                 for _ in range(options.pairs):

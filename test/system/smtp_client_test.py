@@ -64,6 +64,7 @@ class Host:
             elif verb == b"STARTTLS":
                 say("220 go ahead")
                 if self._breaks_tls:
+                    sock.recv(1)  # what comes before the client speaks is another fault
                     sock.sendall(b"this is no handshake\r\n")
                     sock.close()
                     return
