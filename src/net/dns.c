@@ -332,6 +332,8 @@ static struct str ascii_name(struct str name, struct arena *a)
 /* A name that no answer can exist for is not asked. */
 static bool is_askable(struct str name)
 {
+	if (str_eq(name, STR(".")))
+		return true;
 	return name.len && name.len <= NAME_MAX_LEN && !str_has(name, '\0') && str_find_str(name, STR("..")) == name.len &&
 	       name.ptr[0] != '.' && str_find_any(name, " \t\r\n\\\"()@;") == name.len;
 }
@@ -417,7 +419,7 @@ static int question_wait(struct question *q, struct instant deadline)
 
 static struct str without_dot(struct str name)
 {
-	return str_ends(name, STR(".")) ? str_cut(name, 0, name.len - 1) : name;
+	return name.len > 1 && str_ends(name, STR(".")) ? str_cut(name, 0, name.len - 1) : name;
 }
 
 int dns_lookup(struct str name, enum dns_type type, struct duration timeout, struct arena *a, struct dns_answer *ret_answer)

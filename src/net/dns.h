@@ -49,6 +49,8 @@ struct dns_answer {
 	struct str reason;    /* for people: "Host not found" ... in Postfix's wording, see dns.c */
 };
 
+/* "mx", "TLSA". -EINVAL for others. */
+[[nodiscard]] int dns_type_parse(struct str word, enum dns_type *ret_type);
 /* Once a process. Reads postrider_dns_server ("127.0.0.1@5353"; empty: resolv.conf) and friends of the view. */
 [[nodiscard]] int dns_init(const struct view *v, struct buf *why);
 /*

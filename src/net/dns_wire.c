@@ -131,6 +131,19 @@ const char *dns_type_name(enum dns_type type)
 	return "?";
 }
 
+int dns_type_parse(struct str word, enum dns_type *ret_type)
+{
+	static const enum dns_type types[] = {DNS_A, DNS_NS, DNS_CNAME, DNS_PTR, DNS_MX, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_TLSA};
+
+	for (size_t i = 0; i < COUNT_OF(types); i++) {
+		if (str_eq_nocase(word, str_of(dns_type_name(types[i])))) {
+			*ret_type = types[i];
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 struct str dns_reverse_name(const struct sockaddr *address, struct arena *a)
 {
 	const unsigned char *b;

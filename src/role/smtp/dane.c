@@ -5,11 +5,12 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "config/params.h"
 #include "net/dns.h"
 #include "net/ip.h"
 #include "net/tlsa.h"
 
-enum { LOOKUP_TIMEOUT_S = 60, RECORDS_MAX = 64, TRUST_MIN_S = 1, TRUST_MAX_S = 100 };
+enum { LOOKUP_TIMEOUT_S = 60, RECORDS_MAX = 64, TRUST_MIN_S = 1, TRUST_MAX_S = 100, SHOWN_MAX = 67 };
 
 /* What goes on for one host. */
 struct search {
@@ -43,6 +44,8 @@ static int look_at(struct search *s, struct str base)
 		s->base = base;
 	if (status == DNS_FOUND || status == DNS_NO_DATA || status == DNS_NO_NAME)
 		return 0;
+	log_tagged(s->settings->tag, LOG_LEVEL_WARN, "DANE TLSA lookup problem: %.*s",
+	           STR_ARG(err ? STR("no answer came in time") : s->answer.reason));
 	return lookup_failed(s, arena_printf(s->arena, "TLSA lookup error for %.*s:%u", STR_ARG(s->target->host), port),
 	                     TLS_RESULT_DNSSEC_INVALID);
 }
@@ -91,6 +94,18 @@ static struct str other_names(const struct search *s, struct str domain)
 	return arena_printf(s->arena, "%.*s %.*s", STR_ARG(domain), STR_ARG(t->mx_domain));
 }
 
+static void log_unusable(const struct search *s, struct str rdata, const char *why)
+{
+	struct buf text = BUF_INIT(1024);
+	struct tlsa r;
+
+	if (!tlsa_decode(str_cut(rdata, 0, SHOWN_MAX), &r))
+		tlsa_format(&text, &r);
+	log_tagged(s->settings->tag, LOG_LEVEL_WARN, "_%u._tcp.%.*s: unusable TLSA RR: %s: %s",
+	           ip_port((const struct sockaddr *)&s->target->address), STR_ARG(s->base), buf_cstr(&text), why);
+	buf_done(&text);
+}
+
 static void read_records(const struct search *s, struct dane *d)
 {
 	size_t count = size_min(s->answer.count, RECORDS_MAX), decoded = 0;
@@ -108,8 +123,7 @@ static void read_records(const struct search *s, struct dane *d)
 			decoded += !unusable;
 		}
 		if (unusable)
-			log_tagged(s->settings->tag, LOG_LEVEL_WARN, "a TLSA record of %.*s cannot be used: %s", STR_ARG(s->base),
-			           unusable);
+			log_unusable(s, s->answer.records[i].data, unusable);
 	}
 	d->records = records;
 	d->count = tlsa_select(records, decoded, &s->settings->tlsa_digests);
@@ -146,7 +160,7 @@ static int decide(struct search *s, const struct tls_policy *wanted, struct tls_
 	}
 	if (!is_only || p->level == CLIENT_TLS_DANE)
 		return 0;
-	return lookup_failed(s, s->base.len ? STR("no usable TLSA records") : STR("no TLSA records found"),
+	return lookup_failed(s, s->base.len ? STR("TLSA records unusable") : STR("no TLSA records found"),
 	                     TLS_RESULT_DANE_REQUIRED);
 }
 
@@ -160,6 +174,39 @@ static void name_demands(struct tls_policy *p, struct arena *a)
 		                      STR_ARG(d->names), STR_ARG(d->text));
 }
 
+/*
+ * The first answer that is not signed: does anything validate at all? Asks once for what is known to be signed, and warns
+ * when it seems not to be.
+ */
+static int probe(const struct smtp_settings *s, struct arena *a)
+{
+	static bool has_probed;
+	struct str text = s->params->dnssec_probe, kind = STR("ns"), name = text;
+	struct dns_answer answer = {.status = DNS_FAILED};
+	enum dns_type type;
+	int err;
+
+	if (has_probed || !text.len)
+		return 0;
+	has_probed = true;
+	(void)str_split(text, ':', &kind, &name);
+	if (dns_type_parse(kind, &type)) {
+		log_warn("dnssec_probe = %.*s: unknown type of record", STR_ARG(text));
+		return 0;
+	}
+	err = dns_lookup(name, type, duration_s(LOOKUP_TIMEOUT_S), a, &answer);
+	if (err == -ECANCELED || (!err && answer.is_secure))
+		return err;
+	log_tagged(s->tag, LOG_LEVEL_WARN, "DNSSEC validation may be unavailable");
+	if (!err && answer.status <= DNS_NO_NAME)
+		log_tagged(s->tag, LOG_LEVEL_WARN, "reason: dnssec_probe '%.*s' received a response that is not DNSSEC validated",
+		           STR_ARG(text));
+	else
+		log_tagged(s->tag, LOG_LEVEL_WARN, "reason: dnssec_probe '%.*s' received no response: %.*s", STR_ARG(text),
+		           STR_ARG(answer.reason));
+	return 0;
+}
+
 static int search_run(struct search *s, const struct tls_policy *wanted, struct tls_policy *p)
 {
 	bool is_only = wanted->level == CLIENT_TLS_DANE_ONLY;
@@ -167,6 +214,10 @@ static int search_run(struct search *s, const struct tls_policy *wanted, struct 
 	                  !str_eq_nocase(s->settings->dane_insecure_mx, STR("encrypt"));
 	int err = 0;
 
+	if (s->target && (!s->target->is_mx_secure || !s->target->is_secure))
+		err = probe(s->settings, s->arena);
+	if (err)
+		return err;
 	if (s->target && !s->target->is_mx_secure && is_only)
 		return lookup_failed(s, STR("non DNSSEC destination"), TLS_RESULT_DANE_REQUIRED);
 	if (s->target && (s->target->is_mx_secure || !is_ignored))
@@ -189,6 +240,8 @@ int dane_find(struct connection_wish *wish, struct arena *a, struct verdict *v)
 	if (err != -EHOSTUNREACH)
 		return err;
 	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = s.reason};
+	log_tagged(s.settings->tag, LOG_LEVEL_WARN, "TLS policy lookup for %.*s/%.*s: %.*s", STR_ARG(p->domain),
+	           STR_ARG(wish->target ? wish->target->host : p->domain), STR_ARG(s.reason));
 	*wish->outcome = (struct tls_outcome){.type = TLS_POLICY_TLSA, .domain = p->domain, .policy_domain = p->domain};
 	if (wish->target)
 		v->mta = wish->outcome->policy_domain = wish->outcome->mx_host = wish->target->host;

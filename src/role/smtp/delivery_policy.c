@@ -164,12 +164,14 @@ int delivery_policy_filter(struct delivery *d, struct target_list *list, struct 
 	return -EHOSTUNREACH;
 }
 
-/* TLSA records that nobody can match by tell no more than that there must be TLS. */
+/* TLSA records that nobody can match by, or of a host that anyone may have named, tell no more than that there must be TLS. */
 static void raise_unmatched(struct delivery *d, struct connection_wish *wish)
 {
 	struct tls_policy *p = arena_alloc(&d->arena, sizeof(*p));
 
 	*p = *wish->policy;
+	if (d->requiretls == REQUIRETLS_ENFORCE)
+		p->level = CLIENT_TLS_ENCRYPT;
 	raise(d, p);
 	wish->policy = p;
 }
@@ -181,7 +183,7 @@ int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, s
 
 	if (err)
 		return err;
-	if (is_dane && wish->policy->dane && wish->policy->level == CLIENT_TLS_ENCRYPT)
+	if (is_dane && wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
 		raise_unmatched(d, wish);
 	if (!is_dane || !wish->target || !wish->policy->enforces_patterns ||
 	    sts_policy_names_host(wish->policy, wish->target->host))

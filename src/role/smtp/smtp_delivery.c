@@ -91,7 +91,7 @@ void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accept
 {
 	bool is_probe = d->envelope.flags & ENVELOPE_VERIFY_ONLY;
 
-	if (!v->is_permanent && !d->is_last_target && v->diagnostic.len)
+	if (!v->is_permanent && !d->is_last_target && (v->diagnostic.len || str_starts(v->dsn, STR("4.7."))))
 		log_tagged(d->settings->tag, LOG_LEVEL_INFO, "%s: %.*s", d->envelope.queue_id, STR_ARG(v->text));
 	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
 		struct pending *p = &d->recipients[i];

@@ -64,7 +64,8 @@ static void log_summary(const struct connection *c, const struct tls_policy *p, 
 	                                                : "Anonymous";
 	struct buf line = BUF_INIT(4096);
 
-	if (info->sni.len)
+	/* DANE has no name to tell beyond the host's own. */
+	if (info->sni.len && !p->dane)
 		buf_addf(&line, " to %.*s", STR_ARG(info->sni));
 	buf_addf(&line, ": ");
 	tls_info_summary(&line, info);
@@ -110,9 +111,9 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 	const struct tls_info *info = stream_tls(c->stream);
 	bool is_asked = p->level > CLIENT_TLS_ENCRYPT;
 	bool is_ours = is_asked && is_verified(c, p, a);
-	bool is_chain = p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted;
+	bool is_chain = p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted, is_dane = p->level == CLIENT_TLS_DANE;
 
-	c->is_verified = is_ours;
+	c->is_verified = is_ours && !(p->dane && p->dane->is_half);
 	if (c->settings->logs_tls)
 		log_summary(c, p, is_ours);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
@@ -124,10 +125,10 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 		return 0;
 	wish->outcome->reason = arena_str(a, info->distrust);
 	if (is_chain && info->distrust.len)
-		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "certificate verification failed for %s: %.*s", c->relay,
-		           STR_ARG(info->distrust));
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%scertificate verification failed for %s: %.*s",
+		           is_dane ? "server " : "", c->relay, STR_ARG(info->distrust));
 	v->is_tls_handshake = false;
-	v->text = is_chain ? STR("Server certificate not trusted") : STR("Server certificate not verified");
+	v->text = is_chain && !is_dane ? STR("Server certificate not trusted") : STR("Server certificate not verified");
 	return -EHOSTUNREACH;
 }
 
