@@ -121,6 +121,7 @@ TEST(formats_are_those_of_printf)
 	CHECK_FORMAT("%d %d %d %d", 0, -1, 2147483647, -2147483647 - 1);
 	CHECK_FORMAT("%u %zu %c%%", 4294967295u, (size_t)7, 'x');
 	CHECK_FORMAT("%lld %lld %llu", -9223372036854775807ll - 1, 9223372036854775807ll, 18446744073709551615ull);
+	CHECK_FORMAT("%x %x %llx", 0u, 0xdeadbeefu, 0xfedcba9876543210ull);
 	CHECK_FORMAT("%02d %02d %02d %02d", 0, 7, 12, -5);
 	CHECK_FORMAT("%s=%08x, %-6s|%5d|%ld", "hex", 255u, "left", 42, -3l);
 	CHECK_FORMAT("%.3f at the end, after %s", 1.5, "text");

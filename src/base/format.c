@@ -7,6 +7,17 @@
 
 #include "base/buf.h"
 
+static void add_hex(struct buf *b, unsigned long long number)
+{
+	char digits[16];
+	size_t at = sizeof(digits);
+
+	do
+		digits[--at] = "0123456789abcdef"[number % 16];
+	while (number /= 16);
+	buf_add_bytes(b, digits + at, sizeof(digits) - at);
+}
+
 static void add_number(struct buf *b, unsigned long long number, bool is_negative)
 {
 	char digits[24];
@@ -32,53 +43,60 @@ static void add_text(struct buf *b, const char *text, int max)
 	buf_add_bytes(b, text, max < 0 ? strlen(text) : strnlen(text, (size_t)max));
 }
 
-/* The conversion that `fmt` begins with, behind its '%'. Returns what follows it, or NULL if it is for printf. */
-static const char *add_one(struct buf *b, const char *fmt, va_list *args)
+/* "%.*s", "%02d", "%lld", "%llu", "%llx" and "%zu", behind the '%'. As add_one(). */
+static const char *add_longer(struct buf *b, const char *fmt, va_list *args)
 {
-	static const struct str cut_text = {".*s", 3}, llong = {"lld", 3}, ullong = {"llu", 3}, size = {"zu", 2},
-				two_digits = {"02d", 3};
-	struct str rest = str_n(fmt, strnlen(fmt, 3));
-
-	switch (*fmt) {
-	case 's':
-		add_text(b, va_arg(*args, const char *), -1);
-		return fmt + 1;
-	case 'd':
-		add_signed(b, va_arg(*args, int));
-		return fmt + 1;
-	case 'u':
-		add_number(b, va_arg(*args, unsigned), false);
-		return fmt + 1;
-	case 'c':
-		buf_add_char(b, (char)va_arg(*args, int));
-		return fmt + 1;
-	case '%':
-		buf_add_char(b, '%');
-		return fmt + 1;
-	default:
-		break;
-	}
-	if (str_eq(rest, cut_text)) {
+	if (!strncmp(fmt, ".*s", 3)) {
 		int max = va_arg(*args, int);
 
 		add_text(b, va_arg(*args, const char *), max);
-	} else if (str_eq(rest, two_digits)) {
+	} else if (!strncmp(fmt, "02d", 3)) {
 		int number = va_arg(*args, int);
 
 		if (number >= 0 && number < 10)
 			buf_add_char(b, '0');
 		add_signed(b, number);
-	} else if (str_eq(rest, llong)) {
+	} else if (!strncmp(fmt, "lld", 3)) {
 		add_signed(b, va_arg(*args, long long));
-	} else if (str_eq(rest, ullong)) {
+	} else if (!strncmp(fmt, "llu", 3)) {
 		add_number(b, va_arg(*args, unsigned long long), false);
-	} else if (str_starts(rest, size)) {
+	} else if (!strncmp(fmt, "llx", 3)) {
+		add_hex(b, va_arg(*args, unsigned long long));
+	} else if (!strncmp(fmt, "zu", 2)) {
 		add_number(b, va_arg(*args, size_t), false);
-		return fmt + size.len;
+		return fmt + 2;
 	} else {
 		return NULL;
 	}
 	return fmt + 3;
+}
+
+/* The conversion that `fmt` begins with, behind its '%'. Returns what follows it, or NULL if it is for printf. */
+static const char *add_one(struct buf *b, const char *fmt, va_list *args)
+{
+	switch (*fmt) {
+	case 's':
+		add_text(b, va_arg(*args, const char *), -1);
+		break;
+	case 'd':
+		add_signed(b, va_arg(*args, int));
+		break;
+	case 'u':
+		add_number(b, va_arg(*args, unsigned), false);
+		break;
+	case 'x':
+		add_hex(b, va_arg(*args, unsigned));
+		break;
+	case 'c':
+		buf_add_char(b, (char)va_arg(*args, int));
+		break;
+	case '%':
+		buf_add_char(b, '%');
+		break;
+	default:
+		return add_longer(b, fmt, args);
+	}
+	return fmt + 1;
 }
 
 /* False when there is something in it that only printf can do; then *b may hold a part. */

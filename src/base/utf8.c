@@ -41,8 +41,20 @@ bool utf8_is_valid(struct str s)
 	return true;
 }
 
+/* Nearly always: without a branch for each byte, so that many are looked at together. */
+static bool is_printable_ascii(const char *text, size_t len)
+{
+	bool is_plain = true;
+
+	for (size_t i = 0; i < len; i++)
+		is_plain &= text[i] >= ' ' && text[i] < 127;
+	return is_plain;
+}
+
 void text_neutralize(char *text, size_t len, const char *also)
 {
+	if (!*also && is_printable_ascii(text, len))
+		return;
 	for (size_t i = 0; i < len;) {
 		unsigned char c = (unsigned char)text[i];
 		size_t count = c < 128 ? 1 : sequence_len(text + i, len - i);
