@@ -14,7 +14,7 @@ from pathlib import Path
 
 import certificates
 import debian_postfix
-from postrider import Postrider, free_ports, wait_until
+from postrider import Postrider, free_ports, make_certificate, wait_until
 
 PATIENCE = 60
 
@@ -525,6 +525,59 @@ class Protocols(unittest.TestCase):
                         Talk(server.ports[service], service == "submissions", context=context).close()
             server.wait_log(r"SSL_accept error from localhost\[127.0.0.1\]: no application protocol", 6)
 
+
+    def test_a_stalled_or_dripping_handshake_ends_and_disturbs_nobody(self):
+        with Postrider(main="smtpd_starttls_timeout = 3s\npostrider_process_count = 1\n") as server:
+            stalled = []
+            for n in range(40):
+                s = socket.create_connection(("127.0.0.1", server.ports["submissions"]), timeout=PATIENCE)
+                # The beginning of a hello; every other client drips the rest.
+                s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                stalled.append(s)
+            with Talk(server.ports["smtp"]) as talk:
+                self.assertEqual(talk.say("NOOP"), "250 2.0.0 Ok")
+            dripping = set(stalled[::2])
+            while dripping:
+                for s in list(dripping):
+                    try:
+                        s.sendall(b"x")
+                    except OSError:
+                        dripping.discard(s)
+                time.sleep(0.2)
+            for s in stalled[1::2]:
+                self.assertEqual(s.recv(100), b"")
+            for s in stalled:
+                s.close()
+            server.wait_log(r"SSL_accept error from localhost\[127\.0\.0\.1\]: the TLS handshake took too long", 40)
+            server.wait_log(r"lost connection after CONNECT from localhost\[127\.0\.0\.1\]", 40)
+
+    def test_what_came_before_the_handshake_is_never_run(self):
+        with both("smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {folder}/etc/cert.pem\n"
+                  "smtpd_tls_key_file = {folder}/etc/key.pem\nsmtpd_peername_lookup = no\n".replace("{folder}/etc/", self.pair)) as servers:
+            heard = []
+            for port, _ in servers:
+                with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+                    s.recv(1000)
+                    s.sendall(b"EHLO c.example\r\n")
+                    s.recv(4000)
+                    s.sendall(b"STARTTLS\r\nMAIL FROM:<smuggled@far.example>\r\nRSET\r\n")
+                    self.assertEqual(s.recv(1000)[:3], b"220")
+                    with client_context().wrap_socket(s) as tls:
+                        tls.sendall(b"RCPT TO:<demo@test.example>\r\n")
+                        heard.append(tls.recv(1000))
+            self.assertEqual(heard[1], heard[0])
+            self.assertIn(b"503 5.5.1", heard[1])
+
+    @classmethod
+    def setUpClass(cls):
+        cls.temp = tempfile.TemporaryDirectory(prefix="pr-tls-")
+        Path(cls.temp.name).chmod(0o755)
+        make_certificate(Path(cls.temp.name), "mx.test.example")
+        cls.pair = cls.temp.name + "/"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temp.cleanup()
 
     def chosen(self, server: Postrider, newest: ssl.TLSVersion | None = None, ciphers: str = "") -> str:
         context = client_context(newest)

@@ -132,10 +132,13 @@ bool starttls_handshake(struct session *s)
 	bool is_ready = tls_context_is_ready(s->port->tls);
 
 	if (is_ready) {
+		/* For all of it, however slowly the client drips. */
 		stream_set_timeout(s->stream, p->smtpd_starttls_timeout);
+		stream_set_deadline(s->stream, clock_deadline(p->smtpd_starttls_timeout));
 		begin_log(s);
 		err = stream_start_tls_server(s->stream, s->port->tls, &why);
 		stream_set_timeout(s->stream, p->smtpd_timeout);
+		stream_set_deadline(s->stream, INSTANT_NEVER);
 		log_sni(s);
 	} else {
 		session_warn(s, "Wrapper-mode request dropped from %.*s for service %.*s. TLS context initialization failed.",
