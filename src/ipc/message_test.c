@@ -123,7 +123,7 @@ TEST(a_trace_shows_fields_but_no_secret)
 	message_format(&b, &m);
 	CHECK_STR(buf_str(&b),
 	          STR("AUTH_BEGIN token=7 service=smtp/inet mechanism=pl?ain initial=(7 bytes) has_tls=0 client_address= "
-	              "client_port= server_address= server_port= tls_unique=(0 bytes) tls_exporter=(0 bytes)"));
+	              "client_port= server_address= server_port= binding=(0 bytes) is_exporter=0"));
 	buf_done(&b);
 }
 

@@ -1,55 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * smtpd_sasl_type = builtin: PLAIN (RFC 4616) and LOGIN, with names and passwords in
- * smtpd_sasl_builtin_maps. In the lookup role.
- */
+/* smtpd_sasl_type = builtin, in the lookup role: mechanisms of our own and of libgsasl over smtpd_sasl_builtin_maps. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/encoding.h"
-#include "sasl/password.h"
-#include "sasl/server_internal.h"
+#include "sasl/builtin.h"
 
-static const struct mechanism_list offered = {
-	.items = {{"PLAIN", MECHANISM_PLAINTEXT}, {"LOGIN", MECHANISM_PLAINTEXT}},
-	.count = 2,
+/* The strongest first: simple clients take the first that they know. */
+static const struct builtin_mechanism mechanisms[] = {
+	{"SCRAM-SHA-256-PLUS", MECHANISM_MUTUAL_AUTH | MECHANISM_BINDING, SECRET_SCRAM_SHA_256, false, gsasl_begin, gsasl_answer,
+         gsasl_end, NULL},
+	{"SCRAM-SHA-256", MECHANISM_MUTUAL_AUTH, SECRET_SCRAM_SHA_256, false, gsasl_begin, gsasl_answer, gsasl_end, NULL},
+	{"SCRAM-SHA-1-PLUS", MECHANISM_MUTUAL_AUTH | MECHANISM_BINDING, SECRET_SCRAM_SHA_1, false, gsasl_begin, gsasl_answer,
+         gsasl_end, NULL},
+	{"SCRAM-SHA-1", MECHANISM_MUTUAL_AUTH, SECRET_SCRAM_SHA_1, false, gsasl_begin, gsasl_answer, gsasl_end, NULL},
+	{"PLAIN", MECHANISM_PLAINTEXT, SECRET_NONE, false, NULL, plain_step, NULL, NULL},
+	{"LOGIN", MECHANISM_PLAINTEXT, SECRET_NONE, false, login_begin, login_step, login_end, "Username:"},
+	{"CRAM-MD5", MECHANISM_DICTIONARY | MECHANISM_ACTIVE, SECRET_PLAIN, true, gsasl_begin, gsasl_answer, gsasl_end, NULL},
+	{"ANONYMOUS", MECHANISM_ANONYMOUS, SECRET_NONE, true, gsasl_begin, gsasl_answer, gsasl_end, NULL},
 };
 
-/* Of a LOGIN exchange: the name, once it has come. */
-struct login {
-	bool has_name;
-	struct str name;
-};
-
-static int builtin_open(struct sasl_server *s, struct buf *why)
+static const struct builtin_mechanism *find(struct str name)
 {
-	struct password_store *store;
-	int err = password_store_new(s->view, &store, why);
-
-	if (!err)
-		s->state = store;
-	return err;
+	for (size_t i = 0; i < COUNT_OF(mechanisms); i++)
+		if (str_eq_nocase(name, str_of(mechanisms[i].name)))
+			return &mechanisms[i];
+	return NULL;
 }
 
-static void builtin_close(struct sasl_server *s)
+const struct builtin_mechanism *builtin_mechanism(const struct sasl_exchange *x)
 {
-	password_store_free(s->state);
-	s->state = NULL;
+	return find(x->method);
 }
 
-static bool builtin_has_changed(const struct sasl_server *s)
-{
-	return password_store_has_changed(s->state);
-}
-
-static const struct mechanism_list *builtin_mechanisms(struct sasl_server *s, const char **ret_why)
-{
-	return &offered;
-}
-
-/* "user" becomes "user@$smtpd_sasl_local_domain". */
-static struct str full_name(struct sasl_exchange *x, struct str name)
+struct str builtin_full_name(struct sasl_exchange *x, struct str name)
 {
 	struct str domain = x->server->params->smtpd_sasl_local_domain;
 
@@ -58,83 +42,101 @@ static struct str full_name(struct sasl_exchange *x, struct str name)
 	return arena_printf(&x->arena, "%.*s@%.*s", STR_ARG(name), STR_ARG(domain));
 }
 
-static void check(struct sasl_exchange *x, struct str name, struct str password, struct sasl_result *ret)
+/* --- what there is ------------------------------------------------------------------------------- */
+
+static int offer_named(struct builtin *b, struct str list, struct buf *why)
 {
-	struct sasl_server *s = x->server;
-	struct buf reason = BUF_INIT(1024);
-	enum sasl_status status = SASL_TRY_LATER;
+	struct str word;
 
-	ret->username = full_name(x, name);
-	if (str_is_empty(name) || str_is_empty(password) || str_has(name, '\0'))
-		status = SASL_FAILED;
-	else
-		status = password_check(s->state, ret->username, password, &reason);
-	ret->detail = arena_str(&x->arena, buf_str(&reason));
-	buf_done(&reason);
-	if (status == SASL_OK)
-		ret->status = SASL_OK;
-	else if (status == SASL_FAILED)
-		sasl_result_set(x, ret, SASL_FAILED, "authentication failure");
-	else
-		sasl_result_set(x, ret, SASL_TRY_LATER, "password check is not available");
-}
+	while (str_next(&list, ", \t\r\n", &word)) {
+		const struct builtin_mechanism *m = find(word);
 
-/* "[authzid] NUL name NUL password". Acting for somebody else is not offered. */
-static void check_plain(struct sasl_exchange *x, struct str response, struct sasl_result *ret)
-{
-	struct str authzid, rest, name, password;
-
-	if (sasl_decode(x, response))
-		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in response");
-	else if (!str_split(buf_str(&x->decoded), '\0', &authzid, &rest) || !str_split(rest, '\0', &name, &password) ||
-	         str_has(password, '\0'))
-		sasl_result_set(x, ret, SASL_MALFORMED, "malformed authentication response");
-	else if (!str_is_empty(authzid) && !str_eq(authzid, name))
-		sasl_result_set(x, ret, SASL_FAILED, "authentication failure");
-	else
-		check(x, name, password, ret);
-	sasl_wipe(&x->decoded);
-}
-
-static void step_login(struct sasl_exchange *x, struct str response, struct sasl_result *ret)
-{
-	struct login *login = x->state;
-
-	if (sasl_decode(x, response)) {
-		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in response");
-	} else if (!login->has_name) {
-		login->has_name = true;
-		login->name = arena_str(&x->arena, buf_str(&x->decoded));
-		sasl_challenge(x, ret, STR("Password:"));
-	} else {
-		check(x, login->name, buf_str(&x->decoded), ret);
+		if (!m) {
+			buf_addf(why, "smtpd_sasl_builtin_mechanisms: there is no %.*s; there are", STR_ARG(word));
+			for (size_t i = 0; i < COUNT_OF(mechanisms); i++)
+				buf_addf(why, " %s", mechanisms[i].name);
+			return -EINVAL;
+		}
+		mechanism_add(&b->offered, str_of(m->name), m->flags);
 	}
-	sasl_wipe(&x->decoded);
+	return 0;
+}
+
+/* A client takes a mechanism that is offered and does not try another one: what is offered must work for everyone. */
+static void offer_fitting(struct builtin *b)
+{
+	for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
+		const struct builtin_mechanism *m = &mechanisms[i];
+
+		if (!m->must_be_named && (!m->kind || password_store_is_fit_for(b->store, m->kind)))
+			mechanism_add(&b->offered, str_of(m->name), m->flags);
+	}
+}
+
+static void builtin_close(struct sasl_server *s)
+{
+	struct builtin *b = s->state;
+
+	if (b)
+		password_store_free(b->store);
+	free(b);
+	s->state = NULL;
+}
+
+static int builtin_open(struct sasl_server *s, struct buf *why)
+{
+	struct builtin *b = mem_alloc(sizeof(*b));
+	struct str named = str_trim(s->params->smtpd_sasl_builtin_mechanisms);
+	int err = password_store_new(s->view, &b->store, why);
+
+	s->state = b;
+	if (!err)
+		err = gsasl_open(why);
+	if (!err && !str_is_empty(named))
+		err = offer_named(b, named, why);
+	else if (!err)
+		offer_fitting(b);
+	return err;
+}
+
+static bool builtin_has_changed(const struct sasl_server *s)
+{
+	const struct builtin *b = s->state;
+
+	return password_store_has_changed(b->store);
+}
+
+static const struct mechanism_list *builtin_mechanisms(struct sasl_server *s, const char **ret_why)
+{
+	const struct builtin *b = s->state;
+
+	return &b->offered;
+}
+
+/* --- exchanges -------------------------------------------------------------------------------------- */
+
+static void builtin_begin(struct sasl_exchange *x, struct str initial, struct sasl_result *ret)
+{
+	const struct builtin_mechanism *m = builtin_mechanism(x);
+
+	if (m->begin)
+		m->begin(x, m);
+	if (initial.ptr)
+		m->step(x, initial, ret);
+	else if (str_eq(x->method, STR("CRAM-MD5")))
+		m->step(x, STR(""), ret);
+	else
+		sasl_challenge(x, ret, m->greeting ? str_of(m->greeting) : STR(""));
 }
 
 static void builtin_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret)
 {
-	if (x->state)
-		step_login(x, response, ret);
-	else
-		check_plain(x, response, ret);
-}
-
-static void builtin_begin(struct sasl_exchange *x, struct str initial, struct sasl_result *ret)
-{
-	bool is_login = str_eq(x->method, STR("LOGIN"));
-
-	if (is_login)
-		x->state = mem_alloc(sizeof(struct login));
-	if (initial.ptr)
-		builtin_step(x, initial, ret);
-	else
-		sasl_challenge(x, ret, is_login ? STR("Username:") : STR(""));
+	builtin_mechanism(x)->step(x, response, ret);
 }
 
 static void builtin_end(struct sasl_exchange *x)
 {
-	free(x->state);
+	builtin_mechanism(x)->end(x);
 }
 
 const struct sasl_backend sasl_backend_builtin = {

@@ -5,15 +5,20 @@
 
 #include "base/base.h"
 #include "config/config.h"
+#include "fiber/fiber.h"
 #include "sasl/server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sasl_server *make_server(void)
 {
-	static const struct str settings[] = {STR("smtpd_sasl_auth_enable=yes"), STR("smtpd_sasl_type=builtin"),
+	static const struct str settings[] = {STR("smtpd_sasl_auth_enable=yes"),
+	                                      STR("smtpd_sasl_type=builtin"),
 	                                      STR("smtpd_sasl_builtin_maps=inline:{{joe={PLAIN}secret}}"),
-	                                      STR("compatibility_level=3.6"), STR("myhostname=mx.example")};
+	                                      STR("smtpd_sasl_builtin_mechanisms=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 "
+	                                          "SCRAM-SHA-256-PLUS"),
+	                                      STR("compatibility_level=3.6"),
+	                                      STR("myhostname=mx.example")};
 	char dir[] = "/tmp/exchange_fuzz.XXXXXX";
 	struct buf why = BUF_INIT(1000);
 	struct sasl_server *s;
@@ -29,11 +34,11 @@ static struct sasl_server *make_server(void)
 	return s;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void converse(void *arg)
 {
 	static struct sasl_server *s;
-	struct sasl_peer peer = {.client_address = STR("192.0.2.1")};
-	struct str rest = str_n((const char *)data, size), line = {0}, mechanism, initial = {0};
+	struct sasl_peer peer = {.client_address = STR("192.0.2.1"), .binding = STR("0123456789ab")};
+	struct str rest = *(struct str *)arg, line = {0}, mechanism, initial = {0};
 	struct sasl_exchange *x;
 	struct sasl_result r;
 
@@ -48,5 +53,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r.status == SASL_OK && !str_eq(r.username, STR("joe")))
 		die("somebody else got in");
 	sasl_exchange_free(x);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct str input = str_n((const char *)data, size);
+
+	/* Keys are derived on a helper thread. */
+	loop_init();
+	fiber_start("dialogue", converse, &input);
+	loop_run();
+	loop_done();
 	return 0;
 }

@@ -4,21 +4,31 @@
 
 #include <crypt.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/random.h"
 #include "config/config.h"
 #include "config/params.h"
 #include "fiber/fiber.h"
 #include "table/table.h"
 
-enum { PASSWORD_MAX = 1024, KINDS = SECRET_SCRAM_SHA_256 + 1 };
+enum { PASSWORD_MAX = 1024, KINDS = SECRET_SCRAM_SHA_256 + 1, SALT_KEY_SIZE = 32, SALT_SIZE = 16, ITERATIONS = 4096 };
 
 struct password_store {
 	struct maps *maps;
 	struct str local_domain;
 	struct secret usual; /* names that do not exist are treated like it */
+	struct {
+		uint32_t iterations;
+		size_t salt_size;
+	} usual_scram[KINDS];
+	unsigned char salt_key[SALT_KEY_SIZE];
 	size_t counts[KINDS];
 	bool is_walked; /* every table was */
 };
@@ -45,6 +55,12 @@ static bool note_entry(struct str key, struct str value, void *arg)
 		ps->counts[secret.kind]++;
 		if (is_fit && !ps->usual.kind)
 			ps->usual = secret;
+		if (secret.scram.iterations && !ps->usual_scram[secret.kind].iterations) {
+			ps->usual_scram[secret.kind].iterations = secret.scram.iterations;
+			ps->usual_scram[secret.kind].salt_size = secret.scram.salt_size;
+		}
+	} else {
+		ps->counts[SECRET_NONE]++;
 	}
 	explicit_bzero(&secret, sizeof(secret));
 	return true;
@@ -53,6 +69,10 @@ static bool note_entry(struct str key, struct str value, void *arg)
 static void walk(struct password_store *ps)
 {
 	ps->is_walked = maps_count(ps->maps) > 0;
+	for (size_t i = 0; i < KINDS; i++) {
+		ps->usual_scram[i].iterations = 0;
+		ps->usual_scram[i].salt_size = SALT_SIZE;
+	}
 	for (size_t i = 0; i < maps_count(ps->maps); i++)
 		if (table_walk(maps_table(ps->maps, i), note_entry, ps))
 			ps->is_walked = false;
@@ -61,6 +81,23 @@ static void walk(struct password_store *ps)
 	ps->usual.kind = SECRET_CRYPT;
 	if (!crypt_gensalt_rn(NULL, 0, NULL, 0, ps->usual.text, sizeof(ps->usual.text)))
 		memcpy(ps->usual.text, "$6$0123456789abcdef$", 21);
+}
+
+/*
+ * Salts of names that do not exist must stay the same, also over a restart: the key for them comes from what this
+ * machine has and no stranger knows.
+ */
+static void make_salt_key(struct password_store *ps)
+{
+	static const char purpose[] = "postrider: salts of unknown names";
+	char id[64];
+	int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd >= 0 ? read(fd, id, sizeof(id)) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (size < 32 || !HMAC(EVP_sha256(), id, (int)size, (const unsigned char *)purpose, sizeof(purpose), ps->salt_key, NULL))
+		random_bytes(ps->salt_key, sizeof(ps->salt_key));
 }
 
 int password_store_new(const struct view *v, struct password_store **ret_store, struct buf *why)
@@ -77,6 +114,7 @@ int password_store_new(const struct view *v, struct password_store **ret_store, 
 	}
 	buf_done(&inner);
 	ps->local_domain = v->params->smtpd_sasl_local_domain;
+	make_salt_key(ps);
 	walk(ps);
 	*ret_store = ps;
 	return 0;
@@ -105,11 +143,6 @@ bool password_store_is_fit_for(const struct password_store *ps, enum secret_kind
 	for (size_t i = 0; i < KINDS; i++)
 		all += ps->counts[i];
 	return ps->is_walked && fit > 0 && fit == all;
-}
-
-const struct secret *password_usual(const struct password_store *ps)
-{
-	return &ps->usual;
 }
 
 static void wipe_value(struct str value)
@@ -201,6 +234,52 @@ static bool is_locked(const struct secret *s)
 {
 	return (s->kind == SECRET_CRYPT && (strlen(s->text) < 2 || s->text[0] == '!' || s->text[0] == '*')) ||
 	       (s->kind == SECRET_PLAIN && !s->text[0]);
+}
+
+/* Of a name that does not exist, or whose password is stored in clear. */
+static void make_salt(const struct password_store *ps, struct str username, enum secret_kind kind, struct scram_keys *keys)
+{
+	struct buf text = BUF_INIT(8192);
+	unsigned char mac[EVP_MAX_MD_SIZE];
+
+	for (size_t i = 0; i < username.len; i++)
+		buf_add_char(&text, ascii_lower(username.ptr[i]));
+	buf_add_u8(&text, (uint8_t)kind);
+	if (!HMAC(EVP_sha512(), ps->salt_key, sizeof(ps->salt_key), (const unsigned char *)text.ptr, text.len, mac, NULL))
+		die("HMAC failed");
+	buf_done(&text);
+	keys->salt_size = ps->usual_scram[kind].salt_size;
+	memcpy(keys->salt, mac, keys->salt_size);
+	keys->iterations = ps->usual_scram[kind].iterations ? ps->usual_scram[kind].iterations : ITERATIONS;
+	keys->key_size = kind == SECRET_SCRAM_SHA_1 ? 20 : 32;
+}
+
+int password_find_scram(struct password_store *ps, struct str username, enum secret_kind kind, struct scram_lookup *ret_lookup,
+                        struct buf *reason)
+{
+	struct scram_lookup *l = ret_lookup;
+	struct secret secret = {0};
+	int err = password_find(ps, username, &secret, reason);
+
+	if (err && err != -ENOENT)
+		return err;
+	*l = (struct scram_lookup){0};
+	make_salt(ps, username, kind, &l->keys);
+	random_bytes(l->keys.stored_key, sizeof(l->keys.stored_key));
+	random_bytes(l->keys.server_key, sizeof(l->keys.server_key));
+	if (!err && secret.kind == kind) {
+		l->keys = secret.scram;
+		l->is_known = true;
+	} else if (!err && secret.kind == SECRET_PLAIN && secret.text[0]) {
+		memcpy(l->password, secret.text, sizeof(l->password));
+		l->is_known = l->must_derive = true;
+	} else if (ps->usual.kind == SECRET_PLAIN) {
+		/* As long as for a name that exists; what comes out fits no password of any client. */
+		random_bytes(l->password, 16);
+		l->must_derive = true;
+	}
+	explicit_bzero(&secret, sizeof(secret));
+	return 0;
 }
 
 enum sasl_status password_check(struct password_store *ps, struct str username, struct str password, struct buf *reason)

@@ -50,8 +50,19 @@ bool password_store_is_fit_for(const struct password_store *ps, enum secret_kind
  * A name with smtpd_sasl_local_domain is also looked up without it.
  */
 [[nodiscard]] int password_find(struct password_store *ps, struct str username, struct secret *ret_secret, struct buf *reason);
-/* What names that do not exist are treated like: an entry such as the tables hold. */
-const struct secret *password_usual(const struct password_store *ps);
+/*
+ * The keys of a name for SCRAM of this kind. Of a password in clear they are derived, on a helper thread; a name
+ * that does not exist or has no such secret gets keys that nothing fits, with a salt that stays the same.
+ */
+struct scram_lookup {
+	struct scram_keys keys; /* salt and iterations; once derived all of it */
+	char password[SECRET_TEXT_MAX + 1];
+	bool must_derive;
+	bool is_known;
+};
+/* 0 also for a name that does not exist; a table's error. *ret_lookup is to be wiped. */
+[[nodiscard]] int password_find_scram(struct password_store *ps, struct str username, enum secret_kind kind,
+                                      struct scram_lookup *ret_lookup, struct buf *reason);
 
 /*
  * SASL_OK, SASL_FAILED, or SASL_TRY_LATER when a table fails or the value is none; `reason` then tells

@@ -303,8 +303,8 @@ static void remote_begin(struct sasl_exchange *x, struct str initial, struct sas
 	                                   .client_port = p->client_port,
 	                                   .server_address = p->server_address,
 	                                   .server_port = p->server_port,
-	                                   .tls_unique = p->tls_unique,
-	                                   .tls_exporter = p->tls_exporter}};
+	                                   .binding = p->binding,
+	                                   .is_exporter = p->is_exporter}};
 
 	if (!r) {
 		sasl_result_set(x, ret, SASL_TRY_LATER, "authentication is not available");

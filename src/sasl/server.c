@@ -168,6 +168,8 @@ static bool is_allowed(struct sasl_server *s, const struct sasl_peer *peer, cons
 	struct buf why = BUF_INIT(1024);
 	bool passes;
 
+	if ((m->flags & MECHANISM_BINDING) && str_is_empty(peer->binding))
+		return false;
 	if ((m->flags & security->forbidden) || (m->flags & security->required) != security->required)
 		return false;
 	passes = match_list_check(s->filter, str_of(m->name), &why) > 0;
@@ -197,6 +199,19 @@ static struct str usable_mechanisms(struct sasl_server *s, const struct sasl_pee
 	result = arena_str(a, buf_str(&text));
 	buf_done(&text);
 	return result;
+}
+
+bool sasl_is_usable(struct sasl_server *s, const struct sasl_peer *peer, struct str name)
+{
+	struct arena a = ARENA_INIT;
+	const char *why;
+	struct str list = usable_mechanisms(s, peer, &a, &why), word;
+	bool is_there = false;
+
+	while (!is_there && str_next(&list, " ", &word))
+		is_there = str_eq(word, name);
+	arena_done(&a);
+	return is_there;
 }
 
 struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
@@ -265,8 +280,8 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 	x->server = s;
 	x->decoded = BUF_INIT(DECODED_MAX);
 	x->peer = (struct sasl_peer){.has_tls = peer->has_tls,
-	                             .tls_unique = arena_str(&x->arena, peer->tls_unique),
-	                             .tls_exporter = arena_str(&x->arena, peer->tls_exporter),
+	                             .binding = arena_str(&x->arena, peer->binding),
+	                             .is_exporter = peer->is_exporter,
 	                             .client_address = arena_str(&x->arena, peer->client_address),
 	                             .client_port = arena_str(&x->arena, peer->client_port),
 	                             .server_address = arena_str(&x->arena, peer->server_address),

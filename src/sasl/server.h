@@ -26,11 +26,11 @@ struct view;
 struct sasl_server;
 struct sasl_exchange;
 
-/* What a back end may know of the connection. Addresses as text, channel bindings (RFC 5929, 9266) as bytes. */
+/* What a back end may know of the connection. Addresses as text, the channel binding (RFC 5929, 9266) as bytes. */
 struct sasl_peer {
 	bool has_tls;
-	struct str tls_unique;   /* up to TLS 1.2; empty where there is none */
-	struct str tls_exporter; /* of TLS 1.3 */
+	struct str binding; /* tls-exporter, or tls-unique; empty where there is none */
+	bool is_exporter;
 	struct str client_address;
 	struct str client_port;
 	struct str server_address;

@@ -16,6 +16,7 @@ enum mechanism_flag {
 	MECHANISM_FORWARD_SECRECY = 16,
 	MECHANISM_MUTUAL_AUTH = 32,
 	MECHANISM_PRIVATE = 64,
+	MECHANISM_BINDING = 128, /* only inside TLS that gives a channel binding */
 };
 
 enum { MECHANISMS_MAX = 50, MECHANISM_NAME_MAX = 40 };
@@ -86,6 +87,8 @@ void sasl_wipe(struct buf *b);
 void sasl_wipe_str(struct str s);
 /* SASL_CONTINUE with this challenge, not yet in base64. */
 void sasl_challenge(struct sasl_exchange *x, struct sasl_result *ret, struct str text);
+/* May this peer use the mechanism, as sasl_exchange_begin() would judge? */
+bool sasl_is_usable(struct sasl_server *s, const struct sasl_peer *peer, struct str name) WAITS;
 /* Reads what sasl_server_list() wrote. */
 void mechanism_list_parse(struct mechanism_list *list, struct str text);
 /* Adds one if there is room and the name is one. */

@@ -160,8 +160,8 @@ static void converse(struct dialogue *d)
 {
 	const struct message_auth_begin *b = &d->begin.auth_begin;
 	struct sasl_peer peer = {.has_tls = b->has_tls,
-	                         .tls_unique = b->tls_unique,
-	                         .tls_exporter = b->tls_exporter,
+	                         .binding = b->binding,
+	                         .is_exporter = b->is_exporter,
 	                         .client_address = b->client_address,
 	                         .client_port = b->client_port,
 	                         .server_address = b->server_address,

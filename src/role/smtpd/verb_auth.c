@@ -5,8 +5,23 @@
 
 #include "clients.h"
 #include "config/params.h"
+#include "net/tls.h"
 #include "sasl/server.h"
 #include "verbs.h"
+
+void auth_peer(struct session *s, struct arena *a, struct sasl_peer *ret_peer)
+{
+	struct buf binding = BUF_INIT(1024);
+
+	*ret_peer = (struct sasl_peer){.has_tls = stream_tls(s->stream),
+	                               .client_address = s->facts.client_address,
+	                               .client_port = s->facts.client_port,
+	                               .server_address = s->facts.server_address,
+	                               .server_port = s->facts.server_port};
+	if (!tls_channel_binding(s->stream, &binding, &ret_peer->is_exporter))
+		ret_peer->binding = arena_str(a, buf_str(&binding));
+	buf_done(&binding);
+}
 
 static void refuse(struct session *s, const struct sasl_result *r, struct str mechanism)
 {
@@ -56,14 +71,14 @@ static bool converse(struct session *s, struct sasl_exchange *x, struct sasl_res
 
 static void authenticate(struct session *s, struct str mechanism, struct str initial)
 {
-	struct sasl_peer peer = {.has_tls = stream_tls(s->stream),
-	                         .client_address = s->facts.client_address,
-	                         .client_port = s->facts.client_port,
-	                         .server_address = s->facts.server_address,
-	                         .server_port = s->facts.server_port};
+	struct sasl_peer peer;
+	struct arena a = ARENA_INIT;
 	struct sasl_result r = {0};
-	struct sasl_exchange *x = sasl_exchange_begin(s->port->sasl, &peer, mechanism, initial, &r);
+	struct sasl_exchange *x;
 
+	auth_peer(s, &a, &peer);
+	x = sasl_exchange_begin(s->port->sasl, &peer, mechanism, initial, &r);
+	arena_done(&a);
 	if (converse(s, x, &r)) {
 		if (r.status == SASL_OK) {
 			s->facts.sasl_method = arena_str(&s->arena, r.method);

@@ -61,15 +61,14 @@ static bool is_in(struct match_list *l, struct str address)
 static void offer_auth(struct session *s, struct buf *to)
 {
 	const struct params *p = s->port->view->params;
-	struct sasl_peer peer = {.has_tls = stream_tls(s->stream),
-	                         .client_address = s->facts.client_address,
-	                         .client_port = s->facts.client_port,
-	                         .server_address = s->facts.server_address,
-	                         .server_port = s->facts.server_port};
+	struct sasl_peer peer;
 	struct arena a = ARENA_INIT;
 	const char *why;
 	struct str mechanisms = STR("");
 
+	if (!p->smtpd_sasl_auth_enable)
+		return;
+	auth_peer(s, &a, &peer);
 	if (!session_needs_tls(s))
 		mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
 	if (mechanisms.len > 0 && !(s->discarded_keywords & EHLO_AUTH)) {

@@ -33,5 +33,9 @@ verb_fn verb_helo, verb_ehlo, verb_starttls, verb_auth, verb_mail, verb_rcpt, ve
 /* A name that a client gave; what would have a meaning in a header or a log line becomes '?'. */
 struct str harmless_name(struct arena *a, struct str name);
 
+/* What a login back end may know of the session. */
+struct sasl_peer;
+void auth_peer(struct session *s, struct arena *a, struct sasl_peer *ret_peer);
+
 /* For wrapper mode: the handshake before the greeting. False when the session is over. */
 bool starttls_handshake(struct session *s) WAITS;
