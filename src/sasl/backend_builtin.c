@@ -7,17 +7,50 @@
 #include "sasl/builtin.h"
 
 /* The strongest first: simple clients take the first that they know. */
+#define SCRAM(NAME, KIND, FLAGS) \
+	{ \
+		.name = NAME, .flags = MECHANISM_MUTUAL_AUTH | (FLAGS), .kind = (KIND), .begin = gsasl_begin, \
+		.step = gsasl_answer, .end = gsasl_end \
+	}
+
 static const struct builtin_mechanism mechanisms[] = {
-	{"SCRAM-SHA-256-PLUS", MECHANISM_MUTUAL_AUTH | MECHANISM_BINDING, SECRET_SCRAM_SHA_256, false, gsasl_begin, gsasl_answer,
-         gsasl_end, NULL},
-	{"SCRAM-SHA-256", MECHANISM_MUTUAL_AUTH, SECRET_SCRAM_SHA_256, false, gsasl_begin, gsasl_answer, gsasl_end, NULL},
-	{"SCRAM-SHA-1-PLUS", MECHANISM_MUTUAL_AUTH | MECHANISM_BINDING, SECRET_SCRAM_SHA_1, false, gsasl_begin, gsasl_answer,
-         gsasl_end, NULL},
-	{"SCRAM-SHA-1", MECHANISM_MUTUAL_AUTH, SECRET_SCRAM_SHA_1, false, gsasl_begin, gsasl_answer, gsasl_end, NULL},
-	{"PLAIN", MECHANISM_PLAINTEXT, SECRET_NONE, false, NULL, plain_step, NULL, NULL},
-	{"LOGIN", MECHANISM_PLAINTEXT, SECRET_NONE, false, login_begin, login_step, login_end, "Username:"},
-	{"CRAM-MD5", MECHANISM_DICTIONARY | MECHANISM_ACTIVE, SECRET_PLAIN, true, gsasl_begin, gsasl_answer, gsasl_end, NULL},
-	{"ANONYMOUS", MECHANISM_ANONYMOUS, SECRET_NONE, true, gsasl_begin, gsasl_answer, gsasl_end, NULL},
+	SCRAM("SCRAM-SHA-256-PLUS", SECRET_SCRAM_SHA_256, MECHANISM_BINDING),
+	SCRAM("SCRAM-SHA-256", SECRET_SCRAM_SHA_256, 0),
+	SCRAM("SCRAM-SHA-1-PLUS", SECRET_SCRAM_SHA_1, MECHANISM_BINDING),
+	SCRAM("SCRAM-SHA-1", SECRET_SCRAM_SHA_1, 0),
+	{.name = "PLAIN", .flags = MECHANISM_PLAINTEXT, .step = plain_step},
+	{.name = "LOGIN",
+         .flags = MECHANISM_PLAINTEXT,
+         .begin = login_begin,
+         .step = login_step,
+         .end = login_end,
+         .greeting = "Username:"},
+	/* Who reads a token can use it, as with a password. */
+	{.name = "OAUTHBEARER",
+         .flags = MECHANISM_PLAINTEXT,
+         .takes_token = true,
+         .begin = oauth_begin,
+         .step = oauth_step,
+         .end = oauth_end},
+	{.name = "XOAUTH2",
+         .flags = MECHANISM_PLAINTEXT,
+         .takes_token = true,
+         .begin = oauth_begin,
+         .step = oauth_step,
+         .end = oauth_end},
+	{.name = "CRAM-MD5",
+         .flags = MECHANISM_DICTIONARY | MECHANISM_ACTIVE,
+         .kind = SECRET_PLAIN,
+         .must_be_named = true,
+         .begin = gsasl_begin,
+         .step = gsasl_answer,
+         .end = gsasl_end},
+	{.name = "ANONYMOUS",
+         .flags = MECHANISM_ANONYMOUS,
+         .must_be_named = true,
+         .begin = gsasl_begin,
+         .step = gsasl_answer,
+         .end = gsasl_end},
 };
 
 static const struct builtin_mechanism *find(struct str name)
@@ -57,6 +90,13 @@ static int offer_named(struct builtin *b, struct str list, struct buf *why)
 				buf_addf(why, " %s", mechanisms[i].name);
 			return -EINVAL;
 		}
+		if (m->takes_token && !b->oauth) {
+			buf_addf(why,
+			         "smtpd_sasl_builtin_mechanisms: %s needs smtpd_sasl_oauth_key_file or "
+			         "smtpd_sasl_oauth_introspection_url",
+			         m->name);
+			return -EINVAL;
+		}
 		mechanism_add(&b->offered, str_of(m->name), m->flags);
 	}
 	return 0;
@@ -68,7 +108,11 @@ static void offer_fitting(struct builtin *b)
 	for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
 		const struct builtin_mechanism *m = &mechanisms[i];
 
-		if (!m->must_be_named && (!m->kind || password_store_is_fit_for(b->store, m->kind)))
+		bool is_fit = m->takes_token ? b->oauth != NULL
+		              : m->kind      ? password_store_is_fit_for(b->store, m->kind)
+		                             : !password_store_is_empty(b->store);
+
+		if (!m->must_be_named && is_fit)
 			mechanism_add(&b->offered, str_of(m->name), m->flags);
 	}
 }
@@ -77,8 +121,10 @@ static void builtin_close(struct sasl_server *s)
 {
 	struct builtin *b = s->state;
 
-	if (b)
+	if (b) {
 		password_store_free(b->store);
+		oauth_free(b->oauth);
+	}
 	free(b);
 	s->state = NULL;
 }
@@ -90,6 +136,8 @@ static int builtin_open(struct sasl_server *s, struct buf *why)
 	int err = password_store_new(s->view, &b->store, why);
 
 	s->state = b;
+	if (!err)
+		err = oauth_new(s->view, &b->oauth, why);
 	if (!err)
 		err = gsasl_open(why);
 	if (!err && !str_is_empty(named))
@@ -103,7 +151,7 @@ static bool builtin_has_changed(const struct sasl_server *s)
 {
 	const struct builtin *b = s->state;
 
-	return password_store_has_changed(b->store);
+	return password_store_has_changed(b->store) || oauth_has_changed(b->oauth);
 }
 
 static const struct mechanism_list *builtin_mechanisms(struct sasl_server *s, const char **ret_why)

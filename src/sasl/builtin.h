@@ -2,12 +2,14 @@
 /* What the mechanisms of smtpd_sasl_type = builtin share. */
 #pragma once
 
+#include "sasl/oauth.h"
 #include "sasl/password.h"
 #include "sasl/server_internal.h"
 
 /* s->state of the builtin back end. */
 struct builtin {
 	struct password_store *store;
+	struct oauth *oauth; /* NULL: takes no tokens */
 	struct mechanism_list offered;
 };
 
@@ -17,6 +19,7 @@ struct builtin_mechanism {
 	unsigned flags;
 	enum secret_kind kind; /* SCRAM: what the tables must hold */
 	bool must_be_named;    /* is offered only if smtpd_sasl_builtin_mechanisms says so */
+	bool takes_token;      /* is offered where smtpd_sasl_oauth_* are set */
 	void (*begin)(struct sasl_exchange *x, const struct builtin_mechanism *m);
 	void (*step)(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
 	void (*end)(struct sasl_exchange *x);
@@ -33,6 +36,11 @@ void login_begin(struct sasl_exchange *x, const struct builtin_mechanism *m);
 void login_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
 void login_end(struct sasl_exchange *x);
 void plain_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
+
+/* builtin_oauth.c: OAUTHBEARER, XOAUTH2 */
+void oauth_begin(struct sasl_exchange *x, const struct builtin_mechanism *m);
+void oauth_step(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
+void oauth_end(struct sasl_exchange *x);
 
 /* builtin_gsasl.c: SCRAM, CRAM-MD5, ANONYMOUS */
 [[nodiscard]] int gsasl_open(struct buf *why);

@@ -134,6 +134,11 @@ bool password_store_has_changed(const struct password_store *ps)
 	return maps_have_changed(ps->maps);
 }
 
+bool password_store_is_empty(const struct password_store *ps)
+{
+	return maps_is_empty(ps->maps);
+}
+
 bool password_store_is_fit_for(const struct password_store *ps, enum secret_kind kind)
 {
 	size_t fit = ps->counts[kind], all = 0;

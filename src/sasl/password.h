@@ -42,6 +42,8 @@ struct secret {
 [[nodiscard]] int password_store_new(const struct view *v, struct password_store **ret_store, struct buf *why);
 void password_store_free(struct password_store *ps);
 bool password_store_has_changed(const struct password_store *ps);
+/* No table at all. */
+bool password_store_is_empty(const struct password_store *ps);
 /* Can every entry take part in SCRAM with this kind? False as well for tables that cannot be walked, or are empty. */
 bool password_store_is_fit_for(const struct password_store *ps, enum secret_kind kind);
 

@@ -209,9 +209,13 @@ static int remote_open(struct sasl_server *s, struct buf *why)
 
 static int builtin_open(struct sasl_server *s, struct buf *why)
 {
-	if (str_is_empty(str_trim(s->params->smtpd_sasl_builtin_maps))) {
+	const struct params *p = s->params;
+
+	if (str_is_empty(str_trim(p->smtpd_sasl_builtin_maps)) && str_is_empty(p->smtpd_sasl_oauth_key_file) &&
+	    str_is_empty(p->smtpd_sasl_oauth_introspection_url)) {
 		buf_add(why, STR("smtpd_sasl_type = builtin needs smtpd_sasl_builtin_maps: tables from login name to a hash or "
-		                 "secret as `postrider password` makes it"));
+		                 "secret as `postrider password` makes it; or smtpd_sasl_oauth_key_file or "
+		                 "smtpd_sasl_oauth_introspection_url for tokens"));
 		return -EINVAL;
 	}
 	return remote_open(s, why);

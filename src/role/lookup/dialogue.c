@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "config/params.h"
 #include "fiber/fiber.h"
+#include "net/dns.h"
 #include "role/lookup/lookup.h"
 #include "sasl/server.h"
 
@@ -60,25 +61,27 @@ static bool is_ours(const struct view *v)
 
 int dialogue_prepare(struct process *p, struct buf *why)
 {
+	int err;
+
 	dialogues.process = p;
 	list_init(&dialogues.all);
-	for (size_t i = 0; i < config_service_count(p->config); i++) {
+	err = dns_init(config_main_view(p->config), why);
+	for (size_t i = 0; !err && i < config_service_count(p->config); i++) {
 		const struct service *service = config_service(p->config, i);
 		const struct view *v = config_service_view(p->config, service);
 		struct sasl_server *server;
 		struct buf name = BUF_INIT(1024);
-		int err;
 
 		if (!str_eq(service->program, STR("smtpd")) || !is_ours(v))
 			continue;
 		err = sasl_server_new(v, sasl_lookup_backends, &server, why);
 		if (err)
-			return err;
+			break;
 		buf_addf(&name, "%.*s/%.*s", STR_ARG(service->name), STR_ARG(service->type));
 		sasl_server_free(map_set(&dialogues.servers, buf_str(&name), server));
 		buf_done(&name);
 	}
-	return 0;
+	return err;
 }
 
 /* Tables that were written anew are read by a new generation of this role. */
