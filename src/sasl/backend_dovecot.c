@@ -364,8 +364,6 @@ static void dovecot_begin(struct sasl_exchange *x, struct str initial, struct sa
 {
 	int err;
 
-	if (str_eq(initial, STR("=")))
-		initial = STR("");
 	if (!is_base64(initial)) {
 		sasl_result_set(x, ret, SASL_MALFORMED, "Invalid base64 data in initial response");
 		return;

@@ -105,7 +105,8 @@ static const char *check_times(const json_t *claims, const struct claim_rules *r
 	return NULL;
 }
 
-int claims_check(const json_t *claims, const struct claim_rules *rules, struct arena *a, struct str *ret_username, const char **why)
+int claims_check(const json_t *claims, const struct claim_rules *rules, struct arena *a, struct str *ret_username,
+                 const char **why)
 {
 	char *name = arena_cstr(a, rules->username);
 	struct str user = string_of(json_object_get(claims, name));

@@ -79,8 +79,9 @@ static int add_pem(struct jwt_keys *keys, struct str text, struct buf *why)
 			continue;
 		}
 		EVP_PKEY_free(pkey);
-		buf_addf(why, keys->count < KEYS_MAX ? "key %zu is none of RSA from %d bits on, P-256, P-384, Ed25519"
-		                                     : "more than %zu keys",
+		buf_addf(why,
+		         keys->count < KEYS_MAX ? "key %zu is none of RSA from %d bits on, P-256, P-384, Ed25519"
+		                                : "more than %zu keys",
 		         keys->count < KEYS_MAX ? keys->count + 1 : keys->count, (int)RSA_BITS_MIN);
 		err = -EINVAL;
 	}
@@ -182,7 +183,8 @@ static bool has_mac(const struct key *key, const struct algorithm *alg, struct s
 	const EVP_MD *md = EVP_get_digestbyname(alg->digest);
 
 	return md &&
-	       HMAC(md, key->secret, (int)key->secret_size, (const unsigned char *)signed_part.ptr, signed_part.len, mac, &size) &&
+	       HMAC(md, key->secret, (int)key->secret_size, (const unsigned char *)signed_part.ptr, signed_part.len, mac,
+	            &size) &&
 	       signature.len == size && CRYPTO_memcmp(mac, signature.ptr, size) == 0;
 }
 
@@ -250,8 +252,9 @@ static bool split(struct str token, struct str *ret_header, struct str *ret_payl
 {
 	struct str rest;
 
-	return token.len <= TOKEN_MAX && str_split(token, '.', ret_header, &rest) && str_split(rest, '.', ret_payload, ret_signature) &&
-	       !str_has(*ret_signature, '.') && ret_header->len && ret_payload->len && ret_signature->len;
+	return token.len <= TOKEN_MAX && str_split(token, '.', ret_header, &rest) &&
+	       str_split(rest, '.', ret_payload, ret_signature) && !str_has(*ret_signature, '.') && ret_header->len &&
+	       ret_payload->len && ret_signature->len;
 }
 
 bool jwt_has_form(struct str token)
@@ -261,7 +264,8 @@ bool jwt_has_form(struct str token)
 	return split(token, &a, &b, &c);
 }
 
-static bool is_signed_by_one(const struct jwt_keys *keys, const struct algorithm *alg, struct str signed_part, struct str signature)
+static bool is_signed_by_one(const struct jwt_keys *keys, const struct algorithm *alg, struct str signed_part,
+                             struct str signature)
 {
 	for (size_t i = 0; i < keys->count; i++)
 		if (keys->items[i].kind == alg->kind && is_signed(&keys->items[i], alg, signed_part, signature))
@@ -269,8 +273,8 @@ static bool is_signed_by_one(const struct jwt_keys *keys, const struct algorithm
 	return false;
 }
 
-int jwt_check(struct str token, const struct jwt_keys *keys, const struct claim_rules *rules, struct arena *a, struct str *ret_username,
-              const char **why)
+int jwt_check(struct str token, const struct jwt_keys *keys, const struct claim_rules *rules, struct arena *a,
+              struct str *ret_username, const char **why)
 {
 	struct str header, payload, signature;
 	struct buf bytes = BUF_INIT(TOKEN_MAX), claims_text = BUF_INIT(TOKEN_MAX);

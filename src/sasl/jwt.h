@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON web tokens (RFC 7515, 7519), signed, checked with keys that lie here. The key decides which
- * algorithms are good: RSA from 2048 bits on RS256, RS384, RS512; P-256 ES256; P-384 ES384; Ed25519 EdDSA; a shared secret HS256, HS384,
- * HS512. "none" is no algorithm. Tokens with critical extensions, or encrypted ones, are refused.
+ * algorithms are good: RSA from 2048 bits on RS256, RS384, RS512; P-256 ES256; P-384 ES384; Ed25519 EdDSA; a shared secret HS256,
+ * HS384, HS512. "none" is no algorithm. Tokens with critical extensions, or encrypted ones, are refused.
  */
 #pragma once
 

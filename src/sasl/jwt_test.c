@@ -16,9 +16,9 @@
 
 static const char secret[] = "HS256 AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ+EstJQLr/T+1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow==\n";
 static const char public[] = "-----BEGIN PUBLIC KEY-----\n"
-                             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n"
-                             "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
-                             "-----END PUBLIC KEY-----\n";
+			     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n"
+			     "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
+			     "-----END PUBLIC KEY-----\n";
 
 TEST(the_examples_of_the_standard_are_good)
 {
@@ -41,7 +41,8 @@ TEST(the_examples_of_the_standard_are_good)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
-		struct claim_rules rules = {.issuer = STR("joe"), .username = STR("iss"), .now = cases[i].now, .must_expire = true};
+		struct claim_rules rules = {
+			.issuer = STR("joe"), .username = STR("iss"), .now = cases[i].now, .must_expire = true};
 		struct arena a = ARENA_INIT;
 		struct buf why = BUF_INIT(1000);
 		struct str user = {0};
@@ -75,7 +76,8 @@ TEST(claims_are_held_against_the_rules)
 		{"{\"email\":\"joe\",\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtps\"}", "the token lacks a scope"},
 		{"{\"email\":\"joe\",\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtp\",\"exp\":\"9999999999\"}",
 	         "the token has expired"},
-		{"{\"email\":\"joe\",\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtp\",\"nbf\":2000}", "the token is not valid yet"},
+		{"{\"email\":\"joe\",\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtp\",\"nbf\":2000}",
+	         "the token is not valid yet"},
 		{"{\"email\":\"j oe\",\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtp\"}", "the token names no user"},
 		{"{\"email\":[\"joe\"],\"aud\":\"mail\",\"iss\":\"me\",\"scope\":\"smtp\"}", "the token names no user"},
 	};
@@ -99,7 +101,8 @@ TEST(claims_are_held_against_the_rules)
 
 TEST(hostile_json_is_no_claim)
 {
-	static const char *const cases[] = {"", "[]", "\"x\"", "{", "{\"a\":1,\"a\":2}", "{\"a\":[[[[[[[[[[]]]]]]]]]]}", "{\"a\":\"\\u0000\"}"};
+	static const char *const cases[] = {
+		"", "[]", "\"x\"", "{", "{\"a\":1,\"a\":2}", "{\"a\":[[[[[[[[[[]]]]]]]]]]}", "{\"a\":\"\\u0000\"}"};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++)
 		CHECK_CASE(!claims_parse(str_of(cases[i])), cases[i]);
@@ -107,7 +110,11 @@ TEST(hostile_json_is_no_claim)
 
 TEST(keys_that_are_too_weak_are_refused)
 {
-	static const char *const cases[] = {"", "junk", "HS256 c2hvcnQ=", "HS256 !!", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+	static const char *const cases[] = {"",
+	                                    "junk",
+	                                    "HS256 c2hvcnQ=",
+	                                    "HS256 !!",
+	                                    "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
 	                                    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAjSC41kqMFeoOUrxO3T1sL"
 	                                    "Z5hcNHBHGbCkLwTTuPiGkQ=\n-----END PUBLIC KEY-----\n"};
 

@@ -70,8 +70,9 @@ static int read_keys(struct oauth *o, struct buf *why)
 		return 0;
 	/* Without one a token that was given to any other application would do here. */
 	if (str_is_empty(str_trim(o->params->smtpd_sasl_oauth_audience))) {
-		buf_add(why, STR("smtpd_sasl_oauth_key_file needs smtpd_sasl_oauth_audience: for whom tokens must be made out to log "
-		                 "in here"));
+		buf_add(why,
+		        STR("smtpd_sasl_oauth_key_file needs smtpd_sasl_oauth_audience: for whom tokens must be made out to log "
+		            "in here"));
 		return -EINVAL;
 	}
 	buf_add(why, STR("smtpd_sasl_oauth_key_file: "));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Access tokens for smtpd_sasl_oauth_*: checked with keys that lie here, or by asking the server that gave them out (RFC 7662). */
+/* Access tokens for smtpd_sasl_oauth_*: checked with keys that lie here, or by asking the server that gave them out (RFC 7662).
+ */
 #pragma once
 
 #include "base/arena.h"
@@ -16,7 +17,8 @@ void oauth_free(struct oauth *o);
 bool oauth_has_changed(const struct oauth *o);
 
 /* SASL_OK and the user, SASL_FAILED, or SASL_TRY_LATER when the server cannot be asked; `reason` then tells the log. */
-enum sasl_status oauth_check(struct oauth *o, struct str token, struct arena *a, struct str *ret_username, struct buf *reason) WAITS;
+enum sasl_status oauth_check(struct oauth *o, struct str token, struct arena *a, struct str *ret_username,
+                             struct buf *reason) WAITS;
 /* What a client hears that was refused (RFC 7628, 3.2.2). */
 void oauth_format_error(const struct oauth *o, struct buf *to);
 

@@ -301,7 +301,7 @@ static void remote_begin(struct sasl_exchange *x, struct str initial, struct sas
 	struct message m = {.type = MESSAGE_AUTH_BEGIN,
 	                    .auth_begin = {.service = x->server->service,
 	                                   .mechanism = x->method,
-	                                   .initial = initial,
+	                                   .initial = initial.ptr && !initial.len ? STR("=") : initial,
 	                                   .has_tls = p->has_tls,
 	                                   .client_address = p->client_address,
 	                                   .client_port = p->client_port,
@@ -357,6 +357,7 @@ const struct sasl_backend sasl_backend_builtin_remote = {
 
 const struct sasl_backend sasl_backend_cyrus_remote = {
 	.type = "cyrus",
+	.unknown_mechanism = "no mechanism available",
 	.open = remote_open,
 	.close = remote_close,
 	.mechanisms = remote_mechanisms,

@@ -264,8 +264,6 @@ void sasl_challenge(struct sasl_exchange *x, struct sasl_result *ret, struct str
 int sasl_decode(struct sasl_exchange *x, struct str base64)
 {
 	sasl_wipe(&x->decoded);
-	if (str_eq(base64, STR("=")))
-		base64 = STR("");
 	/* All the room at once: growing would leave copies behind. */
 	if (!buf_room(&x->decoded, base64.len))
 		return -EINVAL;
@@ -306,11 +304,13 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 	*ret_result = (struct sasl_result){.status = SASL_FAILED, .method = x->method};
 	while (str_next(&offered, " ", &name))
 		if (str_eq(name, x->method)) {
-			s->backend->begin(x, initial, ret_result);
+			s->backend->begin(x, str_eq(initial, STR("=")) ? STR("") : initial, ret_result);
 			return x;
 		}
 	if (is_known) {
-		sasl_result_set(x, ret_result, SASL_FAILED, "Invalid authentication mechanism");
+		sasl_result_set(x, ret_result, SASL_FAILED, "%s",
+		                s->backend && s->backend->unknown_mechanism ? s->backend->unknown_mechanism
+		                                                            : "Invalid authentication mechanism");
 	} else {
 		ret_result->detail = arena_str(&x->arena, str_of(why));
 		sasl_result_set(x, ret_result, SASL_TRY_LATER, "authentication server does not answer");

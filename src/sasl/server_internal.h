@@ -43,10 +43,13 @@ struct sasl_backend {
 	void (*close)(struct sasl_server *s);
 	/* What it can do. NULL and a reason when it cannot tell now. */
 	const struct mechanism_list *(*mechanisms)(struct sasl_server *s, const char **ret_why)WAITS;
+	/* An empty initial response is not an absent one. */
 	void (*begin)(struct sasl_exchange *x, struct str initial, struct sasl_result *ret) WAITS;
 	void (*step)(struct sasl_exchange *x, struct str response, struct sasl_result *ret) WAITS;
 	/* Releases x->state. */
 	void (*end)(struct sasl_exchange *x);
+	/* How a mechanism that is not offered is refused; NULL: in the usual words. */
+	const char *unknown_mechanism;
 	/* Has a table changed? NULL: there is none. */
 	bool (*has_changed)(const struct sasl_server *s);
 };
@@ -81,7 +84,7 @@ extern const struct sasl_backend sasl_backend_builtin_remote, sasl_backend_cyrus
 /* Sets status and reason; the reason is copied into the exchange. */
 void sasl_result_set(struct sasl_exchange *x, struct sasl_result *ret, enum sasl_status status, const char *fmt, ...)
 	PRINTF_LIKE(4, 5);
-/* Decodes into x->decoded, after wiping it. -EINVAL. "=" alone is the empty response. */
+/* Decodes into x->decoded, after wiping it. -EINVAL. */
 [[nodiscard]] int sasl_decode(struct sasl_exchange *x, struct str base64);
 void sasl_wipe(struct buf *b);
 void sasl_wipe_str(struct str s);

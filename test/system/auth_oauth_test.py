@@ -110,6 +110,13 @@ class LocalKeys(unittest.TestCase):
             self.assertEqual(session.docmd("AUTH", "OAUTHBEARER"), (334, b""))
             self.assertEqual(session.docmd(bearer(self.keys.token("es"), "demo@test.example"))[0], 235)
 
+    def test_a_long_token_fits(self):
+        with self.server() as server, server.smtp() as session:
+            token = self.keys.token("es", groups=["a group of many"] * 250)
+            self.assertGreater(len(token), 6000)
+            self.assertEqual(session.docmd("AUTH", "OAUTHBEARER " + bearer(token))[0], 235)
+            self.assertEqual(session.docmd("NOOP", "x" * 4000)[0], 250)
+
     def test_what_is_wrong_with_a_token_is_in_the_log_and_not_told(self):
         token = self.keys.token
         cases = {

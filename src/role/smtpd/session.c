@@ -225,6 +225,16 @@ static void set_command_deadline(struct session *s)
 		stream_set_deadline(s->stream, clock_deadline(p->smtpd_timeout));
 }
 
+/* AUTH may bring a response with it, and access tokens are long. */
+static size_t line_limit(const struct params *p)
+{
+	int64_t limit = p->line_length_limit;
+
+	if (p->smtpd_sasl_auth_enable && p->smtpd_sasl_response_limit > limit)
+		limit = p->smtpd_sasl_response_limit;
+	return (size_t)limit;
+}
+
 /* The next line, bare line feeds dealt with. False when the session is over. */
 static bool read_command(struct session *s, struct str *ret_line)
 {
@@ -235,7 +245,9 @@ static bool read_command(struct session *s, struct str *ret_line)
 	set_command_deadline(s);
 	if (!s->tx.has_mail && !stream_has_input(s->stream))
 		stream_idle(s->stream);
-	err = stream_read_line(s->stream, (size_t)p->line_length_limit, ret_line, &is_bare);
+	err = stream_read_line(s->stream, line_limit(p), ret_line, &is_bare);
+	if (!str_starts_nocase(*ret_line, STR("AUTH ")))
+		*ret_line = str_cut(*ret_line, 0, (size_t)p->line_length_limit);
 	if (err && err != -EMSGSIZE) {
 		session_failed(s, err);
 		return false;

@@ -98,7 +98,7 @@ void verb_auth(struct session *s, struct str argument)
 	struct str mechanism, initial = {0};
 	size_t blank = str_find_any(argument, " \t");
 
-	if (s->facts.helo.len == 0) {
+	if (p->smtpd_helo_required && s->facts.helo.len == 0) {
 		session_say(s, "503 5.5.1 Error: send HELO/EHLO first");
 	} else if (clients_exceed(s, CLIENT_AUTHENTICATES)) {
 		session_say(s, "450 4.7.1 Error: too many AUTH commands from %.*s", STR_ARG(s->facts.client_address));

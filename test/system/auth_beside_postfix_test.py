@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same AUTH dialogues with Debian's Postfix and with ours, over Cyrus SASL and over Dovecot: codes and texts are equal. Needs root."""
+
+import base64
+import os
+import smtplib
+import tempfile
+import unittest
+from pathlib import Path
+
+from debian_dovecot import DebianDovecot
+from debian_postfix import DebianPostfix
+from postrider import PATIENCE, Postrider, free_ports
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+GOOD = b64("\0demo\0secret")
+DIALOGUES = {
+    "syntax": ["AUTH", "AUTH PLAIN a b", "AUTH  PLAIN", "*", "AUTH FOO", "AUTH FOO abc", "AUTH PLAIN=", "AUTH plain " + GOOD],
+    "base64": ["AUTH PLAIN !!!", "AUTH PLAIN", "no base64", "AUTH LOGIN", "=", "AUTH PLAIN " + GOOD[:-1], "AUTH PLAIN " + GOOD],
+    "refused": ["AUTH PLAIN " + b64("\0demo\0wrong"), "AUTH PLAIN " + b64("\0nobody\0secret"), "AUTH LOGIN", b64("demo"), b64("wrong"), "NOOP"],
+    "aborted": ["AUTH PLAIN", "*", "AUTH LOGIN", "*", "AUTH LOGIN", b64("demo"), "*", "AUTH CRAM-MD5 =", "NOOP"],
+    "twice": ["AUTH LOGIN", b64("demo"), b64("secret"), "AUTH PLAIN " + GOOD, "AUTH", "RSET", "AUTH PLAIN " + GOOD, "EHLO again.example",
+              "AUTH PLAIN " + GOOD],
+    "in a transaction": ["MAIL FROM:<a@peer.example>", "AUTH PLAIN " + GOOD, "RSET", "AUTH PLAIN " + GOOD],
+    "before EHLO": ["QUIT-EHLO", "AUTH PLAIN " + GOOD, "EHLO x.example", "AUTH PLAIN " + GOOD],
+    "too long": ["AUTH PLAIN", "A" * 12000, "AUTH PLAIN", "A" * 13000, "NOOP", "AUTH PLAIN " + "A" * 1999, "NOOP", "AUTH PLAIN " + GOOD],
+}
+
+
+def converse(port: int, lines: list[str]) -> list[str]:
+    """What the server says to each line."""
+    begins_silent = lines[0] == "QUIT-EHLO"
+    said = []
+    with smtplib.SMTP("127.0.0.1", port, "client.example", timeout=PATIENCE) as session:
+        if not begins_silent:
+            session.ehlo()
+            said += sorted(session.esmtp_features.get("auth", "").split())
+        for line in lines[1:] if begins_silent else lines:
+            code, text = session.docmd(line)
+            if line.startswith("EHLO"):
+                text = b""
+            if line.startswith("AUTH CRAM"):
+                text = b"CHALLENGE"
+            said.append(f"{line[:30]} -> {code} {text.decode()}")
+    return said
+
+
+@unittest.skipUnless(os.geteuid() == 0, "Debian's Postfix starts as root only")
+class Beside(unittest.TestCase):
+    maxDiff = None
+
+    def compare(self, main: str, known: dict | None = None) -> None:
+        port, = free_ports(1)
+        common = "smtpd_sasl_auth_enable = yes\nmynetworks =\nsmtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 100\nsmtpd_soft_error_limit = 90\n"
+        with DebianPostfix(main=common + main, master=f"127.0.0.1:{port} inet n - n - - smtpd\n") as peer, \
+                Postrider(main="myhostname = peer.example\n" + common + main) as server:
+            peer.start(port)
+            for name, lines in DIALOGUES.items():
+                with self.subTest(name):
+                    theirs, ours = converse(port, lines), converse(server.ports["smtp"], lines)
+                    self.assertEqual([(known or {}).get(line, line) for line in theirs], ours)
+
+    def test_cyrus(self):
+        """Debian's takes its settings from /etc/postfix/sasl whatever main.cf says; with a name that has none both refuse everybody."""
+        known = {}
+        for lines in DIALOGUES.values():
+            for line in lines:
+                # What it says of base64 that is none: the library's last word from before.
+                first = f"{line[:30]} -> 535 5.7.8 Error: authentication failed: another step is needed in authentication"
+                known[first] = f"{line[:30]} -> 535 5.7.8 Error: authentication failed: Invalid base64 data in {'initial' if line.startswith('AUTH') else 'continued'} response"
+                second = f"{line[:30]} -> 535 5.7.8 Error: authentication failed: bad protocol / cancel"
+                if line == "no base64":
+                    known[second] = known[first]
+        known["AUTH FOO abc -> 535 5.7.8 Error: authentication failed: another step is needed in authentication"] = \
+            "AUTH FOO abc -> 535 5.7.8 Error: authentication failed: no mechanism available"
+        self.compare("smtpd_sasl_type = cyrus\nsmtpd_sasl_path = nothing-of-this-name\n", known)
+
+    def test_dovecot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            with DebianDovecot(Path(folder) / "auth"):
+                self.compare(f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {folder}/auth\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
