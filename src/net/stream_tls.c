@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "net/net_internal.h"
+#include "net/tls_sessions.h"
 #include "net/tlsa.h"
 
 static int bio_read(BIO *bio, char *ptr, size_t size, size_t *ret_count)
@@ -160,6 +161,8 @@ static int handshake(struct stream *s, bool is_server, const char **why)
 	}
 	ERR_clear_error();
 	s->tls->is_up = true;
+	if (!is_server && SSL_session_reused(s->tls->ssl))
+		tls_sessions_verify_again(s->tls->ssl);
 	s->tls->text = tls_info_read(s->tls->ssl, is_server, &s->tls->info);
 	return 0;
 }
@@ -268,6 +271,8 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 		err = tls_begin(s, ctx);
 	if (!err)
 		err = apply_wish(s->tls->ssl, wish, why);
+	if (!err && wish->session_key.len && wish->session_time.ns > 0)
+		tls_sessions_attach(s->tls->ssl, wish->session_key, wish->session_time);
 	if (!err)
 		err = handshake(s, false, why);
 	/* A session that goes on was matched when it began. */
@@ -341,6 +346,9 @@ void stream_tls_free(struct stream *s)
 {
 	if (!s->tls)
 		return;
+	/* OpenSSL would never resume the session of a connection that ended without ceremony; SMTP has its QUIT for that. */
+	if (s->tls->is_up)
+		SSL_set_shutdown(s->tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(s->tls->ssl);
 	free(s->tls->text);
 	free(s->tls);

@@ -14,6 +14,7 @@
 #include "net/net_internal.h"
 #include "net/tls_keys.h"
 #include "net/tls_options.h"
+#include "net/tls_sessions.h"
 #include "net/tls_sni.h"
 #include "net/tls_tickets.h"
 #include "net/tlsa.h"
@@ -236,6 +237,8 @@ static int apply_tickets(SSL_CTX *ssl, const struct tls_settings *s, struct str 
 		SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
 	if (s->is_server)
 		SSL_CTX_set_num_tickets(ssl, has_tickets);
+	else if (has_tickets)
+		tls_sessions_enable(ssl);
 	if (s->is_server && has_tickets && tls_tickets_use(ssl, cipher)) {
 		buf_addf(why, "tls_session_ticket_cipher: \"%.*s\" will not do: use aes-256-cbc or the like", STR_ARG(cipher));
 		return -EINVAL;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
 
 struct tls_context;
@@ -64,9 +65,11 @@ struct tls_wish {
 	uint64_t versions_off;   /* as tls_protocols_parse() tells them */
 	const struct tlsa *tlsa; /* the server must match one of these; none: it is not held to any */
 	size_t tlsa_count;
-	struct str tlsa_base;  /* the name below which they are found */
-	struct str names;      /* what else a certificate under an authority of theirs may name; parted by blanks */
-	bool is_wildcard_deep; /* "*.example.org" there stands for more than one label */
+	struct str tlsa_base;   /* the name below which they are found */
+	struct str names;       /* what else a certificate under an authority of theirs may name; parted by blanks */
+	bool is_wildcard_deep;  /* "*.example.org" there stands for more than one label */
+	struct str session_key; /* sessions kept under it may be resumed; empty: none is, and none is kept */
+	struct duration session_time;
 };
 
 void tls_context_free(struct tls_context *ctx);

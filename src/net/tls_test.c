@@ -15,6 +15,7 @@
 #include "config/config.h"
 #include "fiber/fiber.h"
 #include "net/stream.h"
+#include "net/tls_sessions.h"
 #include "net/tls_settings.h"
 
 static const char *path_of(const char *name)
@@ -87,6 +88,8 @@ struct party {
 	struct buf summary;
 	struct buf binding;
 	bool is_exporter;
+	bool is_resumed;
+	bool is_trusted;
 	struct buf got;
 };
 
@@ -122,12 +125,21 @@ static void serve(void *arg)
 	finish(p, why);
 }
 
+static const char *session_key = "";
+
 static void connect_to(void *arg)
 {
 	struct party *p = arg;
 	const char *why = "";
 
-	p->err = stream_start_tls_client(p->s, p->ctx, &(struct tls_wish){.servername = STR("mail.example.org")}, &why);
+	struct tls_wish wish = {.servername = STR("mail.example.org"), .session_key = str_of(session_key)};
+
+	wish.session_time = duration_s(100);
+	p->err = stream_start_tls_client(p->s, p->ctx, &wish, &why);
+	if (!p->err)
+		p->is_resumed = stream_tls(p->s)->is_resumed;
+	if (!p->err)
+		p->is_trusted = stream_tls(p->s)->is_peer_trusted;
 	finish(p, why);
 }
 
@@ -210,6 +222,42 @@ TEST(rsa_and_older_protocols_work_as_well)
 	CHECK_STR(buf_str(&client.binding), buf_str(&server.binding));
 	CHECK(!client.is_exporter && !server.is_exporter);
 	parties_done(&server, &client);
+}
+
+/* Is the next connection with this key a resumed one? */
+static bool is_resumed(const char *key, const char *more, bool *ret_is_trusted)
+{
+	struct party server, client;
+
+	session_key = key;
+	converse(main_cf(more, "ec.pem"), &server, &client);
+	session_key = "";
+	CHECK_INT(server.err, 0);
+	CHECK_INT(client.err, 0);
+	*ret_is_trusted = client.is_trusted;
+	parties_done(&server, &client);
+	return client.is_resumed;
+}
+
+TEST(a_session_is_resumed_under_its_key_and_judged_anew)
+{
+	char trusting[600];
+	bool is_trusted;
+
+	make_chain("ec.pem", false, false);
+	snprintf(trusting, sizeof(trusting), "smtp_tls_CAfile = %s", path_of("ec.pem"));
+	CHECK(!is_resumed("a", trusting, &is_trusted));
+	CHECK(is_trusted);
+	CHECK(!is_resumed("b", trusting, &is_trusted));
+	CHECK(is_resumed("a", trusting, &is_trusted));
+	CHECK(is_trusted);
+	/* The authority is no longer ours. */
+	CHECK(is_resumed("a", "", &is_trusted));
+	CHECK(!is_trusted);
+	CHECK(!is_resumed("", trusting, &is_trusted));
+	tls_sessions_forget();
+	CHECK(!is_resumed("a", trusting, &is_trusted));
+	tls_sessions_forget();
 }
 
 TEST(no_common_protocol_is_told_on_both_sides)

@@ -17,13 +17,14 @@ NAME = "mx.far.example"
 class NextHop:
     """Takes mail. `certificate` names a file of `folder` without ".pem"; `fault` is one of those below."""
 
-    FAULTS = ("", "no-offer", "stripped", "refused", "refused-for-good", "broken", "smuggled", "silent-auth")
+    FAULTS = ("", "no-offer", "stripped", "refused", "refused-for-good", "broken", "smuggled", "silent-auth", "wrapper", "hangs-up", "early")
 
     def __init__(self, folder: Path | None = None, certificate: str = "", fault: str = "", more: tuple = (), bits8: bool = True):
         assert fault in self.FAULTS
         self.messages = []  # (was it encrypted, content)
         self.heard = []  # (was it encrypted, line)
         self.resumed = []  # of each handshake
+        self.shown = []  # the client's certificate in each
         self._fault = fault
         self._more = more + (("8BITMIME",) if bits8 else ())
         self._context = None
@@ -77,8 +78,12 @@ class NextHop:
             sock.sendall(b"this is no handshake\r\n")
             sock.close()
             raise OSError("hung up")
+        return self._handshake(sock)
+
+    def _handshake(self, sock) -> ssl.SSLSocket:
         secure = self._context.wrap_socket(sock, server_side=True)
         self.resumed.append(secure.session_reused)
+        self.shown.append(secure.getpeercert(True))
         return secure
 
     def _extensions(self, is_encrypted: bool) -> list[str]:
@@ -88,8 +93,10 @@ class NextHop:
         return ["PIPELINING", *start_tls, *more]
 
     def _converse(self, sock, stack: contextlib.ExitStack) -> None:
+        is_encrypted = self._fault == "wrapper"
+        if is_encrypted:
+            sock = stack.enter_context(contextlib.closing(self._handshake(sock)))
         lines = sock.makefile("rwb")
-        is_encrypted = False
 
         def say(text: str) -> None:
             lines.write(text.encode() + b"\r\n")
@@ -101,7 +108,10 @@ class NextHop:
             verb = line.split()[0].upper() if line.split() else b""
             if verb in (b"EHLO", b"LHLO"):
                 words = self._extensions(is_encrypted)
-                say(f"250-{NAME}\r\n" + "\r\n".join(f"250{'-' if at + 1 < len(words) else ' '}{word}" for at, word in enumerate(words)))
+                if self._fault == "hangs-up" and is_encrypted:
+                    break
+                say(f"250-{NAME}\r\n" + "\r\n".join(f"250{'-' if at + 1 < len(words) else ' '}{word}" for at, word in enumerate(words)) +
+                    ("\r\n250 2.0.0 Ok: nobody said that" if self._fault == "early" and is_encrypted else ""))
             elif verb == b"STARTTLS" and self._fault not in ("no-offer", "stripped"):
                 secure = self._start_tls(sock)
                 if secure:

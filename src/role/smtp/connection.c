@@ -61,6 +61,7 @@ void connection_lost(struct connection *c, int err, const char *phase, struct ar
 		v->text = arena_printf(a, "conversation with %s timed out while %s", c->peer, phase);
 	else
 		v->text = arena_printf(a, "lost connection with %s while %s", c->peer, phase);
+	v->is_tls_lost = stream_tls(c->stream) != NULL;
 	sign(c, a, v);
 	c->is_broken = true;
 }

@@ -24,10 +24,8 @@ static bool is_lax(const struct delivery *d)
 }
 
 /* A password must not go to just anyone, whatever a header says. */
-static void relax(struct delivery *d)
+static void relax(const struct delivery *d, struct tls_policy *p)
 {
-	struct tls_policy *p = &d->policy;
-
 	if (d->settings->sasl_passwords || p->level <= CLIENT_TLS_MAY)
 		return;
 	p->level = d->settings->tls_wrapper ? CLIENT_TLS_ENCRYPT : CLIENT_TLS_MAY;
@@ -107,7 +105,7 @@ static int find_all(struct delivery *d, const struct nexthop *nexthop, struct bu
 	if (err)
 		return err;
 	if (is_lax(d))
-		relax(d);
+		relax(d, p);
 	if (p->level == CLIENT_TLS_DANE) {
 		p = arena_alloc(&d->arena, sizeof(*p));
 		*p = d->policy;
@@ -122,15 +120,20 @@ static int find_all(struct delivery *d, const struct nexthop *nexthop, struct bu
 }
 
 /* A policy that cannot be known or understood demands more than we could give. */
+static int not_understood(const struct delivery *d, struct buf *why, struct verdict *v)
+{
+	log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(why));
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
+	return -EHOSTUNREACH;
+}
+
 int delivery_policy_read(struct delivery *d, const struct nexthop *nexthop, struct verdict *v)
 {
 	struct buf why = BUF_INIT(4096);
 	int err = find_all(d, nexthop, &why);
 
 	if (err && err != -ECANCELED) {
-		log_tagged(d->settings->tag, LOG_LEVEL_WARN, "TLS policy for %.*s: %s", STR_ARG(d->tried), buf_cstr(&why));
-		*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .text = STR("client TLS configuration problem")};
-		err = -EHOSTUNREACH;
+		err = not_understood(d, &why, v);
 	} else if (!err && d->requiretls != REQUIRETLS_OPPORTUNISTIC && !d->settings->tls_encrypt) {
 		*v = (struct verdict){.is_permanent = true, .dsn = STR("5.7.30")};
 		v->text = STR("REQUIRETLS support required, but our TLS client is off");
@@ -176,6 +179,31 @@ static void raise_unmatched(struct delivery *d, struct connection_wish *wish)
 	wish->policy = p;
 }
 
+/* What smtp_tls_per_site says of this host. */
+static int ask_site(struct delivery *d, struct connection_wish *wish, struct verdict *v)
+{
+	bool is_sts = d->policy.enforces_patterns || d->policy.is_sts_test;
+	struct tls_policy *p;
+	struct buf why = BUF_INIT(4096);
+	int err;
+
+	if (!d->settings->tls_sites || is_sts)
+		return 0;
+	p = arena_alloc(&d->arena, sizeof(*p));
+	err = tls_policy_find_for_host(d->settings, d->tried, wish->target->host, &d->arena, p, &why);
+	if (err) {
+		err = not_understood(d, &why, v);
+	} else {
+		if (is_lax(d))
+			relax(d, p);
+		raise(d, p);
+		tls_policy_seal(p, &d->arena);
+		wish->policy = p;
+	}
+	buf_done(&why);
+	return err;
+}
+
 int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *v)
 {
 	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
@@ -183,6 +211,8 @@ int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, s
 
 	if (err)
 		return err;
+	if (!is_dane && wish->target)
+		return ask_site(d, wish, v);
 	if (is_dane && wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
 		raise_unmatched(d, wish);
 	if (!is_dane || !wish->target || !wish->policy->enforces_patterns ||

@@ -14,8 +14,8 @@
 /* Leaves the hosts that the domain's MTA-STS policy names (RFC 8461, 4.1). -EHOSTUNREACH with a verdict when none is left. */
 [[nodiscard]] int delivery_policy_filter(struct delivery *d, struct target_list *list, struct verdict *ret_verdict);
 /*
- * The policy for one host, once DANE has had its say about it: where it vouches for nothing, the MTA-STS policy and the
- * message's own demands hold. -EHOSTUNREACH with a verdict when the host must not be used.
+ * The policy for one host: what DANE or smtp_tls_per_site say about it, and what the domain's MTA-STS policy and the message's
+ * own demands make of that. -EHOSTUNREACH with a verdict when the host must not be used.
  */
 [[nodiscard]] int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *ret_verdict);
 

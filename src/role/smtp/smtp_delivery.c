@@ -9,6 +9,7 @@
 #include "mail/delivery_line.h"
 #include "role/smtp/credentials.h"
 #include "role/smtp/delivery_policy.h"
+#include "role/smtp/smtp_tls.h"
 #include "role/smtp/transaction.h"
 
 enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
@@ -153,7 +154,7 @@ static struct str cache_key(struct delivery *d, struct str nexthop)
 
 static void let_go(struct delivery *d, struct connection *c)
 {
-	if (d->has_more && !(d->policy.is_never_kept && stream_tls(c->stream)))
+	if (c && d->has_more && !(d->policy.is_never_kept && stream_tls(c->stream)))
 		connection_keep(c, cache_key(d, d->tried));
 	else
 		connection_close(c);
@@ -169,6 +170,8 @@ static int try_kept(struct delivery *d)
 		int err;
 
 		d->connected = d->started;
+		if (stream_tls(c->stream) && d->settings->logs_tls)
+			smtp_tls_log(c, &d->policy, true);
 		err = converse(d, c, &v);
 		if (err == -EHOSTUNREACH && !v.is_stale)
 			delivery_failed(d, &v, false, c);
@@ -195,7 +198,7 @@ static bool has_credentials(struct delivery *d, struct str host)
 /* RFC 7435: for mail that has waited, clear text is better than none, where policy leaves it open. */
 static bool may_go_in_clear(struct delivery *d, const struct connection_wish *wish, const struct verdict *v)
 {
-	return v->is_tls_handshake && wish->policy->level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
+	return (v->is_tls_handshake || v->is_tls_lost) && wish->policy->level == CLIENT_TLS_MAY && !has_credentials(d, v->mta) &&
 	       d->requiretls == REQUIRETLS_OPPORTUNISTIC &&
 	       d->active.us - d->envelope.arrival.us >= d->settings->tls_fallback_age.ns / 1000;
 }
@@ -216,6 +219,18 @@ static void note_site(struct delivery *d, const struct verdict *v)
 {
 	d->site = SITE_DOWN;
 	d->site_reason = arena_printf(&d->arena, "%.*s %.*s", STR_ARG(v->dsn), STR_ARG(v->text));
+}
+
+/* TLS broke off in the middle of it: the same server once more without. On failure `*c` may be NULL. */
+static int try_in_clear(struct delivery *d, struct connection_wish *wish, struct connection **c, struct verdict *v)
+{
+	int err;
+
+	log_tagged(d->settings->tag, LOG_LEVEL_INFO, "%s: %.*s", d->envelope.queue_id, STR_ARG(v->text));
+	connection_close(*c);
+	wish->avoids_tls = true;
+	err = connection_open(wish, &d->arena, c, v);
+	return err ? err : converse(d, *c, v);
 }
 
 /* One host. *ret_has_session says that it was ready to talk. */
@@ -242,6 +257,8 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 	d->connected = clock_wall();
 	d->site = SITE_OK;
 	err = converse(d, c, &v);
+	if (err == -EHOSTUNREACH && v.is_tls_lost && may_go_in_clear(d, wish, &v))
+		err = try_in_clear(d, wish, &c, &v);
 	if (err == -EHOSTUNREACH) {
 		delivery_failed(d, &v, false, c);
 		err = 0;
@@ -256,7 +273,7 @@ static int try_targets(struct delivery *d, const struct target_list *list, bool 
 	struct connection_wish wish = {.settings = d->settings,
 	                               .policy = &d->policy,
 	                               .outcome = &d->outcome,
-	                               .nexthop = d->nexthop,
+	                               .nexthop = d->tried,
 	                               .sender = d->envelope.sender};
 	int64_t sessions = 0, limit = d->settings->session_limit;
 	size_t tried = 0;
@@ -285,7 +302,7 @@ static int try_local_socket(struct delivery *d, struct str path)
 	                               .policy = &d->policy,
 	                               .outcome = &d->outcome,
 	                               .path = path,
-	                               .nexthop = d->nexthop,
+	                               .nexthop = d->tried,
 	                               .sender = d->envelope.sender};
 	bool has_session;
 	int err;

@@ -121,7 +121,7 @@ static void read_tls_contexts(struct smtp_settings *s)
 {
 	struct buf why = BUF_INIT(4096);
 
-	if (str_eq_nocase(s->tls_level, STR("none")) && maps_is_empty(s->tls_policies) && !s->tls_wrapper)
+	if (str_eq_nocase(s->tls_level, STR("none")) && maps_is_empty(s->tls_policies) && !s->tls_sites && !s->tls_wrapper)
 		return;
 	if (!tls_client_context_new(s->view, false, &s->tls_may, &why))
 		(void)!tls_client_context_new(s->view, true, &s->tls_encrypt, &why);
@@ -140,8 +140,17 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 		err = requiretls_policy_open(PICK(requiretls_policy), TABLE_FOLD | TABLE_SURROGATE, s->view, &s->requiretls, why);
 	if (err)
 		return err;
+	if (maps_is_empty(s->tls_policies) && PICK(tls_per_site).len)
+		err = maps_open(PICK(tls_per_site), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_sites, why);
+	if (err)
+		return err;
 	s->tls_level = tls_level(s, p);
 	s->tls_wrapper = PICK(tls_wrappermode);
+	s->tls_blocks_early_reply = PICK(tls_block_early_mail_reply);
+	if (PICK(tls_session_cache_database).len)
+		s->tls_session_time = PICK(tls_session_cache_timeout);
+	if (PICK(tls_enable_rpk))
+		log_warn("%.*s: this OpenSSL knows no raw public keys: servers are asked for certificates", STR_ARG(s->tag));
 	s->uses_sts = !s->is_lmtp && p->smtp_mta_sts;
 	s->enforces_sts_patterns = PICK(tls_enforce_sts_mx_patterns);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);
@@ -321,6 +330,7 @@ const struct smtp_settings *smtp_settings_find(struct str transport)
 
 	if (s) {
 		refresh(&s->tls_policies, PICK(tls_policy_maps), s->view);
+		refresh(&s->tls_sites, PICK(tls_per_site), s->view);
 		refresh(&s->sasl_passwords, PICK(sasl_password_maps), s->view);
 	}
 	return s;
@@ -339,6 +349,7 @@ void smtp_settings_free(void)
 		if (s->sasl_filter)
 			match_list_close(s->sasl_filter);
 		maps_close(s->tls_policies);
+		maps_close(s->tls_sites);
 		requiretls_policy_close(s->requiretls);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);

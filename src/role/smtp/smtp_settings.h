@@ -75,6 +75,9 @@ struct smtp_settings {
 	bool sends_mail_auth;            /* AUTH=<> behind MAIL once logged in */
 	struct str tls_level;            /* where no table has a policy */
 	struct maps *tls_policies;
+	struct maps *tls_sites;           /* NULL where there are policies, which take its place */
+	struct duration tls_session_time; /* 0: sessions are not kept */
+	bool tls_blocks_early_reply;
 	struct str tls_servername;
 	struct str tls_verify_match;
 	struct str tls_secure_match;

@@ -54,11 +54,11 @@ static bool is_verified(const struct connection *c, const struct tls_policy *p, 
 	return has_match(c, p, a);
 }
 
-static void log_summary(const struct connection *c, const struct tls_policy *p, bool is_ours)
+void smtp_tls_log(const struct connection *c, const struct tls_policy *p, bool is_kept)
 {
 	const struct tls_info *info = stream_tls(c->stream);
 	bool is_half = p->dane && p->dane->is_half;
-	const char *word = is_ours && !is_half          ? "Verified"
+	const char *word = c->is_verified && !is_half   ? "Verified"
 	                   : info->is_peer_trusted      ? "Trusted"
 	                   : info->has_peer_certificate ? "Untrusted"
 	                                                : "Anonymous";
@@ -69,8 +69,8 @@ static void log_summary(const struct connection *c, const struct tls_policy *p, 
 		buf_addf(&line, " to %.*s", STR_ARG(info->sni));
 	buf_addf(&line, ": ");
 	tls_info_summary(&line, info);
-	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s%s", word,
-	           info->is_resumed ? "reused" : "established", c->relay, buf_cstr(&line));
+	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s TLS connection %s to %s%s", word, is_kept ? "reused" : "established",
+	           c->relay, buf_cstr(&line));
 	buf_done(&line);
 }
 
@@ -115,7 +115,7 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 
 	c->is_verified = is_ours && !(p->dane && p->dane->is_half);
 	if (c->settings->logs_tls)
-		log_summary(c, p, is_ours);
+		smtp_tls_log(c, p, false);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
 	if (!is_asked && p->dane && !p->dane->is_half)
 		wish->outcome->result = TLS_RESULT_TLSA_INVALID;
@@ -157,6 +157,11 @@ static int wish_make(const struct connection *c, const struct tls_policy *p, str
 
 	*ret_wish = (struct tls_wish){
 		.servername = servername(c, p), .anchor_files = p->anchor_files, .has_versions = p->protocols.len > 0};
+	/* A session was good for one server under one policy. What DANE says may be another thing the next time. */
+	if (!p->dane) {
+		ret_wish->session_time = c->settings->tls_session_time;
+		ret_wish->session_key = arena_printf(a, "%p\n%s\n%.*s", (const void *)c->settings, c->relay, STR_ARG(p->key));
+	}
 	if (p->level == CLIENT_TLS_DANE) {
 		ret_wish->servername = ret_wish->tlsa_base = p->dane->base;
 		ret_wish->tlsa = p->dane->records;

@@ -9,6 +9,7 @@
 #include "net/tls.h"
 #include "net/tls_settings.h"
 #include "role/smtp/smtp_settings.h"
+#include "role/smtp/tls_site.h"
 #include "role/smtp/sts_policy.h"
 #include "table/table.h"
 
@@ -231,8 +232,10 @@ static int complete(struct tls_policy *p, const struct smtp_settings *s, struct 
 		return err;
 	if ((p->level == CLIENT_TLS_DANE || p->level == CLIENT_TLS_DANE_ONLY) && check_dane(p, s, why))
 		return -EINVAL;
-	if (s->tls_wrapper && p->level < CLIENT_TLS_ENCRYPT)
-		p->level = CLIENT_TLS_ENCRYPT;
+	if (s->tls_wrapper && p->level < CLIENT_TLS_ENCRYPT) {
+		buf_addf(why, "smtp_tls_wrappermode needs smtp_tls_security_level = encrypt, or stronger");
+		return -EINVAL;
+	}
 	if (!p->servername.len)
 		p->servername = s->tls_servername;
 	if (!has_match(p->level))
@@ -263,17 +266,25 @@ void tls_policy_seal(struct tls_policy *p, struct arena *a)
 int tls_policy_find(const struct smtp_settings *s, struct str nexthop, struct arena *a, struct tls_policy *ret_policy,
                     struct buf *why)
 {
+	return tls_policy_find_for_host(s, nexthop, STR(""), a, ret_policy, why);
+}
+
+int tls_policy_find_for_host(const struct smtp_settings *s, struct str nexthop, struct str host, struct arena *a,
+                             struct tls_policy *ret_policy, struct buf *why)
+{
 	struct str key = nexthop, text = s->tls_level;
 	bool is_from_table;
 	int err = -ENOENT;
 
 	if (s->is_lmtp && (str_starts(key, STR("unix:")) || str_starts(key, STR("inet:"))))
 		key = str_from(key, 5);
-	if (s->tls_policies)
+	if (s->tls_policies && !s->tls_sites)
 		err = find_text(s, key, a, &text, why);
+	else if (s->tls_sites)
+		err = tls_site_level(s, key, host, &text, why);
 	if (err && err != -ENOENT)
 		return err;
-	is_from_table = !err;
+	is_from_table = !err && !s->tls_sites;
 	err = tls_policy_parse(text, a, ret_policy, why);
 	ret_policy->is_from_table = is_from_table;
 	ret_policy->domain = domain_of(key);

@@ -67,5 +67,8 @@ struct tls_policy {
                                   struct tls_policy *ret_policy, struct buf *why);
 /* Makes p->key anew after the demands were changed. */
 void tls_policy_seal(struct tls_policy *p, struct arena *a);
+/* The same for one host, where smtp_tls_per_site may have a say about it. */
+[[nodiscard]] int tls_policy_find_for_host(const struct smtp_settings *s, struct str nexthop, struct str host, struct arena *a,
+                                           struct tls_policy *ret_policy, struct buf *why);
 /* Up to the next name or fingerprint of a match list. */
 bool tls_match_next(const struct tls_policy *p, struct str *rest, struct str *ret_item);

@@ -365,6 +365,8 @@ static int read_outcome(struct transaction *t)
 		err = hear(t, d->settings->data_done_timeout, end_phase);
 		if (!err)
 			judge_content(t, 0, d->envelope.recipient_count);
+		/* It may have been taken, so it is not sent again at once. */
+		t->v.is_tls_lost = false;
 		return err;
 	}
 	/* LMTP answers for each recipient that it had accepted (RFC 2033, 4.2). */
@@ -400,6 +402,14 @@ static int send_message(struct transaction *t)
 	return err;
 }
 
+/* A reply to what we have not said: someone else has said it inside our TLS, before us. */
+static void early_reply(struct delivery *d, struct connection *c, struct verdict *v)
+{
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.0"), .relay = str_of(c->relay), .mta = str_of(c->host)};
+	v->text = arena_printf(&d->arena, "host %s replied before it was asked: someone may have spoken in our name", c->peer);
+	c->is_broken = true;
+}
+
 int transaction_run(struct delivery *d, struct connection *c, struct verdict *ret_verdict)
 {
 	struct transaction t = {.d = d, .c = c, .is_pipelined = c->ehlo.keywords & EHLO_PIPELINING};
@@ -409,6 +419,10 @@ int transaction_run(struct delivery *d, struct connection *c, struct verdict *re
 	for (uint32_t i = 0; i < d->envelope.recipient_count; i++)
 		d->recipients[i].is_accepted = d->recipients[i].is_held_over = false;
 	c->use_count++;
+	if (d->settings->tls_blocks_early_reply && stream_tls(c->stream) && stream_peek(c->stream).len) {
+		early_reply(d, c, ret_verdict);
+		return -EHOSTUNREACH;
+	}
 	if (!is_possible(&t))
 		return 0;
 	err = send_envelope(&t, &is_refused);

@@ -9,6 +9,7 @@
 struct verdict {
 	bool is_permanent;
 	bool is_site;          /* the host or the way to it is at fault, not the mail */
+	bool is_tls_lost;      /* it broke off inside TLS */
 	bool is_tls_handshake; /* clear text may be tried where the policy allows it */
 	bool is_stale;         /* a connection that was kept open turned out to be dead */
 	bool is_loop;          /* the mail would come back to us: no other relay may help */
