@@ -23,8 +23,21 @@ static bool is_skipped(struct str line)
 	return str_is_empty(trimmed) || trimmed.ptr[0] == '#';
 }
 
+static void add_start(struct cfline *l, struct arena *a, size_t at, unsigned number)
+{
+	/* Room for 4, 8, 16 ... */
+	if (l->start_count == 0 || (l->start_count >= 4 && (l->start_count & (l->start_count - 1)) == 0)) {
+		struct line_start *larger = arena_alloc(a, (l->start_count ? 2 * l->start_count : 4) * sizeof(*larger));
+
+		if (l->start_count)
+			memcpy(larger, l->starts, l->start_count * sizeof(*larger));
+		l->starts = larger;
+	}
+	l->starts[l->start_count++] = (struct line_start){at, number};
+}
+
 /* Adds all lines that continue the one in `joined`; nothing past them is taken. */
-static void join(struct cfline_reader *r, struct buf *joined)
+static void join(struct cfline_reader *r, struct arena *a, struct buf *joined, struct cfline *l)
 {
 	while (r->rest.len > 0) {
 		struct cfline_reader ahead = *r;
@@ -33,6 +46,7 @@ static void join(struct cfline_reader *r, struct buf *joined)
 		if (!is_skipped(line)) {
 			if (!ascii_is_space(line.ptr[0]))
 				return;
+			add_start(l, a, joined->len, ahead.number);
 			buf_add(joined, line);
 		}
 		*r = ahead;
@@ -64,7 +78,7 @@ bool cfline_next(struct cfline_reader *r, struct arena *a, struct cfline *ret_li
 			struct buf joined = BUF_INIT(LINE_MAX_SIZE);
 
 			buf_add(&joined, line);
-			join(r, &joined);
+			join(r, a, &joined, ret_line);
 			ret_line->text = arena_str(a, buf_str(&joined));
 			buf_done(&joined);
 		}

@@ -10,10 +10,13 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "config/config.h"
 
 struct cfline {
-	struct str text;      /* joined, without newlines; blanks at the joints stay */
-	unsigned first;       /* number of its first physical line */
+	struct str text;           /* joined, without newlines; blanks at the joints stay */
+	unsigned first;            /* number of its first physical line */
+	struct line_start *starts; /* the further ones, by their place in `text` */
+	size_t start_count;
 	bool is_continuation; /* it begins with white space and there is nothing that it could continue */
 };
 

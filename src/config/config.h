@@ -22,7 +22,19 @@ struct params; /* generated, config/params.h: one typed field a parameter */
 struct origin {
 	struct str file;
 	unsigned line;
+	/* Of a value that goes on in further lines: where they start in it. Not known behind a snapshot. */
+	const struct line_start *starts;
+	size_t start_count;
 };
+struct line_start {
+	size_t at;
+	unsigned line;
+};
+/*
+ * Where a word of the value `raw` (view_get_raw()) stands. Looks from *at on and moves it behind the word. A word that is not
+ * there comes from the next $name, and stands where that does.
+ */
+struct origin origin_of_word(struct origin value, struct str raw, struct str word, size_t *at);
 
 /* One thing to tell the operator. `is_error` ones refuse the configuration. */
 struct config_problem {

@@ -38,7 +38,7 @@ int main_cf_split(struct str text, struct str *ret_name, struct str *ret_value, 
 
 static void add_line(struct config *c, struct str file, const struct cfline *line)
 {
-	const struct origin origin = {file, line->first};
+	struct origin origin = {file, line->first};
 	struct str name, value;
 	const char *why;
 
@@ -52,6 +52,11 @@ static void add_line(struct config *c, struct str file, const struct cfline *lin
 		config_syntax(c, origin, "\"%.*s\": %s", STR_ARG(str_cut(line->text, 0, 60)), why);
 		return;
 	}
+	origin.starts = line->starts;
+	origin.start_count = line->start_count;
+	/* Counted in the value from now on. */
+	for (size_t i = 0; i < line->start_count; i++)
+		line->starts[i].at -= size_min((size_t)(value.ptr - line->text.ptr), line->starts[i].at);
 	config_set(c, name, value, origin);
 }
 

@@ -327,6 +327,34 @@ bool view_is_set(const struct view *v, struct str name)
 	return value && value->is_set;
 }
 
+/* The word, with no letter of another one beside it. */
+static size_t find_word(struct str text, size_t from, struct str word)
+{
+	static const char ends[] = ", \t\r\n{}";
+
+	for (size_t at = from; at < text.len; at++) {
+		at += str_find_str(str_from(text, at), word);
+		if (at < text.len && (at == 0 || strchr(ends, text.ptr[at - 1])) &&
+		    (at + word.len == text.len || strchr(ends, text.ptr[at + word.len])))
+			return at;
+	}
+	return text.len;
+}
+
+struct origin origin_of_word(struct origin value, struct str raw, struct str word, size_t *at)
+{
+	struct origin result = {value.file, value.line};
+	size_t found = find_word(raw, *at, word);
+
+	if (found < raw.len)
+		*at = found + word.len;
+	else
+		found = *at + str_find(str_from(raw, *at), '$');
+	for (size_t i = 0; i < value.start_count && value.starts[i].at <= found && found < raw.len; i++)
+		result.line = value.starts[i].line;
+	return result;
+}
+
 struct origin view_origin(const struct view *v, struct str name)
 {
 	const struct value *value = find_value(data_of(v), name);

@@ -19,7 +19,10 @@ struct parser {
 	struct arena *arena;
 	enum policy_list list;
 	struct str rest;
-	struct origin origin;
+	struct origin origin;      /* of the item that is read */
+	struct origin list_origin; /* of the parameter */
+	struct str raw;            /* its value as it is written, and how far in it we are */
+	size_t raw_at;
 	struct rule_list *into;
 	size_t room;
 	bool has_tables; /* false inside a table's result */
@@ -266,6 +269,8 @@ static int find_class(struct parser *ps, struct str name, struct rule_list **ret
 	                        .list = ps->list,
 	                        .rest = view_get(p->view, name),
 	                        .origin = class->origin,
+	                        .list_origin = class->origin,
+	                        .raw = view_get_raw(p->view, name),
 	                        .into = class,
 	                        .has_tables = true,
 	                        .is_quiet = ps->is_quiet,
@@ -387,6 +392,7 @@ static int parse_list(struct parser *ps)
 		struct rule *rule;
 		int err;
 
+		ps->origin = origin_of_word(ps->list_origin, ps->raw, name, &ps->raw_at);
 		if (ps->into->count >= RULES_MAX) {
 			explain_place(ps, name);
 			buf_addf(ps->why, "more than %d restrictions in one list", RULES_MAX);
@@ -413,11 +419,12 @@ int policy_parse_parameter(struct policy *p, enum policy_list list, struct str n
 	                    .arena = &p->arena,
 	                    .list = list,
 	                    .rest = view_get(p->view, name),
+	                    .raw = view_get_raw(p->view, name),
 	                    .into = ret_list,
 	                    .has_tables = true,
 	                    .why = why};
 
-	ps.origin = ret_list->origin = view_origin(p->view, name);
+	ps.origin = ps.list_origin = ret_list->origin = view_origin(p->view, name);
 	return parse_list(&ps);
 }
 

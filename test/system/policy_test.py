@@ -286,6 +286,31 @@ class Explain(unittest.TestCase):
             self.assertIn("logged in as demo", done.stdout)
             self.assertIn("by transport smtp to elsewhere.example", done.stdout)
 
+    def test_each_rule_is_shown_with_its_own_line(self):
+        main = ("clients = permit_mynetworks\n"
+                "smtpd_recipient_restrictions =\n"
+                "  # first\n"
+                "  reject_non_fqdn_sender, reject_non_fqdn_recipient\n"
+                "  $clients,\n"
+                "\n"
+                "  ours\n"
+                "  reject_unauth_destination\n"
+                "ours = permit_sasl_authenticated\n"
+                "\treject_unlisted_recipient\n"
+                "smtpd_restriction_classes = ours\n"
+                "mynetworks =\n")
+        with Postrider(main=main, start=False) as server:
+            lines = (server.etc / "main.cf").read_text().splitlines()
+            done = explain(server, "--client", "203.0.113.5", "--client-name", "unknown", "--helo", "h.example", "--from", "a@b.example",
+                           "--rcpt", "demo@test.example")
+            for rule, written in (("reject_non_fqdn_sender", "  reject_non_fqdn_sender, reject_non_fqdn_recipient"),
+                                  ("reject_non_fqdn_recipient", "  reject_non_fqdn_sender, reject_non_fqdn_recipient"),
+                                  ("permit_mynetworks", "  $clients,"), ("ours", "  ours"),
+                                  ("permit_sasl_authenticated", "ours = permit_sasl_authenticated"),
+                                  ("reject_unlisted_recipient", "\treject_unlisted_recipient"),
+                                  ("reject_unauth_destination", "  reject_unauth_destination")):
+                self.assertRegex(done.stdout, rf"main\.cf:{lines.index(written) + 1} +{rule}\b", done.stdout)
+
     def test_auth_that_is_not_offered_is_no_login(self):
         with Postrider(main="mynetworks =\n", start=False) as server:
             done = explain(server, "--client", "203.0.113.5", "--client-name", "unknown", "--user", "demo", "--helo", "h.example",
