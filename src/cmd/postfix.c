@@ -126,19 +126,19 @@ static bool wait_ready(int fd)
 	return size > 0;
 }
 
-static void run_master(const struct instance *in, char *master, int notify_fd)
+static void run_master(const struct instance *in, char *master, bool has_been_checked, int notify_fd)
 {
 	char number[16];
 	char *dir = str_cstr(in->dir);
 
 	snprintf(number, sizeof(number), "%d", notify_fd);
 	setsid();
-	execl(master, master, "-c", dir, "-n", number, (char *)NULL);
+	execl(master, master, "-c", dir, "-n", number, has_been_checked ? "-k" : NULL, (char *)NULL);
 	log_fatal("%s: %s", master, strerror(errno));
 	_exit(1);
 }
 
-static int start_and_wait(const struct instance *in, char *master)
+static int start_and_wait(const struct instance *in, char *master, bool has_been_checked)
 {
 	int fds[2], status;
 	bool is_ready;
@@ -156,7 +156,7 @@ static int start_and_wait(const struct instance *in, char *master)
 	}
 	if (pid == 0) {
 		fcntl(fds[1], F_SETFD, 0);
-		run_master(in, master, fds[1]);
+		run_master(in, master, has_been_checked, fds[1]);
 	}
 	close(fds[1]);
 	is_ready = wait_ready(fds[0]);
@@ -177,21 +177,26 @@ static int check_not_running(const struct instance *in)
 	return 1;
 }
 
-/* Without looking into the tables, keys and restrictions: master itself refuses what cannot be read. */
-static int run_quick_start(struct instance *in)
+static int start(const struct instance *in, bool has_been_checked)
 {
 	struct buf master = BUF_INIT(4096);
 	int status = 1;
 
 	if (!check_not_running(in) && !find_master(&master))
-		status = start_and_wait(in, master.ptr);
+		status = start_and_wait(in, master.ptr, has_been_checked);
 	buf_done(&master);
 	return status;
 }
 
+/* Without looking into the tables, keys and restrictions: master itself refuses what cannot be read. */
+static int run_quick_start(struct instance *in)
+{
+	return start(in, false);
+}
+
 static int run_start(struct instance *in)
 {
-	return refuse_errors(in, "nothing was started") ? 1 : run_quick_start(in);
+	return refuse_errors(in, "nothing was started") ? 1 : start(in, true);
 }
 
 static int run_start_fg(struct instance *in)
@@ -202,7 +207,7 @@ static int run_start_fg(struct instance *in)
 	if (refuse_errors(in, "nothing was started") || check_not_running(in) || find_master(&master))
 		return 1;
 	log_flush();
-	execl(master.ptr, master.ptr, "-f", "-c", dir, (char *)NULL);
+	execl(master.ptr, master.ptr, "-f", "-k", "-c", dir, (char *)NULL);
 	log_fatal("%s: %s", master.ptr, strerror(errno));
 	return 1;
 }

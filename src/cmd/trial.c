@@ -140,6 +140,33 @@ static void check_tls_server(struct trial *t, struct buf *why)
 	tls_context_free(tls);
 }
 
+/* Domains that are written down in two lists which exclude each other. */
+static void check_domains(struct trial *t, struct router *r)
+{
+	const struct params *p = t->view->params;
+	const struct str lists[] = {p->mydestination, p->virtual_alias_domains, p->virtual_mailbox_domains};
+	struct buf line = BUF_INIT(4096), why = BUF_INIT(4096);
+	struct route_conflict conflicts[2];
+	enum address_class class;
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		struct str rest = lists[i], domain;
+
+		while (str_next(&rest, ", \t\r\n", &domain)) {
+			if (str_find_any(domain, ":/!$") < domain.len || router_class(r, domain, &class, &why))
+				continue;
+			for (size_t k = 0, count = router_conflicts(r, domain, class, conflicts); k < count; k++) {
+				buf_reset(&line);
+				buf_addf(&line, "%s: do not list domain %.*s in BOTH %s and %s", conflicts[k].second,
+				         STR_ARG(domain), conflicts[k].first, conflicts[k].second);
+				tell_line(t, buf_str(&line), false);
+			}
+		}
+	}
+	buf_done(&line);
+	buf_done(&why);
+}
+
 static void check_receiver(struct trial *t, bool is_smtp)
 {
 	struct buf why = BUF_INIT(1 << 16);
@@ -150,6 +177,7 @@ static void check_receiver(struct trial *t, bool is_smtp)
 
 	tell(t, &why, err);
 	if (!err) {
+		check_domains(t, r);
 		if (is_smtp)
 			check_policy(t, r, &why);
 		err = content_new(t->view, r, &content, &why);

@@ -44,6 +44,13 @@ struct str router_rewrite(struct router *r, struct str address, struct str origi
                                  struct route *ret_route, struct buf *why);
 /* The class of a domain alone. */
 [[nodiscard]] int router_class(struct router *r, struct str domain, enum address_class *ret_class, struct buf *why);
+/* Two parameters that both list a domain and must not. */
+struct route_conflict {
+	const char *first, *second;
+};
+/* Those of a domain of that class; how many there are. */
+size_t router_conflicts(struct router *r, struct str domain, enum address_class class,
+                        struct route_conflict ret_conflicts[static 2]);
 /*
  * Does this recipient exist? 1 yes or not checked, 0 no, <0 a table failed. `*ret_table` names what
  * was asked ("local recipient table", "virtual mailbox table" ...).

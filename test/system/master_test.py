@@ -43,7 +43,7 @@ class Start(unittest.TestCase):
             second.write("master.cf", text.replace(str(second.ports["smtp"]), str(first.ports["smtp"])))
             done = second.run("postfix", "start")
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stderr, rf"master\.cf:1: service {first.ports['smtp']}: listen on 127\.0\.0\.1 .*in use")
+            self.assertRegex(done.stderr, rf"master\.cf:\d+: service {first.ports['smtp']}: listen on 127\.0\.0\.1 .*in use")
 
     def test_every_problem_of_a_configuration_is_shown_at_once(self):
         with Postrider(start=False) as server:
@@ -55,6 +55,26 @@ class Start(unittest.TestCase):
                 self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{lines + 1}: smtpd_timeout = soon")
                 self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{lines + 2}: soft_bounce = maybe")
             self.assertEqual(server.master_pid(), 0)
+
+    def test_problems_are_shown_once_at_the_start(self):
+        with Postrider(main="smtpd_require_helo = yes\n", start=False) as server:
+            done = server.run("postfix", "start")
+            server.is_running = done.returncode == 0
+            self.assertEqual(done.stderr.count("unknown parameter smtpd_require_helo"), 1, done.stderr)
+
+    def test_a_domain_in_two_lists_is_told_at_the_start_and_when_it_gets_mail(self):
+        with Postrider(main="relay_domains = test.example\nvirtual_alias_domains = local.example\nvirtual_alias_maps =\n",
+                       start=False) as server:
+            done = server.run("postfix", "start")
+            server.is_running = done.returncode == 0
+            for domain, lists in (("local.example", "mydestination and virtual_alias_domains"),
+                                  ("test.example", "virtual_mailbox_domains and relay_domains")):
+                self.assertRegex(done.stderr, rf"main\.cf:\d+: \w+: do not list domain {domain} in BOTH {lists}\n")
+            for _ in range(2):
+                server.send("a@sender.example", ["demo@test.example"], HELLO)
+            server.wait_mail("demo", 2)
+            warning = "postfix/trivial-rewrite[%d]: warning: do not list domain test.example in BOTH virtual_mailbox_domains and relay_domains\n"
+            self.assertEqual(server.log_text().count(warning % server.pids("qmgr")[0]), 1, server.log_text())
 
     def test_what_cannot_work_is_refused_with_its_line(self):
         for setting, complaint in (

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The master process. `postfix start` runs it; by hand: master -c DIR [-f] [-n FD]. */
+/* The master process. `postfix start` runs it; by hand: master -c DIR [-f] [-k] [-n FD]. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,11 +27,13 @@ int main(int argc, char **argv)
 	static struct master m = {.notify_fd = -1, .log_fd = -1, .snapshot_fd = -1};
 	int option;
 
-	while ((option = getopt(argc, argv, "c:fn:")) != -1) {
+	while ((option = getopt(argc, argv, "c:fkn:")) != -1) {
 		if (option == 'c')
 			m.config_dir = str_of(optarg);
 		else if (option == 'f')
 			m.is_foreground = true;
+		else if (option == 'k')
+			m.has_been_checked = true;
 		else if (option == 'n')
 			m.notify_fd = (int)strtol(optarg, NULL, 10);
 		else

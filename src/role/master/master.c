@@ -218,6 +218,8 @@ static int load(struct master *m, struct buf *why)
 {
 	m->config = config_load(m->config_dir, NULL, 0);
 	set_log_tag(m->config);
+	if (!config_has_errors(m->config) && m->has_been_checked)
+		return 0;
 	if (!problems_log(m->config))
 		return 0;
 	buf_addf(why, "the configuration in %.*s has errors; nothing was started", STR_ARG(m->config_dir));

@@ -76,7 +76,8 @@ struct master {
 	struct str config_dir;
 	char *libexec;
 	bool is_foreground;
-	int notify_fd; /* who started us waits at the other end; -1 when nobody does */
+	bool has_been_checked; /* who started us has shown what is wrong with the configuration */
+	int notify_fd;         /* who started us waits at the other end; -1 when nobody does */
 
 	struct config *config; /* in force */
 	int snapshot_fd;

@@ -9,6 +9,7 @@
 #include "route/resolve.h"
 
 enum {
+	SEEN_DOMAINS_MAX = 10000,
 	RESOLVER_COUNT = 20,        /* lookups that may wait at the same time */
 	JOB_RECIPIENT_LIMIT = 5000, /* of one message to a deliverer, whatever is configured */
 	TURN = 64,                  /* messages before the other fibers have the word */
@@ -142,6 +143,23 @@ static bool probe_here(struct qmgr *q, struct router *router, struct message_wor
 	return true;
 }
 
+/* Once a domain: an operator who lists it twice hears of it. */
+static void note_conflicts(struct qmgr *q, struct router *router, const struct route *route)
+{
+	static char mark;
+	struct str domain = address_domain(route->recipient), name = view_get(q->settings->view, STR("syslog_name"));
+	struct route_conflict conflicts[2];
+	char tag[160];
+
+	if (route->class == CLASS_DEFAULT || route->class == CLASS_RELAY || map_count(&q->seen_domains) >= SEEN_DOMAINS_MAX ||
+	    map_set(&q->seen_domains, domain, &mark))
+		return;
+	snprintf(tag, sizeof tag, "%.*s/trivial-rewrite", STR_ARG(name));
+	for (size_t i = 0, count = router_conflicts(router, domain, route->class, conflicts); i < count; i++)
+		log_tagged(str_of(tag), LOG_LEVEL_WARN, "do not list domain %.*s in BOTH %s and %s", STR_ARG(domain),
+		           conflicts[i].first, conflicts[i].second);
+}
+
 /* False when the recipient already has its outcome. */
 static bool route_recipient(struct qmgr *q, struct router *router, struct message_work *w, uint32_t at, struct stop *stop)
 {
@@ -158,6 +176,7 @@ static bool route_recipient(struct qmgr *q, struct router *router, struct messag
 		return false;
 	}
 	buf_done(&why);
+	note_conflicts(q, router, &route);
 	if (settle_here(q, w, at, &route))
 		return false;
 	if (e->filter.len && !is_double_bounce_address(q, e->sender) && !(e->flags & ENVELOPE_VERIFY_ONLY))

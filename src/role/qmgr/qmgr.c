@@ -147,6 +147,7 @@ void qmgr_done(struct qmgr *q)
 	schedule_free(q->schedule);
 	settings_free(q->settings);
 	map_done(&q->works);
+	map_done(&q->seen_domains);
 	buf_done(&q->envelope);
 	buf_done(&q->line);
 	free(q->recipients);

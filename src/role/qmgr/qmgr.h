@@ -121,9 +121,10 @@ struct qmgr {
 	struct job_table table;
 	struct timer wakeup; /* for what schedule_wakeup() says */
 
-	struct map works;      /* queue id -> struct message_work, all at work */
-	struct list fresh;     /* to be activated: new mail */
-	struct list fresh_due; /* to be activated: from the index */
+	struct map works;        /* queue id -> struct message_work, all at work */
+	struct map seen_domains; /* of ours, that were looked at for conflicts between lists */
+	struct list fresh;       /* to be activated: new mail */
+	struct list fresh_due;   /* to be activated: from the index */
 	struct wait_list resolvers;
 	size_t due_count;       /* works that came from the index */
 	size_t recipient_count; /* of all works */
