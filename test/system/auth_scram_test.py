@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 import debian_packages
-from postrider import Postrider, any_certificate, wait_until
+from postrider import BUILD, Postrider, any_certificate, wait_until
 from scram_client import Scram, stored_secret
 
 MAIN = "smtpd_sasl_auth_enable = yes\nmynetworks =\n"
@@ -15,6 +15,10 @@ MAIN = "smtpd_sasl_auth_enable = yes\nmynetworks =\n"
 
 def server_with(entries: dict, main: str = "") -> Postrider:
     return Postrider(main=MAIN + main, files={"passwords": "".join(f"{name} {value}\n" for name, value in entries.items())})
+
+
+def run_plain(name: str, *args: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run([str(BUILD / "bin" / name), *args], capture_output=True, text=True, timeout=60, **more)
 
 
 def starttls(session, version=None) -> None:
@@ -68,6 +72,32 @@ class Offered(unittest.TestCase):
                     session.docmd("AUTH", "PLAIN AGRlbW8AeA==")
                     return "SCRAM-SHA-256" in session.esmtp_features["auth"]
             wait_until(is_offered, "SCRAM in EHLO")
+
+
+class Made(unittest.TestCase):
+    def test_what_the_command_makes_lets_its_password_in(self):
+        with Postrider(main=MAIN + "smtpd_sasl_builtin_mechanisms = PLAIN SCRAM-SHA-256 SCRAM-SHA-1\n") as server:
+            def made(*args):
+                done = run_plain("postrider", "password", *args, input="secret\n")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout.strip()
+            entries = {"scram": made(), "more": made("-i", "5000"), "old": made("-s", "scram-sha-1"), "crypt": made("-s", "CRYPT"),
+                       "plain": made("-s", "PLAIN")}
+            self.assertTrue(entries["more"].startswith("{SCRAM-SHA-256}5000,"))
+            self.assertNotEqual(entries["scram"], made())
+            server.write("passwords", "".join(f"{name} {value}\n" for name, value in entries.items()))
+            server.reload()
+            for user, mechanism in (("scram", "SCRAM-SHA-256"), ("more", "SCRAM-SHA-256"), ("old", "SCRAM-SHA-1"), ("plain", "SCRAM-SHA-1")):
+                with server.smtp() as session:
+                    self.assertEqual(Scram(user, "secret", mechanism).login(session)[0], 235, user)
+            for user in entries:
+                with server.smtp() as session:
+                    session.user, session.password = user, "secret"
+                    self.assertEqual(session.auth("PLAIN", session.auth_plain)[0], 235, user)
+
+    def test_a_password_that_cannot_be_is_refused(self):
+        for args, text in (((), "\n"), ((), ""), (("-s", "ROT13"), "x\n"), (("-i", "1"), "x\n"), ((), "x" * 2000 + "\n")):
+            self.assertEqual(run_plain("postrider", "password", *args, input=text).returncode, 1, args)
 
 
 class Login(unittest.TestCase):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from debian_dovecot import DebianDovecot
 from postrider import Postrider, any_certificate, wait_until
+from scram_client import Scram
 
 MAIN_AUTH = "smtpd_sasl_auth_enable = yes\nmynetworks =\n"
 
@@ -123,6 +124,15 @@ class Dovecot(unittest.TestCase):
             with server.smtp() as session:
                 self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "wrong"))[0], 535)
                 self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_scram_of_a_real_dovecot(self):
+        with DebianDovecot(self.socket, mechanisms="plain scram-sha-1 scram-sha-256") as dovecot, Postrider(main=self.main) as server:
+            for mechanism in ("SCRAM-SHA-1", "SCRAM-SHA-256"):
+                for password, code in (("wrong", 535), ("secret", 235)):
+                    with server.smtp() as session:
+                        self.assertIn(mechanism, session.esmtp_features["auth"].split())
+                        self.assertEqual(Scram("demo", password, mechanism).login(session)[0], code, dovecot.log_text())
+            server.wait_log("sasl_method=SCRAM-SHA-256, sasl_username=demo|SASL SCRAM-SHA-256 authentication failed")
 
     def test_security_options_take_mechanisms_away(self):
         main = self.main + "smtpd_sasl_security_options = noanonymous, noplaintext\nsmtpd_sasl_tls_security_options = noanonymous\n"
