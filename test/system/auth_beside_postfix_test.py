@@ -86,5 +86,42 @@ class Beside(unittest.TestCase):
                 self.compare(f"smtpd_sasl_type = dovecot\nsmtpd_sasl_path = {folder}/auth\n")
 
 
+@unittest.skipUnless(os.geteuid() == 0, "Debian's Postfix starts as root only")
+class LoginMaps(unittest.TestCase):
+    """Who may use which sender address."""
+
+    RULES = ("reject_sender_login_mismatch", "reject_authenticated_sender_login_mismatch", "reject_known_sender_login_mismatch",
+             "reject_unauthenticated_sender_login_mismatch")
+
+    @staticmethod
+    def ask(port: int) -> list[str]:
+        said = []
+        for logs_in in (False, True):
+            for sender in ("own@peer.example", "shared@peer.example", "others@peer.example", "nobodys@peer.example", ""):
+                with smtplib.SMTP("127.0.0.1", port, "client.example", timeout=PATIENCE) as session:
+                    session.ehlo()
+                    if logs_in:
+                        session.docmd("AUTH", "PLAIN " + GOOD)
+                    session.mail(sender)
+                    code, text = session.rcpt("postmaster2@local.example")
+                    said.append(f"{logs_in} <{sender}> -> {code} {text.decode()}")
+        return said
+
+    def test_each_rule_refuses_what_postfix_refuses(self):
+        owners = "inline:{{own@peer.example=demo},{shared@peer.example=other, demo},{others@peer.example=other}}"
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            with DebianDovecot(Path(folder) / "auth"):
+                for rule in self.RULES:
+                    port, = free_ports(1)
+                    main = (f"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = {folder}/auth\nmynetworks =\n"
+                            f"mydestination = local.example\nlocal_recipient_maps =\nsmtpd_error_sleep_time = 0\n"
+                            f"smtpd_sender_login_maps = {owners}\nsmtpd_sender_restrictions = {rule}\n")
+                    with self.subTest(rule), DebianPostfix(main=main, master=f"127.0.0.1:{port} inet n - n - - smtpd\n") as peer, \
+                            Postrider(main="myhostname = peer.example\n" + main) as server:
+                        peer.start(port)
+                        self.assertEqual(self.ask(port), self.ask(server.ports["smtp"]))
+
+
 if __name__ == "__main__":
     unittest.main()
