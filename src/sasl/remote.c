@@ -95,9 +95,14 @@ static struct channel *await_channel(struct sasl_remote *r)
 
 bool sasl_remote_uses(const struct sasl_remote *r, const struct channel *ch)
 {
-	LIST_EACH(&r->dialogues, it)
-		if (LIST_ENTRY(it, struct dialogue, link)->channel == ch)
+	if (r->channel == ch)
+		return true;
+	LIST_EACH(&r->dialogues, it) {
+		const struct dialogue *d = LIST_ENTRY(it, struct dialogue, link);
+
+		if (d->channel == ch && !d->is_over)
 			return true;
+	}
 	LIST_EACH(&r->questions, it)
 		if (LIST_ENTRY(it, struct question, link)->channel == ch)
 			return true;

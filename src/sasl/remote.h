@@ -21,7 +21,7 @@ void sasl_remote_free(struct sasl_remote *r);
 void sasl_remote_set_channel(struct sasl_remote *r, struct channel *ch);
 /* The channel is about to be freed: who waits for it hears so. */
 void sasl_remote_lost(struct sasl_remote *r, struct channel *ch);
-/* Are there dialogues under way on it? */
+/* Are there dialogues under way on it, or do new ones begin there? */
 bool sasl_remote_uses(const struct sasl_remote *r, const struct channel *ch);
 /* Takes a message from lookup; false when it is none of AUTH. */
 bool sasl_remote_take(struct sasl_remote *r, const struct message *m);

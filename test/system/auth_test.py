@@ -87,6 +87,21 @@ class BuiltIn(unittest.TestCase):
                     return session.docmd("AUTH", "PLAIN " + plain("demo", "fresh"))[0] == 235
             wait_until(logs_in, "a login with the new password")
 
+    def test_a_replaced_lookup_process_ends_and_dialogues_go_on(self):
+        with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
+            before = server.pids("lookup")
+            self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
+            server.write("passwords", "demo " + crypt_hash("fresh", "-6") + "\n")
+
+            def is_replaced():
+                with server.smtp() as other:
+                    other.docmd("AUTH", "PLAIN " + plain("demo", "fresh"))
+                return any(pid not in before for pid in server.pids("lookup"))
+            wait_until(is_replaced, "a new lookup process")
+            self.assertEqual(session.docmd(base64.b64encode(b"demo").decode())[0], 334)
+            self.assertEqual(session.docmd(base64.b64encode(b"secret").decode())[0], 235)
+            wait_until(lambda: not set(before) & set(server.pids("lookup")), "the end of the old lookup process")
+
     def test_a_dead_lookup_process_is_replaced(self):
         with Postrider(main=MAIN_AUTH) as server, server.smtp() as session:
             before = server.pids("lookup")

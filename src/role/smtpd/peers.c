@@ -86,6 +86,8 @@ bool peers_handle(const struct message *m)
 
 /* --- lookup ---------------------------------------------------------------------- */
 
+enum { LEAVING_CHECK_S = 5 };
+
 /* A lookup process. One that leaves is let go when no dialogue needs it any more. */
 struct lookup_peer {
 	struct list link;
@@ -95,22 +97,42 @@ struct lookup_peer {
 	bool is_leaving;
 };
 
+/* The last one stays, for sessions that outlive it: it goes when we do. */
+static bool may_go(const struct lookup_peer *peer)
+{
+	return peer->is_leaving && !sasl_remote_uses(smtpd.sasl, peer->channel);
+}
+
 static void serve_lookup(void *arg)
 {
 	struct lookup_peer *peer = arg;
 	struct message m;
 	int err = 0;
 
-	while (!(peer->is_leaving && !sasl_remote_uses(smtpd.sasl, peer->channel)) &&
-	       !(err = channel_recv(peer->channel, INSTANT_NEVER, &m)))
-		if (!sasl_remote_take(smtpd.sasl, &m))
+	while (!may_go(peer) && (!err || err == -ETIMEDOUT)) {
+		/* A dialogue that its client gives up ends without a message to us. */
+		struct instant deadline = peer->is_leaving ? clock_deadline(duration_s(LEAVING_CHECK_S)) : INSTANT_NEVER;
+
+		err = channel_recv(peer->channel, deadline, &m);
+		if (!err && !sasl_remote_take(smtpd.sasl, &m))
 			log_warn("lookup sent %s at a wrong moment", message_name(m.type));
+	}
 	if (err == -EBADMSG)
 		log_warn("lookup sent what is no message");
 	sasl_remote_lost(smtpd.sasl, peer->channel);
 	list_remove(&peer->link);
 	channel_free(peer->channel);
 	free(peer);
+}
+
+static void let_go(void)
+{
+	LIST_EACH(&smtpd.lookups, it) {
+		struct lookup_peer *peer = LIST_ENTRY(it, struct lookup_peer, link);
+
+		if (may_go(peer))
+			fiber_cancel(peer->fiber);
+	}
 }
 
 static void add_lookup(uint32_t id, struct channel *ch)
@@ -122,6 +144,7 @@ static void add_lookup(uint32_t id, struct channel *ch)
 	list_add(&smtpd.lookups, &peer->link);
 	sasl_remote_set_channel(smtpd.sasl, ch);
 	peer->fiber = fiber_start("lookup", serve_lookup, peer);
+	let_go();
 }
 
 static void drain_lookup(uint32_t id)
@@ -129,12 +152,9 @@ static void drain_lookup(uint32_t id)
 	LIST_EACH(&smtpd.lookups, it) {
 		struct lookup_peer *peer = LIST_ENTRY(it, struct lookup_peer, link);
 
-		if (peer->id != id)
-			continue;
-		peer->is_leaving = true;
-		if (!sasl_remote_uses(smtpd.sasl, peer->channel))
-			fiber_cancel(peer->fiber);
+		peer->is_leaving |= peer->id == id;
 	}
+	let_go();
 }
 
 /* --- new peers -------------------------------------------------------------------- */
