@@ -138,6 +138,25 @@ class ClientTls(unittest.TestCase):
                 self.send(ours, r"dsn=4.7.0, status=deferred \(host 127.0.0.2\[127.0.0.2\] replied before it was asked")
         self.assertEqual(hop.messages, [])
 
+    def test_the_level_of_logging_depends_on_the_server(self):
+        with NextHop(self.folder) as hop:
+            with Postrider(main=self.relay(hop, "smtp_tls_security_level = encrypt\nsmtp_tls_loglevel_maps = inline:{ {127.0.0.2 = 2} }")) as ours:
+                self.send(ours)
+                peer = rf"127.0.0.2\[127.0.0.2\]:{hop.port}"
+                for line in (f"setting up TLS connection to {peer}", "SSL_connect:before SSL initialization", rf"{peer}: depth=0 verify=1 subject=/CN={NAME}",
+                             rf"{peer}: subject_CN={NAME}, issuer_CN=Test Authority ca, fingerprint=[0-9A-F:]+, pkey_fingerprint=[0-9A-F:]+",
+                             f"Trusted TLS connection established to {peer}"):
+                    ours.wait_log(line)
+                self.assertNotIn("read from", ours.log_text())
+            with Postrider(main=self.relay(hop, "smtp_tls_security_level = encrypt\nsmtp_tls_loglevel_maps = inline:{ {127.0.0.2 = 0} }")) as ours:
+                self.send(ours)
+                self.assertNotIn("TLS connection", ours.log_text())
+            with Postrider(main=self.relay(hop, "smtp_tls_security_level = encrypt\nsmtp_tls_loglevel_maps = inline:{ {127.0.0.2 = 3} }")) as ours:
+                self.send(ours)
+                ours.wait_log(rf"write to {peer} \(\d+ bytes => \d+\)")
+                # What is encrypted, and what is said inside, stays out of the log.
+                self.assertNotIn("MAIL FROM", ours.log_text())
+
     def test_an_offer_is_noted_where_tls_is_off(self):
         with NextHop(self.folder) as hop:
             with Postrider(main=self.relay(hop, "smtp_tls_security_level = none\nsmtp_tls_note_starttls_offer = yes")) as ours:

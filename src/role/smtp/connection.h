@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "net/stream.h"
+#include "net/tls_log.h"
 #include "role/smtp/server_reply.h"
 #include "role/smtp/smtp_settings.h"
 #include "role/smtp/target.h"
@@ -34,6 +35,7 @@ struct connection {
 	bool has_quit;      /* QUIT was said already */
 	bool is_verified;   /* the server showed that it is who the policy asks for */
 	bool is_logged_in;
+	struct tls_log tls_log;
 	struct instant opened_at;
 	struct instant trust_ends; /* of the policy that it met */
 	struct instant kept_until; /* in the cache */

@@ -170,7 +170,7 @@ static int try_kept(struct delivery *d)
 		int err;
 
 		d->connected = d->started;
-		if (stream_tls(c->stream) && d->settings->logs_tls)
+		if (stream_tls(c->stream) && c->tls_log.parts & TLS_LOG_SUMMARY)
 			smtp_tls_log(c, &d->policy, true);
 		err = converse(d, c, &v);
 		if (err == -EHOSTUNREACH && !v.is_stale)

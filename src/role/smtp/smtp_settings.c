@@ -11,6 +11,7 @@
 #include "net/dns.h"
 #include "net/ip.h"
 #include "net/tls.h"
+#include "net/tls_log.h"
 #include "role/smtp/auth_cache.h"
 #include "sasl/client.h"
 #include "role/smtp/requiretls.h"
@@ -133,6 +134,7 @@ static void read_tls_contexts(struct smtp_settings *s)
 static int read_tls(struct smtp_settings *s, const struct params *p, struct buf *why)
 {
 	struct str log_level = PICK(tls_loglevel);
+	bool is_good;
 	int err =
 		maps_open(PICK(tls_policy_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_policies, why);
 
@@ -140,7 +142,10 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 		err = requiretls_policy_open(PICK(requiretls_policy), TABLE_FOLD | TABLE_SURROGATE, s->view, &s->requiretls, why);
 	if (err)
 		return err;
-	if (maps_is_empty(s->tls_policies) && PICK(tls_per_site).len)
+	if (PICK(tls_loglevel_maps).len)
+		err = maps_open(PICK(tls_loglevel_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view,
+		                &s->tls_log_levels, why);
+	if (!err && maps_is_empty(s->tls_policies) && PICK(tls_per_site).len)
 		err = maps_open(PICK(tls_per_site), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, s->view, &s->tls_sites, why);
 	if (err)
 		return err;
@@ -154,7 +159,11 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	s->uses_sts = !s->is_lmtp && p->smtp_mta_sts;
 	s->enforces_sts_patterns = PICK(tls_enforce_sts_mx_patterns);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);
-	s->logs_tls = log_level.len && !str_starts(log_level, STR("0")) && !str_starts(log_level, STR("none"));
+	s->tls_log_parts = tls_log_parse(log_level, &is_good);
+	if (!is_good)
+		log_warn("%.*s: bad TLS loglevel \"%.*s\", taken for 0", STR_ARG(s->tag), STR_ARG(log_level));
+	if (s->tls_log_parts & TLS_LOG_TRACE)
+		log_warn("%.*s: TLS loglevel: no traces are written; \"3\" logs the bytes of handshakes", STR_ARG(s->tag));
 	s->tls_fallback_age = p->minimal_backoff_time;
 	read_tls_names(s, p);
 	read_tls_contexts(s);
@@ -330,6 +339,7 @@ const struct smtp_settings *smtp_settings_find(struct str transport)
 
 	if (s) {
 		refresh(&s->tls_policies, PICK(tls_policy_maps), s->view);
+		refresh(&s->tls_log_levels, PICK(tls_loglevel_maps), s->view);
 		refresh(&s->tls_sites, PICK(tls_per_site), s->view);
 		refresh(&s->sasl_passwords, PICK(sasl_password_maps), s->view);
 	}
@@ -350,6 +360,7 @@ void smtp_settings_free(void)
 			match_list_close(s->sasl_filter);
 		maps_close(s->tls_policies);
 		maps_close(s->tls_sites);
+		maps_close(s->tls_log_levels);
 		requiretls_policy_close(s->requiretls);
 		tls_context_free(s->tls_may);
 		tls_context_free(s->tls_encrypt);

@@ -11,6 +11,7 @@
 #include "net/tls_settings.h"
 #include "role/smtp/dane.h"
 #include "role/smtp/sts_policy.h"
+#include "table/table.h"
 
 enum { CIPHERS_MAX = 8192 };
 
@@ -105,6 +106,25 @@ static void test_sts(const struct connection *c, const struct connection_wish *w
 		           STR_ARG(wish->policy->domain), c->relay, tls_result_name(o->result), STR_ARG(o->reason));
 }
 
+/* Whose certificate it is, and what of the session. */
+static void log_peer(const struct connection *c)
+{
+	const struct tls_info *info = stream_tls(c->stream);
+	struct buf of_certificate = BUF_INIT(1000), of_key = BUF_INIT(1000);
+
+	if (c->tls_log.parts & TLS_LOG_CACHE && info->is_resumed)
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s: Reusing old session", c->relay);
+	if (c->tls_log.parts & TLS_LOG_PEERCERT && info->has_peer_certificate) {
+		tls_peer_fingerprint(&of_certificate, c->stream, c->settings->tls_digest, false);
+		tls_peer_fingerprint(&of_key, c->stream, c->settings->tls_digest, true);
+		log_tagged(c->settings->tag, LOG_LEVEL_INFO,
+		           "%s: subject_CN=%.*s, issuer_CN=%.*s, fingerprint=%s, pkey_fingerprint=%s", c->relay,
+		           STR_ARG(info->peer_cn), STR_ARG(info->peer_issuer_cn), buf_cstr(&of_certificate), buf_cstr(&of_key));
+	}
+	buf_done(&of_certificate);
+	buf_done(&of_key);
+}
+
 static int verify(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
 {
 	const struct tls_policy *p = wish->policy;
@@ -114,7 +134,8 @@ static int verify(struct connection *c, const struct connection_wish *wish, stru
 	bool is_chain = p->level != CLIENT_TLS_FINGERPRINT && !info->is_peer_trusted, is_dane = p->level == CLIENT_TLS_DANE;
 
 	c->is_verified = is_ours && !(p->dane && p->dane->is_half);
-	if (c->settings->logs_tls)
+	log_peer(c);
+	if (c->tls_log.parts & TLS_LOG_SUMMARY)
 		smtp_tls_log(c, p, false);
 	wish->outcome->result = !is_asked || is_ours ? TLS_RESULT_SUCCESS : result_of(info, p);
 	if (!is_asked && p->dane && !p->dane->is_half)
@@ -180,6 +201,42 @@ static int wish_make(const struct connection *c, const struct tls_policy *p, str
 	return err;
 }
 
+static void write_log(void *arg, const char *line)
+{
+	const struct connection *c = arg;
+
+	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s", line);
+}
+
+/* smtp_tls_loglevel, unless smtp_tls_loglevel_maps says something of this nexthop, host or address. */
+static unsigned log_parts(const struct connection *c, const struct connection_wish *wish, struct arena *a)
+{
+	char text[IP_TEXT_SIZE] = "";
+	struct str address = wish->target ? str_of(ip_format((const struct sockaddr *)&wish->target->address, text)) : STR("");
+	struct str keys[] = {wish->nexthop, str_of(c->host), address}, value;
+	struct buf why = BUF_INIT(1024);
+	unsigned parts = c->settings->tls_log_parts;
+	int err = -ENOENT;
+	bool is_good;
+
+	for (size_t i = 0; c->settings->tls_log_levels && err == -ENOENT && i < COUNT_OF(keys); i++)
+		if (keys[i].len)
+			err = maps_find(c->settings->tls_log_levels, keys[i], false, a, &value, &why);
+	if (!err)
+		parts = tls_log_parse(value, &is_good);
+	else if (err != -ENOENT)
+		log_tagged(c->settings->tag, LOG_LEVEL_WARN, "smtp_tls_loglevel_maps: %s", buf_cstr(&why));
+	buf_done(&why);
+	return parts;
+}
+
+static void begin_log(struct connection *c, const struct connection_wish *wish, struct arena *a)
+{
+	c->tls_log = (struct tls_log){.parts = log_parts(c, wish, a), .peer = str_of(c->relay), .write = write_log, .arg = c};
+	if (c->tls_log.parts & ~(unsigned)TLS_LOG_SUMMARY)
+		stream_set_tls_log(c->stream, &c->tls_log);
+}
+
 int smtp_tls_start(struct connection *c, const struct connection_wish *wish, struct arena *a, struct verdict *v)
 {
 	const struct tls_policy *p = wish->policy;
@@ -195,6 +252,7 @@ int smtp_tls_start(struct connection *c, const struct connection_wish *wish, str
 		v->text = STR("TLS is required, but our TLS engine is unavailable");
 		return -EHOSTUNREACH;
 	}
+	begin_log(c, wish, a);
 	stream_set_timeout(c->stream, c->settings->starttls_timeout);
 	err = stream_start_tls_client(c->stream, ctx, &tls, &why);
 	if (err == -ECANCELED)
