@@ -26,6 +26,7 @@ enum { PEER_TIMEOUT_S = 10, HOST_TIMEOUT_S = 60, RECORDS_MAX = 256, NAME_MAX_LEN
 static struct {
 	char *server;  /* "address@port" for libunbound; NULL for resolv.conf */
 	char *anchors; /* where DNSSEC begins, one record a line; NULL: nothing is validated */
+	char *search;  /* domains, parted by blanks */
 	bool has_trusted;
 	struct sockaddr_storage trusted; /* a resolver that is asked for everything, and whose AD bit is believed */
 	struct ub_ctx *ub;
@@ -73,6 +74,7 @@ int dns_init(const struct view *v, struct buf *why)
 	char text[IP_TEXT_SIZE];
 	struct buf b = BUF_INIT(100);
 
+	dns.search = dns_search_read("/etc/resolv.conf");
 	if (!server.len)
 		return 0;
 	if (!server_parse(server, &a)) {
@@ -145,6 +147,11 @@ static void add_anchors(struct ub_ctx *ub)
 	}
 }
 
+size_t dns_search_names(struct str name, unsigned options, struct arena *a, struct str **ret_names)
+{
+	return dns_search_expand(name, options, str_of(dns.search), a, ret_names);
+}
+
 /* On a helper thread: the library parses its built-in zones with more stack than a fiber has. */
 static void make_context(void *arg)
 {
@@ -208,7 +215,8 @@ void dns_done(void)
 	}
 	free(dns.server);
 	free(dns.anchors);
-	dns.server = dns.anchors = NULL;
+	free(dns.search);
+	dns.server = dns.anchors = dns.search = NULL;
 }
 
 static void fetch_answers(void *unused)

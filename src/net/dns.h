@@ -51,6 +51,11 @@ struct dns_answer {
 
 /* "mx", "TLSA". -EINVAL for others. */
 [[nodiscard]] int dns_type_parse(struct str word, enum dns_type *ret_type);
+/* Which names get domains of the search list of resolv.conf behind them: those without a dot the first, or all of them each. */
+enum { DNS_SEARCH_SINGLE = 1, DNS_SEARCH_ALL = 2 };
+
+/* The names that `name` may stand for, in the order to try them; it is among them. */
+size_t dns_search_names(struct str name, unsigned options, struct arena *a, struct str **ret_names);
 /* Once a process. Reads postrider_dns_server ("127.0.0.1@5353"; empty: resolv.conf) and friends of the view. */
 [[nodiscard]] int dns_init(const struct view *v, struct buf *why);
 /*

@@ -16,6 +16,11 @@ struct str dns_reverse_name(const struct sockaddr *address, struct arena *a);
 /* dns_anchors.c: the records of a file of trust anchors, one a line. -EINVAL with the reason. */
 [[nodiscard]] int dns_anchors_parse(struct str text, struct buf *to, struct buf *why);
 
+/* dns_search.c: as dns_search_names(), with this search list. */
+size_t dns_search_expand(struct str name, unsigned options, struct str domains, struct arena *a, struct str **ret_names);
+/* The search list of a resolv.conf, parted by blanks; the caller frees it. */
+char *dns_search_read(const char *path);
+
 /* dns_stub.c: asks one resolver, and believes its AD bit. Waits. -ETIMEDOUT, -ECANCELED, or an errno of the network. */
 [[nodiscard]] int dns_stub_ask(const struct sockaddr *server, struct str name, enum dns_type type, struct instant deadline,
                                struct arena *a, struct dns_answer *ret_answer) WAITS;

@@ -85,6 +85,10 @@ static int read_network(struct smtp_settings *s, const struct params *p, struct 
 	int err;
 
 	s->uses_dns = level.len ? !str_eq_nocase(level, STR("disabled")) : !p->disable_dns_lookups;
+	if (list_has(PICK(dns_resolver_options), STR("res_defnames")))
+		s->dns_search |= DNS_SEARCH_SINGLE;
+	if (list_has(PICK(dns_resolver_options), STR("res_dnsrch")))
+		s->dns_search |= DNS_SEARCH_ALL;
 	s->asks_dns = s->uses_dns && list_has(lookup, STR("dns"));
 	s->asks_hosts = !s->asks_dns || list_has(lookup, STR("native"));
 	s->wants_v4 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv4"));
@@ -179,7 +183,7 @@ static void set_obstacle(struct smtp_settings *s, struct str why)
 /* What stands in the way of DANE: answers must be validated, and nothing else than the DNS may have told them. */
 static void find_obstacles(struct smtp_settings *s, const struct params *p)
 {
-	struct str level = PICK(dns_support_level), options = PICK(dns_resolver_options);
+	struct str level = PICK(dns_support_level);
 	struct buf why = BUF_INIT(4096);
 
 	if (!str_eq_nocase(level, STR("dnssec")))
@@ -190,7 +194,7 @@ static void find_obstacles(struct smtp_settings *s, const struct params *p)
 		buf_addf(&why, "%s_host_lookup has no dns", s->is_lmtp ? "lmtp" : "smtp");
 	if (!why.len && p->ignore_mx_lookup_error)
 		buf_addf(&why, "ignore_mx_lookup_error is yes");
-	if (!why.len && (list_has(options, STR("res_defnames")) || list_has(options, STR("res_dnsrch"))))
+	if (!why.len && s->dns_search)
 		buf_addf(&why, "%s_dns_resolver_options add domains to names", s->is_lmtp ? "lmtp" : "smtp");
 	if (!why.len) {
 		buf_addf(&why, "tls_dane_digests: ");

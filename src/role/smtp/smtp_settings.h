@@ -55,8 +55,9 @@ struct smtp_settings {
 	struct str discard_keywords;
 	bool uses_dns; /* MX records */
 	bool uses_dnssec;
-	bool asks_dns;   /* for addresses */
-	bool asks_hosts; /* the hosts file, for addresses */
+	unsigned dns_search; /* DNS_SEARCH_... */
+	bool asks_dns;       /* for addresses */
+	bool asks_hosts;     /* the hosts file, for addresses */
 	bool randomizes;
 	bool balances;
 	bool sends_ehlo;

@@ -144,15 +144,40 @@ static void search_failed(struct search *s, const struct dns_answer *answer)
 	s->verdict.dsn = is_permanent ? STR("5.4.4") : STR("4.4.3");
 }
 
+static bool is_absent(const struct dns_answer *answer)
+{
+	return answer->status == DNS_NO_NAME || answer->status == DNS_NO_DATA;
+}
+
 /* The hosts file after the DNS where both are asked, as documented. What it says is not signed. */
 static int find_addresses(struct search *s, struct str host, struct dns_answer *ret_answer)
 {
 	const struct smtp_settings *c = s->settings;
-	int err = dns_addresses(host, !c->asks_dns, c->wants_v4, c->wants_v6, s->arena, ret_answer);
-	bool is_unknown = !err && (ret_answer->status == DNS_NO_NAME || ret_answer->status == DNS_NO_DATA);
+	struct str *names;
+	size_t count = dns_search_names(host, c->dns_search, s->arena, &names);
+	int err = 0;
 
-	if (is_unknown && c->asks_dns && c->asks_hosts)
+	for (size_t i = 0; !err && i < count; i++) {
+		err = dns_addresses(names[i], !c->asks_dns, c->wants_v4, c->wants_v6, s->arena, ret_answer);
+		if (err || !is_absent(ret_answer))
+			return err;
+	}
+	if (c->asks_dns && c->asks_hosts)
 		err = dns_addresses(host, true, c->wants_v4, c->wants_v6, s->arena, ret_answer);
+	return err;
+}
+
+static int find_mx(struct search *s, struct str domain, struct dns_answer *ret_answer)
+{
+	struct str *names;
+	size_t count = dns_search_names(domain, s->settings->dns_search, s->arena, &names);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < count; i++) {
+		err = dns_lookup(names[i], DNS_MX, duration_s(MX_TIMEOUT_S), s->arena, ret_answer);
+		if (err || !is_absent(ret_answer))
+			break;
+	}
 	return err;
 }
 
@@ -289,7 +314,7 @@ static void limit_targets(struct search *s)
 static int search_domain(struct search *s, const struct nexthop *nexthop)
 {
 	struct dns_answer mx;
-	int err = dns_lookup(nexthop->host, DNS_MX, duration_s(MX_TIMEOUT_S), s->arena, &mx);
+	int err = find_mx(s, nexthop->host, &mx);
 
 	if (err == -ECANCELED)
 		return err;
