@@ -2,6 +2,7 @@
 """DANE for SMTP: signed zones on NSD behind Unbound, and hosts that match their TLSA records or do not (RFC 7672)."""
 
 import re
+import subprocess
 import tempfile
 import unittest
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import mx_host
 from mx_host import MxHost, tlsa
-from postrider import Postrider, free_ports
+from postrider import BUILD, Postrider, free_ports
 from signed_dns import SignedDns, Zone
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
@@ -238,6 +239,25 @@ class Dane(unittest.TestCase):
         with self.start(more) as ours:
             self.run_cases(ours)
             ours.wait_log("warning: DNSSEC validation may be unavailable")
+
+    def test_the_command_tells_what_delivery_would_do(self):
+        more = f"postrider_dns_server = 127.0.0.1:{self.dns.port}\npostrider_dnssec_trust_anchors = {self.dns.anchors}\n"
+        wanted = [("ee-key.example", 0, r"MX signed: +yes\n +address signed: yes\n +TLSA records: +1 in use, below mx.ee-key.example\n +3 1 1 \w+\n"
+                                        r" +mail goes: +encrypted, if the host matches a TLSA record \(dane\)"),
+                  ("unusable.example", 0, r"TLSA records: +0 in use[^|]*encrypted, whoever the host is"),
+                  ("unsigned.example", 0, r"MX signed: +no[^|]*where the host offers it"),
+                  ("alias.example", 0, r"stands for: +mx.ee-key.example"),
+                  ("none-only.example", 1, r"not there: no TLSA records found"),
+                  ("bogus-mx.example", 1, r"DNSSEC validation failure")]
+        settings = self.world.settings()
+        settings["main"] += more
+        with Postrider(start=False, **settings) as ours:
+            for domain, status, text in wanted:
+                with self.subTest(domain=domain):
+                    done = subprocess.run([str(BUILD / "bin" / "postrider"), "dane", "-c", str(ours.etc), domain], capture_output=True,
+                                          text=True, timeout=60)
+                    self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+                    self.assertRegex(done.stdout, text)
 
     def test_every_case_of_rfc_7672_with_a_resolver_that_is_trusted(self):
         with self.start(f"postrider_dnssec_resolver = 127.0.0.1:{self.dns.validating_port}\ndnssec_probe = mx:ee-key.example\n") as ours:
