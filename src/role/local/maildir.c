@@ -5,7 +5,7 @@
  *
  * Content comes first and its name second: no crash leaves a name in new without the mail.
  * Both have to be on disk before anything is reported, and that is what a delivery costs. On
- * file systems that write their metadata through one log in order (ext4, XFS) many deliveries share it:
+ * file systems that write their metadata through one log in order (ordered_log.h) many deliveries share it:
  *
  *	1. each file is written, and the write to disk begun;
  *	2. each write is waited for. The size and place of the data are in the log now, in memory at least;
@@ -16,18 +16,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "role/local/ordered_log.h"
 #include "role/local/work.h"
-
-/* Not in every linux/magic.h. */
-enum { MAGIC_XFS = 0x58465342 };
 
 /* One delivery on its way. */
 struct delivery {
@@ -115,7 +111,6 @@ static int create(struct delivery *d)
 static int open_tmp(struct delivery *d)
 {
 	static atomic_uint counter;
-	struct statfs fs;
 	int err;
 
 	buf_addf(&d->tmp, "%.*stmp/%lld.P%dQ%u.%s", STR_ARG(buf_str(&d->folder)), (long long)(d->now.us / 1000000), (int)getpid(),
@@ -128,7 +123,7 @@ static int open_tmp(struct delivery *d)
 	}
 	if (err)
 		return err;
-	d->is_ordered = fstatfs(d->fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == MAGIC_XFS);
+	d->is_ordered = ordered_log_has(d->fd, &d->device);
 	if (!d->is_ordered)
 		atomic_store(&has_met_unordered, true);
 	return 0;
@@ -141,7 +136,6 @@ static int move_to_new(struct delivery *d)
 
 	if (fstat(d->fd, &st) != 0)
 		return -errno;
-	d->device = st.st_dev;
 	buf_addf(&d->new, "%.*snew/%lld.V%llxI%llxM%06lld.%s", STR_ARG(buf_str(&d->folder)), (long long)(d->now.us / 1000000),
 	         (unsigned long long)st.st_dev, (unsigned long long)st.st_ino, (long long)(d->now.us % 1000000), host_name());
 	if (renameat2(AT_FDCWD, buf_cstr(&d->tmp), AT_FDCWD, buf_cstr(&d->new), RENAME_NOREPLACE) == 0)
