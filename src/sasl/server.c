@@ -184,10 +184,12 @@ static struct str usable_mechanisms(struct sasl_server *s, const struct sasl_pee
 	struct buf text = BUF_INIT(4096);
 	struct str result;
 
+	s->is_down = false;
 	*ret_why = reason_for_none(s, peer);
 	if (*ret_why)
 		return STR("");
 	list = s->backend->mechanisms(s, ret_why);
+	s->is_down = !list;
 	if (!list)
 		return STR("");
 	for (size_t i = 0; i < list->count; i++)
@@ -212,6 +214,11 @@ bool sasl_is_usable(struct sasl_server *s, const struct sasl_peer *peer, struct 
 		is_there = str_eq(word, name);
 	arena_done(&a);
 	return is_there;
+}
+
+bool sasl_server_is_down(const struct sasl_server *s)
+{
+	return s->is_down;
 }
 
 struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)

@@ -75,6 +75,8 @@ void sasl_server_list(struct sasl_server *s, struct buf *to, const char **ret_wh
  */
 struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a,
                                   const char **ret_why) WAITS;
+/* Was there no answer from the back end, the last time that it was asked for its mechanisms? */
+bool sasl_server_is_down(const struct sasl_server *s);
 
 /*
  * Starts an AUTH dialogue. `initial` is what followed the mechanism, as on the wire ("=" is an

@@ -65,6 +65,7 @@ struct sasl_server {
 	struct match_list *filter;     /* smtpd_sasl_mechanism_filter */
 	struct sasl_remote *remote;    /* of the back ends in lookup; NULL in tools */
 	size_t exchange_count;
+	bool is_down; /* the back end did not tell its mechanisms when last asked */
 	struct arena arena;
 };
 

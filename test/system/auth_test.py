@@ -159,6 +159,9 @@ class Dovecot(unittest.TestCase):
 
     def test_a_dovecot_that_is_gone_is_a_temporary_failure_and_may_come_back(self):
         with Postrider(main=self.main) as server:
+            with server.smtp() as session:
+                self.assertNotIn("auth", session.esmtp_features)
+            server.wait_log(r"warning: localhost\[127.0.0.1\]: AUTH is not offered: .*Dovecot")
             with DebianDovecot(self.socket):
                 with server.smtp() as session:
                     self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)

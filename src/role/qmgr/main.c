@@ -2,7 +2,6 @@
 /* The role: what master's messages bring about. */
 #include "process/process.h"
 #include "role/qmgr/qmgr.h"
-#include "table/table.h"
 
 static struct qmgr qmgr;
 
@@ -55,7 +54,5 @@ static const struct role role = {.id = ROLE_QMGR, .prepare = prepare, .start = s
 
 int main(int argc, char **argv)
 {
-	/* Its messages may be gone, and its router another one, after a wait. */
-	table_never_wait();
 	return process_main(&role, argc, argv);
 }

@@ -8,6 +8,7 @@
 #include "process/process.h"
 #include "role/qmgr/qmgr.h"
 #include "route/resolve.h"
+#include "table/table.h"
 
 enum { DRAIN_TIME = 20 }; /* master waits 30 seconds */
 
@@ -27,6 +28,8 @@ static int routing_new(struct config *c, struct routing **ret_routing, struct bu
 
 int qmgr_init(struct qmgr *q, struct config *c, struct buf *why)
 {
+	/* Its messages may be gone, and its router another one, after a wait. */
+	table_never_wait();
 	list_init(&q->fresh);
 	list_init(&q->fresh_due);
 	list_init(&q->peers);

@@ -71,6 +71,8 @@ static void offer_auth(struct session *s, struct buf *to)
 	auth_peer(s, &a, &peer);
 	if (!session_needs_tls(s))
 		mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
+	if (!mechanisms.len && sasl_server_is_down(s->port->sasl))
+		session_warn(s, "%.*s: AUTH is not offered: %s", STR_ARG(s->name), why);
 	if (mechanisms.len > 0 && !(s->discarded_keywords & EHLO_AUTH)) {
 		buf_addf(to, "AUTH %.*s\n", STR_ARG(mechanisms));
 		if (p->broken_sasl_auth_clients)
