@@ -32,6 +32,8 @@ static const char usage[] =
 	"  --client-name NAME   its name; \"unknown\" if it has none. Without this option DNS is asked\n"
 	"  --helo NAME          what it says in EHLO; without this option it says nothing\n"
 	"  --tls                it has used STARTTLS, or connects inside TLS\n"
+	"  --certificate PRINT  its certificate, or the public key in it, has this fingerprint\n"
+	"  --trusted            its certificate is verified\n"
 	"  --user NAME          it has logged in under this name\n"
 	"  --from SENDER        MAIL FROM; \"\" or \"<>\" is the null sender\n"
 	"  --rcpt RECIPIENT     RCPT TO; may be given several times\n"
@@ -44,6 +46,8 @@ struct question {
 	const char *recipients[RECIPIENTS_MAX];
 	size_t recipient_count;
 	bool has_tls;
+	const char *certificate;
+	bool is_trusted;
 };
 
 struct explanation {
@@ -71,14 +75,17 @@ static int parse_options(struct question *q, int argc, char **argv)
 		{"client-name", required_argument, NULL, 'n'},
 		{"helo", required_argument, NULL, 'h'},
 		{"tls", no_argument, NULL, 't'},
+		{"certificate", required_argument, NULL, 'k'},
+		{"trusted", no_argument, NULL, 'v'},
 		{"user", required_argument, NULL, 'u'},
 		{"from", required_argument, NULL, 'f'},
 		{"rcpt", required_argument, NULL, 'r'},
 		{"size", required_argument, NULL, 's'},
 		{0},
 	};
-	const char **const targets[] = {['p'] = &q->port, ['a'] = &q->client, ['n'] = &q->client_name, ['h'] = &q->helo,
-	                                ['u'] = &q->user, ['f'] = &q->sender, ['s'] = &q->size,        ['c'] = &q->dir};
+	const char **const targets[] = {
+		['p'] = &q->port,   ['a'] = &q->client, ['n'] = &q->client_name, ['h'] = &q->helo,       ['u'] = &q->user,
+		['f'] = &q->sender, ['s'] = &q->size,   ['c'] = &q->dir,         ['k'] = &q->certificate};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
@@ -86,6 +93,8 @@ static int parse_options(struct question *q, int argc, char **argv)
 			return -EINVAL;
 		if (option == 't')
 			q->has_tls = true;
+		else if (option == 'v')
+			q->is_trusted = true;
 		else if (option != 'r')
 			*targets[option] = optarg;
 		else if (q->recipient_count < RECIPIENTS_MAX)
@@ -387,7 +396,10 @@ static void run(void *arg)
 	e->status = 0;
 	s->arena = &e->arena;
 	s->client_address = str_of(e->q->client);
-	s->has_tls = e->q->has_tls;
+	s->has_tls = e->q->has_tls || e->q->certificate || e->q->is_trusted;
+	s->is_ccert_trusted = e->q->is_trusted;
+	/* It may be either: who asks has one of the two at hand. */
+	s->ccert_fingerprint = s->ccert_pubkey_fingerprint = str_of(e->q->certificate);
 	if (e->q->size && !str_parse_u64(str_of(e->q->size), &size))
 		s->size = size;
 	ask_client_name(e);

@@ -15,8 +15,11 @@
 #include "config/config.h"
 #include "fiber/fiber.h"
 #include "net/stream.h"
+#include "net/tls_log.h"
 #include "net/tls_sessions.h"
 #include "net/tls_settings.h"
+#include "net/tls_sni.h"
+#include "net/tls_tickets.h"
 
 static const char *path_of(const char *name)
 {
@@ -356,4 +359,82 @@ TEST(protocol_lists_of_both_kinds_are_understood)
 		CHECK_CASE(!(off & SSL_OP_NO_TLSv1_3) == !!(want & V3), cases[i].list);
 		buf_done(&why);
 	}
+}
+
+TEST(levels_of_logging_have_numbers_names_and_parts)
+{
+	static const struct {
+		const char *text;
+		unsigned has, lacks;
+		bool is_bad;
+	} cases[] = {
+		{"", 0, ~0U, false},
+		{"0", 0, ~0U, false},
+		{"none", 0, ~0U, false},
+		{"1", TLS_LOG_SUMMARY, ~(unsigned)TLS_LOG_SUMMARY, false},
+		{"2", TLS_LOG_SUMMARY | TLS_LOG_STATES, TLS_LOG_HANDSHAKE_DUMP | TLS_LOG_SESSION_DUMP, false},
+		{"SSL-Expert", TLS_LOG_STATES | TLS_LOG_HANDSHAKE_DUMP, TLS_LOG_SESSION_DUMP, false},
+		{"4,trace", TLS_LOG_SESSION_DUMP | TLS_LOG_TRACE, 0, false},
+		{"summary, peercert", TLS_LOG_SUMMARY | TLS_LOG_PEERCERT, TLS_LOG_STATES, false},
+		{"5", 0, ~0U, true},
+		{"1 loud", 0, ~0U, true},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		bool is_good;
+		unsigned parts = tls_log_parse(str_of(cases[i].text), &is_good);
+
+		CHECK_CASE((parts & cases[i].has) == cases[i].has && !(parts & cases[i].lacks), cases[i].text);
+		CHECK_CASE(is_good != cases[i].is_bad, cases[i].text);
+	}
+}
+
+TEST(only_whole_keys_of_tickets_are_taken)
+{
+	static const char bytes[(TLS_TICKET_KEYS_MAX + 1) * TLS_TICKET_KEY_SIZE];
+
+	CHECK_INT(tls_tickets_set(str_n(bytes, 0)), -EINVAL);
+	CHECK_INT(tls_tickets_set(str_n(bytes, TLS_TICKET_KEY_SIZE - 1)), -EINVAL);
+	CHECK_INT(tls_tickets_set(str_n(bytes, sizeof(bytes))), -EINVAL);
+	CHECK_INT(tls_tickets_set(str_n(bytes, 2 * (size_t)TLS_TICKET_KEY_SIZE)), 0);
+}
+
+/* A server whose files change under it. */
+TEST(a_broken_renewal_leaves_what_was_there)
+{
+	struct config *c;
+	struct tls_context *ctx;
+	struct buf why = BUF_INIT(2000);
+
+	make_chain("renewed.pem", false, false);
+	c = configure(main_cf("", "renewed.pem"));
+	CHECK_INT(tls_server_context_new(config_main_view(c), &ctx, &why), 0);
+	write_text("renewed.pem", "junk\n");
+	CHECK_INT(tls_contexts_renew(NULL, &why), -EINVAL);
+	CHECK(str_find_str(buf_str(&why), STR("renewed.pem: holds nothing in PEM format")) < why.len);
+	CHECK(tls_context_is_ready(ctx));
+	buf_reset(&why);
+	make_chain("renewed.pem", true, false);
+	CHECK_INT(tls_contexts_renew(NULL, &why), 0);
+	CHECK_INT(why.len, 0);
+	tls_context_free(ctx);
+	config_free(c);
+	buf_done(&why);
+}
+
+TEST(a_server_without_keys_begins_when_they_come)
+{
+	struct config *c;
+	struct tls_context *ctx;
+	struct buf why = BUF_INIT(2000);
+
+	c = configure(main_cf("", "late.pem"));
+	CHECK_INT(tls_server_context_new(config_main_view(c), &ctx, &why), -ENOENT);
+	CHECK(!tls_context_is_ready(ctx));
+	make_chain("late.pem", false, false);
+	CHECK_INT(tls_contexts_renew(NULL, &why), 0);
+	CHECK(tls_context_is_ready(ctx));
+	tls_context_free(ctx);
+	config_free(c);
+	buf_done(&why);
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import certificates
 import debian_postfix
-from postrider import Postrider, free_ports, make_certificate, wait_until
+from postrider import BUILD, Postrider, free_ports, make_certificate, wait_until
 
 PATIENCE = 60
 
@@ -201,6 +201,15 @@ class ClientCertificates(Certificates):
             self.assertEqual(got["own"], answer)
             self.assertEqual(got["trusted"], DENIED)
 
+    def test_explain_knows_certificates(self):
+        with Postrider(main=self.base + "smtpd_tls_ask_ccert = yes\nrelay_clientcerts = inline:{AB:01=x}\nsmtpd_relay_restrictions = "
+                            "permit_tls_clientcerts, permit_tls_all_clientcerts, reject_unauth_destination\n") as server:
+            for args, status in ((), 1), (("--tls",), 1), (("--certificate", "AB:01"), 0), (("--certificate", "AB:02"), 1), (("--trusted",), 0):
+                done = subprocess.run([BUILD / "bin/postrider", "explain", "-c", server.etc, "--port", str(server.ports["smtp"]), "--client",
+                                       "192.0.2.1", "--client-name", "unknown", "--from", "a@far.example", "--rcpt", "b@far.example", *args],
+                                      capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+
     def test_the_digest_follows_the_compatibility_level(self):
         for level, digest in ("3.5", "md5"), ("3.6", "sha256"):
             lines = (f"compatibility_level = {level}\nsmtpd_tls_security_level = may\nsmtpd_tls_ask_ccert = yes\nappend_dot_mydomain = no\n"
@@ -341,6 +350,33 @@ class Renewal(unittest.TestCase):
             self.make("late.example")
             server.wait_log("TLS: renewed keys and certificates are in use")
             self.wait_shown(server, "late.example")
+
+
+class ClientRenewal(unittest.TestCase):
+    def test_a_client_shows_its_renewed_certificate_too(self):
+        with tempfile.TemporaryDirectory(prefix="pr-tls-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            for who in "one.example", "two.example":
+                certificates.self_signed(folder, who)
+            shown = folder / "shown.chain"
+            replace(shown, certificates.chain(folder, "one.example").read_bytes())
+            with Postrider(main="smtpd_tls_ask_ccert = yes\n") as far:
+                lines = (f"relayhost = [127.0.0.1]:{far.ports['smtp']}\nsmtp_tls_security_level = encrypt\n"
+                         f"smtp_tls_chain_files = {shown}\nvirtual_mailbox_domains =\n")
+                far.append("main.cf", "smtpd_tls_received_header = yes\n")
+                far.reload()
+                with Postrider(main=lines) as near:
+                    near.send("a@far.example", ["demo@test.example"], "Subject: 1\n\n")
+                    self.assertIn(b'Client CN "one.example"', far.wait_mail("demo")[0])
+                    replace(shown, certificates.chain(folder, "two.example").read_bytes())
+                    near.wait_log("smtp.*TLS: renewed keys and certificates are in use")
+                    # The connection may have been kept from before.
+                    def latest() -> bool:
+                        count = len(far.maildir("demo"))
+                        near.send("a@far.example", ["demo@test.example"], "Subject: 2\n\n")
+                        return b'Client CN "two.example"' in far.wait_mail("demo", count + 1)[-1]
+                    wait_until(latest, "the new certificate")
 
 
 def swap(link: Path, target: str) -> None:
