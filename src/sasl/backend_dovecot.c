@@ -31,6 +31,8 @@ enum {
 	REPLY_TIMEOUT_S = 60,
 	/* While Dovecot is away, so long nobody waits at EHLO to hear what it can do. */
 	RETRY_S = 5,
+	/* For another session that is just hearing it. */
+	HEARSAY_S = 2,
 };
 
 struct dovecot {
@@ -40,7 +42,9 @@ struct dovecot {
 	bool has_mechanisms;
 	struct mechanism_list mechanisms;
 	struct instant next_try; /* to learn the mechanisms */
-	struct list idle;        /* of struct dovecot_connection, the latest first */
+	bool is_trying;
+	struct wait_list tried;
+	struct list idle; /* of struct dovecot_connection, the latest first */
 	size_t idle_count, connection_count;
 };
 
@@ -61,6 +65,7 @@ static int dovecot_open(struct sasl_server *s, struct buf *why)
 	s->state = d;
 	d->path = path;
 	list_init(&d->idle);
+	wait_list_init(&d->tried);
 	if (str_starts(path, STR("inet:"))) {
 		struct str place = str_from(path, 5);
 		size_t colon = str_find_last(place, ':');
@@ -231,13 +236,18 @@ static const struct mechanism_list *dovecot_mechanisms(struct sasl_server *s, co
 	struct dovecot_connection *c;
 	bool may_try = !instant_is_before(clock_now(), d->next_try);
 
-	/* One session finds out; the others do not wait with it. */
-	if (!d->has_mechanisms && may_try) {
+	/* One session finds out; the others do not wait long with it. */
+	if (!d->has_mechanisms && d->is_trying) {
+		(void)!wait_list_wait(&d->tried, clock_deadline(duration_s(HEARSAY_S)));
+	} else if (!d->has_mechanisms && may_try) {
 		d->next_try = clock_deadline(duration_s(HANDSHAKE_TIMEOUT_S + RETRY_S));
+		d->is_trying = true;
 		if (!connection_new(d, &c))
 			put_idle(d, c);
 		else
 			d->next_try = clock_deadline(duration_s(RETRY_S));
+		d->is_trying = false;
+		wait_list_wake_all(&d->tried);
 	}
 	if (d->has_mechanisms)
 		return &d->mechanisms;

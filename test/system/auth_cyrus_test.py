@@ -2,6 +2,7 @@
 """smtpd_sasl_type = cyrus: the real library with a sasldb of saslpasswd2, and with saslauthd."""
 
 import base64
+import contextlib
 import os
 import signal
 import unittest
@@ -98,6 +99,22 @@ class SaslDb(unittest.TestCase):
             self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
             self.assertEqual(session.docmd("no base64!")[0], 535)
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_who_holds_dialogues_open_gives_way_to_who_does_not(self):
+        main = IN_MAIN + "smtpd_client_connection_count_limit = 0\n"
+        with self.server(main=main) as server, contextlib.ExitStack() as stack:
+            slow = [server.smtp() for _ in range(103)]
+            for session in slow:
+                stack.callback(session.close)
+                self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
+            with server.smtp() as session:
+                self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+            demo, secret = base64.b64encode(b"demo").decode(), base64.b64encode(b"secret").decode()
+            self.assertEqual(slow[0].docmd(demo)[0], 454)
+            self.assertEqual(slow[0].noop()[0], 250)
+            self.assertEqual(slow[-1].docmd(demo)[0], 334)
+            self.assertEqual(slow[-1].docmd(secret)[0], 235)
+            self.assertLessEqual(len(cyrus_pids(server)), 101)
 
     def test_a_killed_worker_is_a_temporary_failure_for_its_client_alone(self):
         with self.server() as server, server.smtp() as session, server.smtp() as other:
