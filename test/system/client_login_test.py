@@ -3,12 +3,15 @@
 
 import base64
 import contextlib
+import json
 import tempfile
 import unittest
 from pathlib import Path
 
 import debian_dovecot
 import debian_postfix
+from auth_oauth_test import MAIN as OAUTH_MAIN
+from auth_oauth_test import Keys
 from next_hop import NextHop, make_authority
 from postrider import Postrider, free_ports
 
@@ -65,6 +68,31 @@ class Servers(unittest.TestCase):
                 ours.send("a@source.example", ["b@far.example"], TEXT)
                 ours.wait_log(r"dsn=4.7.[08], status=deferred \(SASL authentication failed; server 127.0.0.1\[127.0.0.1\] said: 535 5.7.8 ")
         self.assertEqual(hop.messages, [])
+
+    def test_a_login_is_tied_to_its_tls_connection(self):
+        for version in (">=TLSv1.3", "<=TLSv1.2"):
+            with self.subTest(version=version), Postrider(main="smtpd_sasl_auth_enable = yes\nmynetworks =\nsmtpd_tls_loglevel = 1\n",
+                                                          files={"passwords": "demo {PLAIN}secret\n"}) as next_hop:
+                more = f"smtp_tls_mandatory_protocols = {version}\nvirtual_mailbox_domains ="
+                with Postrider(main=logging_in(next_hop.ports["smtp"], "demo:secret", more)) as ours:
+                    ours.send("a@source.example", ["b@test.example"], TEXT)
+                    ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
+                next_hop.wait_log("sasl_method=SCRAM-SHA-256-PLUS, sasl_username=demo")
+
+    def test_a_good_access_token_gets_in_and_a_new_one_is_read_from_the_file(self):
+        keys = Keys()
+        main = OAUTH_MAIN + "smtpd_sasl_oauth_key_file = {folder}/etc/keys\n"
+        with Postrider(main=main, files={"keys": keys.public("es")}) as next_hop:
+            token = self.folder / "token"
+            token.write_text(keys.token("other") + "\n")
+            who = f"demo@test.example:{{token_file={token}}}"
+            with Postrider(main=logging_in(next_hop.ports["smtp"], who, "virtual_mailbox_domains =")) as ours:
+                ours.send("a@source.example", ["b@test.example"], TEXT)
+                ours.wait_log(r"status=deferred \(SASL authentication failed; ")
+                token.write_text(json.dumps({"access_token": keys.token("es"), "expires_in": 300}))
+                ours.run("postqueue", "-f")
+                ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
+            next_hop.wait_log("sasl_method=OAUTHBEARER, sasl_username=demo@test.example")
 
     def test_each_sender_has_a_connection_of_its_own(self):
         dovecot, port, hop = self.dovecot("plain")
