@@ -6,9 +6,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from mx_host import tlsa
 from name_server import NameServer
 from far_hosts import Authority, NextHop, WebServer
 from postrider import Postrider, wait_until
+from signed_dns import SignedDns, Zone
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
@@ -244,6 +246,48 @@ class Cache(unittest.TestCase):
             self.assertIn("status=sent", world.outcome("two"))
             world.ours.wait_log(r"Verified TLS connection")
         self.assertEqual(len(world.web.requests), 1)
+
+
+class DaneFirst(unittest.TestCase):
+    """RFC 8461, 2: where a domain has both, DANE decides alone; where it has no TLSA records, the policy holds."""
+
+    OUTCOMES = {"good": "status=sent", "bad": "dsn=4.7.5, status=deferred (Server certificate not trusted)", "none": "status=sent",
+                "strange": "dsn=4.7.5, status=deferred (mail host mx.strange.example is not named by the MTA-STS policy of strange.example)"}
+
+    def test_dane_decides_where_there_is_some_and_the_policy_elsewhere(self):
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sts-")))
+            folder.chmod(0o755)
+            authority = Authority(folder)
+            certificate = authority.certificate(*(f"mx.{name}.example" for name in self.OUTCOMES))
+            web_certificate = authority.certificate(*(f"mta-sts.{name}.example" for name in self.OUTCOMES))
+            web = stack.enter_context(WebServer(web_certificate, text=policy("enforce", "mx.bad.example", "mx.none.example")))
+            hop = stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
+            records = "".join(f"{name} IN MX 10 mx.{name}\nmx.{name} IN A 127.0.0.2\nmta-sts.{name} IN A 127.0.0.1\n"
+                              f'_mta-sts.{name} IN TXT "v=STSv1; id=1"\n' for name in self.OUTCOMES)
+            records += f"_{hop.port}._tcp.mx.good IN TLSA {tlsa(folder, 'mx.good.example')}\n_{hop.port}._tcp.mx.bad IN TLSA 3 1 1 {64 * '0'}\n"
+            dns = stack.enter_context(SignedDns([Zone("example", records)]))
+            ours = stack.enter_context(Postrider(main=f"""\
+postrider_dns_server = 127.0.0.1:{dns.port}
+postrider_dnssec_trust_anchors = {dns.anchors}
+smtp_dns_support_level = dnssec
+smtp_host_lookup = dns
+smtp_tls_security_level = dane
+smtp_tcp_port = {hop.port}
+smtp_tls_CAfile = {authority.file}
+smtp_tls_loglevel = 1
+smtp_mta_sts = yes
+postrider_mta_sts_port = {web.port}
+postrider_mta_sts_CAfile = {authority.file}
+"""))
+            for name in self.OUTCOMES:
+                ours.send("a@source.example", [f"x@{name}.example"], TEXT)
+            for name, want in self.OUTCOMES.items():
+                with self.subTest(name=name):
+                    self.assertIn(want, ours.wait_log(rf"to=<x@{name}.example>, .*").group(0))
+            ours.wait_log(r"Verified TLS connection established to mx.good.example")
+            ours.wait_log(r"Verified TLS connection established to mx.none.example")
+        self.assertEqual(len(hop.messages), 2)
 
 
 if __name__ == "__main__":
