@@ -164,9 +164,7 @@ int pattern_open(const struct table_type *type, const struct pattern_engine *eng
 
 	pt->engine = engine;
 	pt->flags = flags;
-	pt->rules.parse = pattern_parse;
-	pt->rules.type_arg = pt;
-	err = rules_read(&pt->rules, type, name, &pt->table.file, why);
+	err = rules_read(&pt->rules, type, name, &pt->table.file, pattern_parse, pt, why);
 	if (err) {
 		pattern_close(&pt->table);
 		file_stamp_done(&pt->table.file);

@@ -7,9 +7,14 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "config/params.h"
 #include "fiber/fiber.h"
 #include "role/lookup/dialogue.h"
+#include "net/dns.h"
+#include "role/lookup/store.h"
 #include "role/lookup/sts.h"
+#include "role/lookup/tlsrpt.h"
+#include "role/lookup/web.h"
 
 enum {
 	THREADS = 32,
@@ -26,6 +31,7 @@ static struct {
 	struct process *process;
 	size_t client_count;
 	size_t user_count; /* of all clients */
+	bool goes_out;     /* to web servers and the DNS */
 	bool is_draining;
 	bool is_forgotten; /* nobody asks us any more */
 } lookup;
@@ -36,13 +42,28 @@ int lookup_prepare(struct process *p, struct buf *why)
 
 	lookup.process = p;
 	fiber_work_set_threads(THREADS);
-	err = sts_prepare(p->config, why);
+	lookup.goes_out = sts_is_wanted(p->config) || tlsrpt_is_wanted(p->config);
+	err = lookup.goes_out ? dns_init(config_main_view(p->config), why) : 0;
+	if (!err && lookup.goes_out)
+		err = web_init(why);
 	return err ? err : dialogue_prepare(p, why);
 }
 
+/* Passwords are checked whatever becomes of the store. */
 int lookup_start(struct process *p, struct buf *why)
 {
-	sts_start(p->config);
+	struct buf trouble = BUF_INIT(4096);
+
+	if (lookup.goes_out) {
+		if (store_open(config_main_view(p->config)->params->data_directory, &trouble))
+			log_error("no store, so mail to domains that may have an MTA-STS policy waits: %s", buf_cstr(&trouble));
+		else if (trouble.len)
+			log_warn("%s", buf_cstr(&trouble));
+		sts_start(p->config);
+		if (store_is_open() && tlsrpt_is_wanted(p->config))
+			tlsrpt_start(p->config);
+	}
+	buf_done(&trouble);
 	return 0;
 }
 
@@ -90,6 +111,8 @@ static void take_message(struct client *c, const struct message *m)
 		client_send(c, &reply);
 	} else if (m->type == MESSAGE_STS_ASK) {
 		sts_take_question(c, &m->sts_ask);
+	} else if (m->type == MESSAGE_TLS_OUTCOME) {
+		tlsrpt_take(&m->tls_outcome);
 	} else {
 		log_warn("a peer sent %s, which is not for lookup", message_name(m->type));
 		if (m->fd >= 0)
@@ -121,8 +144,12 @@ void lookup_add_peer(struct process *p, enum ipc_role role, uint32_t id, struct 
 	fiber_start("peer", serve_client, client_hold(c));
 }
 
+/* What was gathered is written down first. */
 static void leave(void *arg)
 {
+	tlsrpt_flush();
+	lookup.is_draining = true;
+	end_if_drained();
 	(void)!fiber_sleep(duration_s(DRAIN_PATIENCE_S));
 	lookup.is_forgotten = true;
 	end_if_drained();
@@ -130,7 +157,5 @@ static void leave(void *arg)
 
 void lookup_drain(struct process *p)
 {
-	lookup.is_draining = true;
-	end_if_drained();
 	fiber_start("leave", leave, NULL);
 }

@@ -11,7 +11,7 @@
 enum { KEY_MAX = 511, READERS_MAX = 16 };
 
 static const size_t map_size = 1UL << 30;
-static const char *const table_names[STORE_TABLE_COUNT] = {"sts"};
+static const char *const table_names[STORE_TABLE_COUNT] = {"sts", "tlsrpt"};
 
 static struct {
 	MDB_env *env; /* NULL: not open */

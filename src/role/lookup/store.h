@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-enum store_table { STORE_STS, STORE_TABLE_COUNT };
+enum store_table { STORE_STS, STORE_TLSRPT, STORE_TABLE_COUNT };
 
 /* Once. A file that is no store any more is begun anew, with a line in `why` and 0. */
 [[nodiscard]] int store_open(struct str folder, struct buf *why);

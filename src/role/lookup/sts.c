@@ -51,7 +51,6 @@ struct failure {
 
 static struct {
 	const struct params *params;
-	bool is_wanted;
 	struct map fetches;  /* domain: struct fetch */
 	struct map failures; /* "domain id": struct failure */
 	size_t question_count;
@@ -59,32 +58,20 @@ static struct {
 
 /* --- start ------------------------------------------------------------------------------- */
 
-int sts_prepare(const struct config *c, struct buf *why)
+bool sts_is_wanted(const struct config *c)
 {
-	int err;
-
 	for (size_t i = 0; i < config_service_count(c); i++) {
 		const struct service *service = config_service(c, i);
 
-		if (str_eq(service->program, STR("smtp")))
-			sts.is_wanted |= config_service_view(c, service)->params->smtp_mta_sts;
+		if (str_eq(service->program, STR("smtp")) && config_service_view(c, service)->params->smtp_mta_sts)
+			return true;
 	}
-	if (!sts.is_wanted)
-		return 0;
-	err = dns_init(config_main_view(c), why);
-	return err ? err : web_init(why);
+	return false;
 }
 
 void sts_start(const struct config *c)
 {
-	struct buf why = BUF_INIT(4096);
-
 	sts.params = config_main_view(c)->params;
-	if (sts.is_wanted && store_open(sts.params->data_directory, &why))
-		log_error("MTA-STS policies cannot be kept, so mail to domains that may have one waits: %s", buf_cstr(&why));
-	else if (why.len)
-		log_warn("%s", buf_cstr(&why));
-	buf_done(&why);
 }
 
 /* --- the store ------------------------------------------------------------------------------ */

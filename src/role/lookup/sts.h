@@ -9,9 +9,9 @@
 #include "config/config.h"
 #include "role/lookup/lookup.h"
 
-/* Once: libcurl and the resolver. Does nothing where no service asks for policies. */
-[[nodiscard]] int sts_prepare(const struct config *c, struct buf *why);
-/* Opens the store; without it the answer to every question is that it cannot be known. */
+/* Does some service ask for policies? */
+bool sts_is_wanted(const struct config *c);
+/* Without a store the answer to every question is that it cannot be known. */
 void sts_start(const struct config *c);
 /* Answers STS_ANSWER, now or when the policy is fetched. */
 void sts_take_question(struct client *c, const struct message_sts_ask *m);

@@ -351,6 +351,16 @@ static int reach(struct connection *c, const struct connection_wish *wish, struc
 	return -EHOSTUNREACH;
 }
 
+static void note_our_address(const struct connection *c, const struct connection_wish *wish, struct arena *a)
+{
+	struct sockaddr_storage ours;
+	socklen_t size = sizeof(ours);
+	char text[IP_TEXT_SIZE];
+
+	if (wish->target && !getsockname(stream_fd(c->stream), (struct sockaddr *)&ours, &size))
+		wish->outcome->our_address = arena_str(a, str_of(ip_format((struct sockaddr *)&ours, text)));
+}
+
 int connection_open(const struct connection_wish *wish, struct arena *a, struct connection **ret_connection, struct verdict *v)
 {
 	struct connection *c = mem_alloc(sizeof(*c));
@@ -365,6 +375,8 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 	c->opened_at = clock_now();
 	c->trust_ends = wish->policy->trust_ends;
 	err = reach(c, wish, a, v);
+	if (!err && c->settings->reports_tls)
+		note_our_address(c, wish, a);
 	if (!err && c->settings->tls_wrapper)
 		err = smtp_tls_start(c, wish, a, v);
 	if (!err)

@@ -6,7 +6,9 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "net/tls.h"
 #include "role/smtp/dane.h"
+#include "role/smtp/lookup_peer.h"
 #include "role/smtp/sts_policy.h"
 
 static bool is_verifying(enum client_tls level)
@@ -61,8 +63,19 @@ static int read_demand(struct delivery *d, struct buf *why)
 /* A handshake that broke may go well the next time; what a server does not offer or is, it will not offer or be then. */
 bool delivery_policy_is_unmet(const struct delivery *d, const struct verdict *v)
 {
-	return d->requiretls != REQUIRETLS_OPPORTUNISTIC && !v->is_tls_handshake && d->outcome.result != TLS_RESULT_UNTRIED &&
-	       d->outcome.result != TLS_RESULT_SUCCESS;
+	if (d->requiretls == REQUIRETLS_OPPORTUNISTIC || v->is_tls_handshake)
+		return false;
+	switch (d->outcome.result) {
+	case TLS_RESULT_STARTTLS_NOT_SUPPORTED:
+	case TLS_RESULT_HOST_MISMATCH:
+	case TLS_RESULT_EXPIRED:
+	case TLS_RESULT_NOT_TRUSTED:
+	case TLS_RESULT_VALIDATION_FAILURE:
+	case TLS_RESULT_DANE_REQUIRED:
+		return true;
+	default:
+		return false;
+	}
 }
 
 void delivery_policy_give_up(struct delivery *d)
@@ -80,6 +93,32 @@ void delivery_policy_give_up(struct delivery *d)
 		v.text = arena_printf(&d->arena, "REQUIRETLS support required: %.*s", STR_ARG(p->verdict.text));
 		delivery_settle(d, i, is_probe ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &v, NULL);
 	}
+}
+
+/* --- reports -------------------------------------------------------------------------------- */
+
+void delivery_policy_report(const struct delivery *d, const struct tls_policy *p, const struct connection *c)
+{
+	const struct tls_info *info = c ? stream_tls(c->stream) : NULL;
+
+	if (!d->is_reported || d->outcome.result == TLS_RESULT_UNTRIED ||
+	    (info && info->is_resumed && d->settings->reports_no_reuse))
+		return;
+	lookup_peer_report(&d->outcome, p->policy_failure);
+}
+
+/* A host that the policy does not name is a session that could not be. */
+static void report_unnamed(struct delivery *d, const struct tls_policy *p, struct str host)
+{
+	d->outcome = (struct tls_outcome){.type = TLS_POLICY_STS,
+	                                  .domain = p->domain,
+	                                  .policy_domain = p->policy_domain,
+	                                  .policy_strings = p->policy_strings,
+	                                  .mx_patterns = p->mx_patterns,
+	                                  .mx_host = host,
+	                                  .result = TLS_RESULT_VALIDATION_FAILURE,
+	                                  .reason = STR("the policy does not name this host")};
+	delivery_policy_report(d, p, NULL);
 }
 
 /* --- all together ---------------------------------------------------------------------------- */
@@ -104,6 +143,7 @@ static int find_all(struct delivery *d, const struct nexthop *nexthop, struct bu
 		err = read_demand(d, why);
 	if (err)
 		return err;
+	d->is_reported = d->settings->reports_tls && has_domain && !is_lax(d);
 	if (is_lax(d))
 		relax(d, p);
 	if (p->level == CLIENT_TLS_DANE) {
@@ -152,12 +192,13 @@ int delivery_policy_filter(struct delivery *d, struct target_list *list, struct 
 	for (size_t i = 0; i < list->count; i++) {
 		const struct target *t = &list->targets[i];
 
-		if (sts_policy_names_host(&d->policy, t->host))
+		if (sts_policy_names_host(&d->policy, t->host)) {
 			list->targets[kept++] = *t;
-		else
-			log_tagged(d->settings->tag, LOG_LEVEL_INFO,
-			           "%s: %.*s is not used: the MTA-STS policy of %.*s does not name it", d->envelope.queue_id,
-			           STR_ARG(t->host), STR_ARG(d->policy.domain));
+			continue;
+		}
+		report_unnamed(d, &d->policy, t->host);
+		log_tagged(d->settings->tag, LOG_LEVEL_INFO, "%s: %.*s is not used: the MTA-STS policy of %.*s does not name it",
+		           d->envelope.queue_id, STR_ARG(t->host), STR_ARG(d->policy.domain));
 	}
 	list->count = kept;
 	if (kept)
@@ -209,15 +250,22 @@ int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, s
 	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
 	int err = is_dane ? dane_find(wish, &d->arena, v) : 0;
 
+	if (err == -EHOSTUNREACH)
+		delivery_policy_report(d, wish->policy, NULL);
 	if (err)
 		return err;
 	if (!is_dane && wish->target)
 		return ask_site(d, wish, v);
+	/* Half of DANE is none (RFC 8461, 2). */
+	if (is_dane && wish->policy->dane && wish->policy->dane->is_half && d->policy.without_dane &&
+	    d->policy.without_dane->enforces_patterns)
+		wish->policy = d->policy.without_dane;
 	if (is_dane && wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
 		raise_unmatched(d, wish);
 	if (!is_dane || !wish->target || !wish->policy->enforces_patterns ||
 	    sts_policy_names_host(wish->policy, wish->target->host))
 		return 0;
+	report_unnamed(d, wish->policy, wish->target->host);
 	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .mta = wish->target->host};
 	v->text = arena_printf(&d->arena, "mail host %.*s is not named by the MTA-STS policy of %.*s",
 	                       STR_ARG(wish->target->host), STR_ARG(d->policy.domain));

@@ -19,6 +19,8 @@
  */
 [[nodiscard]] int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *ret_verdict);
 
+/* After an attempt at a host, with the connection or NULL: for the TLS report. */
+void delivery_policy_report(const struct delivery *d, const struct tls_policy *p, const struct connection *c);
 /* Did this attempt at a host fail because of what REQUIRETLS demands, beyond the destination's own policy or not? */
 bool delivery_policy_is_unmet(const struct delivery *d, const struct verdict *v);
 /* No host could do what the message requires: those who still wait are bounced (RFC 8689, 4.2.1). */

@@ -116,3 +116,27 @@ int lookup_peer_ask_sts(struct str domain, struct arena *a, struct str *ret_poli
 	*ret_failure = q.failure;
 	return q.error;
 }
+
+void lookup_peer_report(const struct tls_outcome *o, struct str failure)
+{
+	/* A policy that could not be had is a failure of its own, however well the session went (RFC 8460, 4.3.2.2). */
+	bool is_policy = o->result == TLS_RESULT_SUCCESS && failure.len;
+	struct message m = {.type = MESSAGE_TLS_OUTCOME};
+
+	m.tls_outcome = (struct message_tls_outcome){
+		.domain = o->domain,
+		.policy_type = is_policy ? STR("sts") : str_of(tls_policy_type_name(o->type)),
+		.policy_domain = o->policy_domain,
+		.policy_strings = o->policy_strings,
+		.mx_patterns = o->mx_patterns,
+		.mx_host = o->mx_host,
+		.mx_hello = o->mx_hello,
+		.mx_address = o->mx_address,
+		.sending_address = o->our_address,
+		.result = is_policy ? failure : str_of(tls_result_name(o->result)),
+		.reason = o->reason,
+	};
+	/* Without a lookup process one session is missing from a report. */
+	if (peer.newest)
+		(void)!channel_send(peer.newest, &m);
+}

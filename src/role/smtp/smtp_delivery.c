@@ -208,6 +208,7 @@ static int open_connection(struct delivery *d, struct connection_wish *wish, str
 {
 	int err = connection_open(wish, &d->arena, ret_connection, v);
 
+	delivery_policy_report(d, wish->policy, *ret_connection);
 	if (err == -EHOSTUNREACH && may_go_in_clear(d, wish, v)) {
 		wish->avoids_tls = true;
 		err = connection_open(wish, &d->arena, ret_connection, v);

@@ -160,6 +160,8 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 		s->tls_session_time = PICK(tls_session_cache_timeout);
 	if (PICK(tls_enable_rpk))
 		log_warn("%.*s: this OpenSSL knows no raw public keys: servers are asked for certificates", STR_ARG(s->tag));
+	s->reports_tls = PICK(tlsrpt_enable);
+	s->reports_no_reuse = PICK(tlsrpt_skip_reused_handshakes);
 	s->uses_sts = !s->is_lmtp && p->smtp_mta_sts;
 	s->enforces_sts_patterns = PICK(tls_enforce_sts_mx_patterns);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);

@@ -86,6 +86,8 @@ struct smtp_settings {
 	struct str tls_digest;
 	bool tls_wrapper;
 	struct requiretls_policy *requiretls; /* NULL: it is off */
+	bool reports_tls;                     /* RFC 8460 */
+	bool reports_no_reuse;                /* but for sessions that were resumed */
 	bool uses_sts;                        /* finds MTA-STS policies itself */
 	bool enforces_sts_patterns;           /* of those that tables tell */
 	bool tls_notes_offer;

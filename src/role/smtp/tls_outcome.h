@@ -40,6 +40,7 @@ struct tls_outcome {
 	struct str mx_host;
 	struct str mx_address; /* as text; empty when none was tried */
 	struct str mx_hello;   /* what the server called itself */
+	struct str our_address;
 	enum tls_result result;
 	struct str reason; /* for people; may be empty */
 };

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gathering and sending TLS reports. In the store a report lies under "BEGIN DOMAIN", BEGIN being the first
+ * second of its period in 16 hexadecimal digits, so that the oldest stands first.
+ */
+#include "role/lookup/tlsrpt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/random.h"
+#include "config/params.h"
+#include "fiber/fiber.h"
+#include "mail/envelope.h"
+#include "net/dns.h"
+#include "net/ip.h"
+#include "role/lookup/store.h"
+#include "role/lookup/tls_report.h"
+#include "role/lookup/web.h"
+
+enum {
+	FLUSH_AFTER_S = 5,
+	LOOK_AFTER_S = 60,
+	GATHERED_MAX = 5000, /* in memory */
+	BATCH_MAX = 100,
+	REPORT_SIZE_MAX = 4 << 20,
+	BEGIN_DIGITS = 16,
+	DOMAIN_MAX = 253,
+	DNS_WAIT_S = 20,
+	PLACES_MAX = 5,
+	ANSWER_MAX = 64 * 1024,
+	SUBMIT_WAIT_S = 60,
+	RETRY_AFTER_S = 600,
+	GIVE_UP_AFTER_S = 86400
+};
+
+struct gathering {
+	struct tls_report *report;
+	bool is_dirty;
+};
+
+static struct {
+	const struct params *params;
+	bool is_running;
+	struct map gathered; /* key of the store: struct gathering */
+	struct map retries;  /* key of the store: struct instant, the next try */
+} tlsrpt;
+
+bool tlsrpt_is_wanted(const struct config *c)
+{
+	for (size_t i = 0; i < config_service_count(c); i++) {
+		const struct service *service = config_service(c, i);
+		const struct params *p = config_service_view(c, service)->params;
+
+		if ((str_eq(service->program, STR("smtp")) && p->smtp_tlsrpt_enable) ||
+		    (str_eq(service->program, STR("lmtp")) && p->lmtp_tlsrpt_enable))
+			return true;
+	}
+	return false;
+}
+
+static uint64_t now_s(void)
+{
+	return (uint64_t)(clock_wall().us / 1000000);
+}
+
+static uint64_t period_s(void)
+{
+	return size_max((size_t)(tlsrpt.params->postrider_tlsrpt_period.ns / NS_PER_S), 1);
+}
+
+/* --- gathering ------------------------------------------------------------------------------- */
+
+static bool is_domain(struct str domain)
+{
+	for (size_t i = 0; i < domain.len; i++)
+		if (!ascii_is_alnum(domain.ptr[i]) && !memchr("-._", domain.ptr[i], 3))
+			return false;
+	return domain.len > 0 && domain.len <= DOMAIN_MAX;
+}
+
+static struct gathering *gathering_open(struct str key, struct arena *a)
+{
+	struct gathering *g = map_find(&tlsrpt.gathered, key);
+	struct str text = STR("");
+
+	if (g)
+		return g;
+	if (map_count(&tlsrpt.gathered) >= GATHERED_MAX)
+		return NULL;
+	if (store_get(STORE_TLSRPT, key, a, &text))
+		text = STR("");
+	g = mem_alloc(sizeof(*g));
+	g->report = tls_report_new(text);
+	(void)map_set(&tlsrpt.gathered, key, g);
+	return g;
+}
+
+static void gathering_free(struct gathering *g)
+{
+	if (!g)
+		return;
+	tls_report_free(g->report);
+	free(g);
+}
+
+void tlsrpt_take(const struct message_tls_outcome *o)
+{
+	struct arena a = ARENA_INIT;
+	struct gathering *g;
+	uint64_t now = now_s();
+
+	if (tlsrpt.is_running && is_domain(o->domain)) {
+		struct str domain = arena_lower(&a, o->domain);
+
+		g = gathering_open(
+			arena_printf(&a, "%016llx %.*s", (unsigned long long)(now - now % period_s()), STR_ARG(domain)), &a);
+		if (g) {
+			tls_report_add(g->report, o);
+			g->is_dirty = true;
+		}
+	}
+	arena_done(&a);
+}
+
+/* Encodes up to BATCH_MAX that have changed. */
+static size_t take_batch(struct store_change *changes, struct arena *a)
+{
+	size_t at = 0, count = 0;
+	struct str key;
+	void *value;
+
+	while (count < BATCH_MAX && map_next(&tlsrpt.gathered, &at, &key, &value)) {
+		struct gathering *g = value;
+		struct buf text = BUF_INIT(REPORT_SIZE_MAX);
+
+		if (!g->is_dirty)
+			continue;
+		g->is_dirty = false;
+		tls_report_encode(g->report, &text);
+		changes[count++] = (struct store_change){
+			.table = STORE_TLSRPT, .key = arena_str(a, key), .value = arena_str(a, buf_str(&text))};
+		buf_done(&text);
+	}
+	return count;
+}
+
+/* What is written down need not stay in memory when there is much. */
+static void forget_clean(void)
+{
+	size_t at = 0;
+	struct str key;
+	void *value;
+
+	while (map_next(&tlsrpt.gathered, &at, &key, &value))
+		if (map_count(&tlsrpt.gathered) > GATHERED_MAX / 2 && !((struct gathering *)value)->is_dirty)
+			gathering_free(map_remove(&tlsrpt.gathered, key));
+}
+
+void tlsrpt_flush(void)
+{
+	struct store_change *changes = mem_alloc(BATCH_MAX * sizeof(*changes));
+	size_t count = BATCH_MAX;
+	int err = 0;
+
+	while (!err && count == BATCH_MAX) {
+		struct arena a = ARENA_INIT;
+
+		count = take_batch(changes, &a);
+		err = count ? store_write(changes, count) : 0;
+		arena_done(&a);
+	}
+	if (err)
+		log_error("outcomes for TLS reports cannot be kept: %s", strerror(-err));
+	free(changes);
+	forget_clean();
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+/* A report on its way. */
+struct sending {
+	struct str key;
+	struct tls_report_frame frame;
+	struct buf gzip;
+	struct arena *arena;
+};
+
+static int submit(const struct envelope *e, int fd, struct buf *why)
+{
+	struct buf envelope = BUF_INIT(MESSAGE_SIZE_MAX), path = BUF_INIT(4096);
+	struct message m = {.type = MESSAGE_SUBMIT, .fd = fd};
+	struct channel *ch;
+	int err;
+
+	envelope_encode(&envelope, e);
+	buf_addf(&path, "%.*s/public/pickup", STR_ARG(tlsrpt.params->queue_directory));
+	err = channel_connect(buf_cstr(&path), &ch);
+	if (!err) {
+		m.submit = (struct message_submit){.token = 1, .envelope = buf_str(&envelope)};
+		err = channel_send(ch, &m);
+		if (!err)
+			err = channel_recv(ch, clock_deadline(duration_s(SUBMIT_WAIT_S)), &m);
+		if (!err && (m.type != MESSAGE_SUBMITTED || m.submitted.code != 250))
+			err = -EIO;
+		channel_free(ch);
+	}
+	if (err)
+		buf_addf(why, "it cannot be handed in as mail: %s", strerror(-err));
+	buf_done(&envelope);
+	buf_done(&path);
+	return err;
+}
+
+static int send_mail(const struct sending *s, struct str address, struct buf *why)
+{
+	struct recipient rcpt = {.address = address, .notify = NOTIFY_NEVER};
+	struct envelope e = {.arrival = clock_wall(), .sender = s->frame.from, .recipients = &rcpt, .recipient_count = 1};
+	struct buf text = BUF_INIT(2 * REPORT_SIZE_MAX);
+	int fd = memfd_create("report", MFD_CLOEXEC), err = fd < 0 ? -errno : 0;
+
+	tls_report_mail(&s->frame, address, buf_str(&s->gzip), &text);
+	e.content_size = text.len;
+	if (!err && pwrite(fd, text.ptr, text.len, 0) != (ssize_t)text.len)
+		err = -EIO;
+	if (!err)
+		err = submit(&e, fd, why);
+	if (fd >= 0)
+		close(fd);
+	buf_done(&text);
+	return err;
+}
+
+static int send_web(const struct sending *s, struct str place, struct buf *why)
+{
+	struct str rest = str_from(place, 8), host = str_cut(rest, 0, str_find(rest, '/')), port;
+	struct web_wish wish = {.path = str_from(rest, host.len),
+	                        .port = 443,
+	                        .ca_file = tlsrpt.params->postrider_mta_sts_CAfile,
+	                        .wants_v4 = true,
+	                        .wants_v6 = true,
+	                        .media_type = STR("application/tlsrpt+gzip"),
+	                        .body = buf_str(&s->gzip),
+	                        .size_max = ANSWER_MAX};
+	struct web_answer answer;
+	int err;
+
+	if (str_split(host, ':', &host, &port) && ip_parse_port(port, &wish.port)) {
+		buf_addf(why, "bad port");
+		return -EINVAL;
+	}
+	wish.host = host;
+	if (!wish.path.len)
+		wish.path = STR("/");
+	err = web_request(&wish, s->arena, &answer, why);
+	if (err || answer.status / 100 == 2)
+		return err;
+	buf_addf(why, "the web server answered with status %ld", answer.status);
+	return -EIO;
+}
+
+/* To every place that the record names. 0 when one of them took it. */
+static int send_to_all(const struct sending *s, struct str record)
+{
+	struct str place;
+	int err = -EINVAL;
+
+	for (int i = 0; i < PLACES_MAX && tls_report_next_place(&record, &place); i++) {
+		struct buf why = BUF_INIT(2000);
+		bool is_mail = str_starts_nocase(place, STR("mailto:"));
+		int failure = is_mail ? send_mail(s, str_from(place, 7), &why) : send_web(s, place, &why);
+
+		if (failure)
+			log_warn("TLS report %.*s for %.*s to %.*s: %s", STR_ARG(s->frame.id), STR_ARG(s->frame.domain),
+			         STR_ARG(place), buf_cstr(&why));
+		else
+			log_info("TLS report %.*s for %.*s: sent to %.*s", STR_ARG(s->frame.id), STR_ARG(s->frame.domain),
+			         STR_ARG(place));
+		if (err)
+			err = failure;
+		buf_done(&why);
+	}
+	return err;
+}
+
+/* -ENOENT: the domain wants no reports. -EAGAIN: who knows. */
+static int find_record(struct str domain, struct arena *a, struct str *ret_record)
+{
+	struct dns_answer answer;
+	int err = dns_lookup(arena_printf(a, "_smtp._tls.%.*s", STR_ARG(domain)), DNS_TXT, duration_s(DNS_WAIT_S), a, &answer);
+	size_t ours = 0;
+
+	if (err)
+		return -EAGAIN;
+	if (answer.status != DNS_FOUND)
+		return answer.status == DNS_NO_DATA || answer.status == DNS_NO_NAME ? -ENOENT : -EAGAIN;
+	for (size_t i = 0; i < answer.count; i++) {
+		if (!tls_report_record_is_ours(answer.records[i].data))
+			continue;
+		*ret_record = answer.records[i].data;
+		ours++;
+	}
+	return ours == 1 ? 0 : -ENOENT;
+}
+
+static int send_report(struct str key, uint64_t begins, struct str text, struct arena *a)
+{
+	const struct params *p = tlsrpt.params;
+	struct tls_report_frame frame = {.organization = p->postrider_tlsrpt_organization,
+	                                 .contact = p->postrider_tlsrpt_contact,
+	                                 .domain = str_from(key, BEGIN_DIGITS + 1),
+	                                 .submitter = p->mydomain,
+	                                 .from = p->postrider_tlsrpt_from,
+	                                 .begins = begins,
+	                                 .ends = begins + period_s()};
+	struct sending s = {.key = key, .frame = frame, .gzip = BUF_INIT(REPORT_SIZE_MAX), .arena = a};
+	struct tls_report *report;
+	struct str record;
+	int err = find_record(frame.domain, a, &record);
+
+	if (err)
+		return err;
+	report = tls_report_new(text);
+	s.frame.id =
+		arena_printf(a, "%llx-%08x-%08x", (unsigned long long)begins, random_below(UINT32_MAX), random_below(UINT32_MAX));
+	err = tls_report_gzip(report, &s.frame, &s.gzip);
+	if (!err)
+		err = send_to_all(&s, record);
+	tls_report_free(report);
+	buf_done(&s.gzip);
+	return err;
+}
+
+/* --- the rounds -------------------------------------------------------------------------------- */
+
+static void forget(struct str key)
+{
+	struct store_change change = {.table = STORE_TLSRPT, .key = key};
+
+	gathering_free(map_remove(&tlsrpt.gathered, key));
+	free(map_remove(&tlsrpt.retries, key));
+	(void)!store_write(&change, 1);
+}
+
+static void try_later(struct str key)
+{
+	struct instant *next = mem_alloc(sizeof(*next));
+
+	*next = clock_deadline(duration_s((int64_t)size_min(RETRY_AFTER_S, period_s())));
+	free(map_set(&tlsrpt.retries, key, next));
+}
+
+/* Reports of all the world at midnight would be too much of a good thing (RFC 8460, 4.1). */
+static uint64_t delay_of(struct str key)
+{
+	uint64_t most = (uint64_t)(tlsrpt.params->postrider_tlsrpt_delay.ns / NS_PER_S);
+
+	return most ? hash_bytes(key.ptr, key.len) % most : 0;
+}
+
+static void look_at(struct str key, struct str text, struct arena *a)
+{
+	const struct instant *next = map_find(&tlsrpt.retries, key);
+	uint64_t begins = strtoull(arena_cstr(a, str_cut(key, 0, BEGIN_DIGITS)), NULL, 16), ends = begins + period_s(),
+		 now = now_s();
+	int err;
+
+	if (now < ends + delay_of(key) || (next && instant_is_before(clock_now(), *next)))
+		return;
+	err = send_report(key, begins, text, a);
+	if (!err || err == -ENOENT || err == -EINVAL || now > ends + delay_of(key) + GIVE_UP_AFTER_S)
+		forget(key);
+	else
+		try_later(key);
+}
+
+static void look_at_all(void)
+{
+	struct arena a = ARENA_INIT, step = ARENA_INIT;
+	struct str key = STR(""), text;
+
+	while (!store_next(STORE_TLSRPT, key, &step, &key, &text)) {
+		struct arena behind = ARENA_INIT;
+
+		look_at(key, text, &step);
+		/* The next key there can be: this one and a byte. */
+		key = arena_printf(&behind, "%.*s!", STR_ARG(key));
+		arena_done(&step);
+		step = ARENA_INIT;
+		arena_done(&a);
+		a = behind;
+	}
+	arena_done(&a);
+	arena_done(&step);
+}
+
+static void run(void *arg)
+{
+	struct instant look = clock_now();
+
+	while (!fiber_sleep(duration_s((int64_t)size_min(FLUSH_AFTER_S, period_s())))) {
+		tlsrpt_flush();
+		if (instant_is_before(clock_now(), look))
+			continue;
+		look = clock_deadline(duration_s((int64_t)size_min(LOOK_AFTER_S, period_s())));
+		look_at_all();
+	}
+}
+
+void tlsrpt_start(const struct config *c)
+{
+	tlsrpt.params = config_main_view(c)->params;
+	tlsrpt.is_running = true;
+	fiber_start("tls reports", run, NULL);
+}
