@@ -92,6 +92,7 @@ class World:
             Case("ee-expired", "expired", [tlsa(f, "expired")], VERIFIED),
             Case("ee-rollover", "self", [theirs, ours], VERIFIED),
             Case("ee-many", "self", [f"3 1 1 {i:02x}{JUNK[2:]}" for i in range(50)] + [ours], VERIFIED),
+            Case("ee-attributes", "self", [ours], VERIFIED, level="dane protocols=TLSv1.2 ciphers=high"),
             Case("ee-only", "self", [ours], VERIFIED, level="dane-only"),
             # Usage 2: an authority of theirs vouches, for names and for as long as it says.
             Case("ta", "ta", [tlsa(f, "ca", 2, 0, 1)], VERIFIED),
@@ -133,6 +134,9 @@ class World:
             Case("unsigned-mx-encrypt", "self", [], ENCRYPTED, has_mx=False, transport="half-encrypt"),
             Case("unsigned-mx-strip", "clear", [], NO_TLS_OFFERED, has_mx=False, transport="half-encrypt"),
             Case("unsigned-mx-may", "clear", [], CLEAR, has_mx=False, transport="half-may"),
+            # Nobody vouches for the address either: TLSA records are not looked for, unless that is forced.
+            Case("unsigned-dead", "self", [], ENCRYPTED, has_mx=False),
+            Case("unsigned-forced", "self", [], TLSA_ERROR, has_mx=False, transport="forced"),
             # The way to the host.
             Case("alias", "self", [], VERIFIED, sni="mx.ee-key.example", has_mx=False,
                  zone="alias IN MX 10 mx.alias\nmx.alias IN CNAME mx.ee-key\n"),
@@ -169,6 +173,9 @@ class World:
         return [
             Zone("example", top, spoil=[("MX\t77 ", "MX\t78 "), ("127.0.1.177", "127.0.1.7"), (f"3 1 1 77{JUNK[2:]}", f"3 1 1 78{JUNK[2:]}")]),
             Zone("_tcp.mx.dead-tlsa.example", "", is_served=False),
+            *(Zone(f"_tcp.mx.{name}.example", "", is_signed=False, is_served=False, is_known=False) for name in ("unsigned-dead", "unsigned-forced")),
+            *(Zone(f"{name}.example", f"@ IN MX 10 mx\nmx IN A {HOSTS['self']}\n_tcp.mx IN NS ns._tcp.mx\nns._tcp.mx IN A 127.0.0.1\n",
+                   is_signed=False) for name in ("unsigned-dead", "unsigned-forced")),
             outside("old-signatures", is_expired=True),
             *(outside(name, is_signed=False) for name in ("unsigned", "unsigned-clear", "unsigned-only")),
             outside("unsigned-mx", "mx.ee-key.example.", is_signed=False),
@@ -192,6 +199,7 @@ smtp_tls_policy_maps = texthash:{{folder}}/etc/policies
 transport_maps = texthash:{{folder}}/etc/transports
 """
         master = "".join(f"half-{policy} unix - - n - - smtp\n  -o smtp_tls_dane_insecure_mx_policy={policy}\n" for policy in ("encrypt", "may"))
+        master += "forced unix - - n - - smtp\n  -o smtp_tls_force_insecure_host_tlsa_lookup=yes\n"
         return {"main": main, "master": master, "files": {"policies": policies, "transports": transports}}
 
 
@@ -239,6 +247,16 @@ class Dane(unittest.TestCase):
         with self.start(more) as ours:
             self.run_cases(ours)
             ours.wait_log("warning: DNSSEC validation may be unavailable")
+
+    def test_without_trust_anchors_dane_is_no_more_than_may_and_dane_only_waits(self):
+        more = f"postrider_dns_server = 127.0.0.1:{self.dns.port}\npostrider_dnssec_trust_anchors = {{folder}}/none\n"
+        with self.start(more) as ours:
+            ours.wait_log(r'smtp\[\d+\]: warning: .*TLS level "dane" is no more than "may": no DNSSEC trust anchors '
+                          r"\(postrider_dnssec_trust_anchors = /.*/none\): No such file or directory")
+            for name in ("ee-mismatch", "ee-only"):
+                ours.send("a@source.example", [f"b@{name}.example"], TEXT)
+            ours.wait_log(r"to=<b@ee-mismatch.example>, .*status=sent")
+            ours.wait_log(r"to=<b@ee-only.example>, .*dsn=4.7.5, status=deferred \(client TLS configuration problem\)")
 
     def test_the_command_tells_what_delivery_would_do(self):
         more = f"postrider_dns_server = 127.0.0.1:{self.dns.port}\npostrider_dnssec_trust_anchors = {self.dns.anchors}\n"
