@@ -319,8 +319,7 @@ static void on_answer(void *arg, int err, struct ub_result *result)
 	wait_list_wake_all(&q->asker);
 }
 
-/* A name in UTF-8 as the DNS knows it (RFC 5891); empty when there is no such thing. Others stay as they are. */
-static struct str ascii_name(struct str name, struct arena *a)
+struct str dns_ascii_name(struct str name, struct arena *a)
 {
 	struct str ascii = STR("");
 	uint8_t *text;
@@ -360,7 +359,7 @@ static int send_off(struct question *q, struct str asked)
 /* Fills in the answer at once when it is known, else sends the question off. */
 static void question_start(struct question *q)
 {
-	struct str asked = ascii_name(q->name, q->arena);
+	struct str asked = dns_ascii_name(q->name, q->arena);
 	int err;
 
 	*q->answer = (struct dns_answer){.status = DNS_NO_NAME, .canonical = q->name};

@@ -56,6 +56,8 @@ enum { DNS_SEARCH_SINGLE = 1, DNS_SEARCH_ALL = 2 };
 
 /* The names that `name` may stand for, in the order to try them; it is among them. */
 size_t dns_search_names(struct str name, unsigned options, struct arena *a, struct str **ret_names);
+/* A name in UTF-8 as the DNS knows it (RFC 5891); empty when there is no such thing. Others stay as they are. */
+struct str dns_ascii_name(struct str name, struct arena *a);
 /* Once a process. Reads postrider_dns_server ("127.0.0.1@5353"; empty: resolv.conf) and friends of the view. */
 [[nodiscard]] int dns_init(const struct view *v, struct buf *why);
 /*

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "config/params.h"
+#include "net/dns.h"
 #include "net/tls.h"
 #include "net/tls_settings.h"
 #include "role/smtp/smtp_settings.h"
@@ -287,7 +288,8 @@ int tls_policy_find_for_host(const struct smtp_settings *s, struct str nexthop, 
 	is_from_table = !err && !s->tls_sites;
 	err = tls_policy_parse(text, a, ret_policy, why);
 	ret_policy->is_from_table = is_from_table;
-	ret_policy->domain = domain_of(key);
+	/* Certificates hold the name that the DNS knows. */
+	ret_policy->domain = dns_ascii_name(domain_of(key), a);
 	if (!err)
 		err = complete(ret_policy, s, why);
 	tls_policy_seal(ret_policy, a);

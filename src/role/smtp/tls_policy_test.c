@@ -98,6 +98,9 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 		{"finger.example", -EINVAL, 0, "", ""},
 		{"only.example", -EINVAL, 0, "", ""},
 		{"dane.example", 0, CLIENT_TLS_MAY, "dane.example", ""},
+		{"b\xc3\xbc"
+	         "cher.parent.example",
+	         0, CLIENT_TLS_ENCRYPT, "xn--bcher-kva.parent.example", ""},
 		{"", 0, CLIENT_TLS_MAY, "", ""},
 	};
 	struct smtp_settings s;
@@ -121,6 +124,50 @@ TEST(the_policy_is_that_of_the_nexthop_or_of_a_parent_of_a_bare_domain)
 		buf_done(&why);
 	}
 	maps_close(s.tls_policies);
+}
+
+TEST(sites_say_what_policies_do_not)
+{
+	static const struct {
+		const char *level, *nexthop, *host;
+		enum client_tls want;
+	} cases[] = {
+		{"none", "x.example", "", CLIENT_TLS_NONE},
+		{"may", "x.example", "x.example", CLIENT_TLS_MAY},
+		{"may", "none.example", "", CLIENT_TLS_NONE},
+		{"verify", "none.example", "may.example", CLIENT_TLS_NONE},
+		{"none", "may.example", "x.example", CLIENT_TLS_MAY},
+		{"encrypt", "may.example", "", CLIENT_TLS_ENCRYPT},
+		{"verify", "may.example", "may.example", CLIENT_TLS_VERIFY},
+		{"none", "encrypt.example", "none.example", CLIENT_TLS_ENCRYPT},
+		{"verify", "encrypt.example", "may.example", CLIENT_TLS_ENCRYPT},
+		{"none", "none.example", "verify.example", CLIENT_TLS_VERIFY},
+		{"may", "encrypt.example", "verify.example", CLIENT_TLS_VERIFY},
+	};
+	struct smtp_settings s;
+	struct buf why = BUF_INIT(1000);
+	struct arena a = ARENA_INIT;
+	struct tls_policy p;
+
+	settings_open(&s, "inline:{x.example=secure}");
+	CHECK_INT(
+		maps_open(
+			STR("inline:{none.example=none, may.example=MAY, encrypt.example=MUST_NOPEERMATCH, verify.example=MUST}"),
+			TABLE_FOLD, NULL, &s.tls_sites, &why),
+		0);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		s.tls_level = str_of(cases[i].level);
+		CHECK_INT(tls_policy_find_for_host(&s, str_of(cases[i].nexthop), str_of(cases[i].host), &a, &p, &why), 0);
+		CHECK_CASE(p.level == cases[i].want, cases[i].nexthop);
+	}
+	maps_close(s.tls_sites);
+	CHECK_INT(maps_open(STR("inline:{bad.example=YES}"), TABLE_FOLD, NULL, &s.tls_sites, &why), 0);
+	CHECK_INT(tls_policy_find(&s, STR("bad.example"), &a, &p, &why), -EINVAL);
+	CHECK_STR(buf_str(&why), STR("smtp_tls_per_site: \"YES\" for bad.example is none of NONE, MAY, MUST_NOPEERMATCH, MUST"));
+	maps_close(s.tls_sites);
+	maps_close(s.tls_policies);
+	arena_done(&a);
+	buf_done(&why);
 }
 
 TEST(every_demand_makes_another_key)
