@@ -323,7 +323,7 @@ static void show_delivery(struct explanation *e)
 
 	if (e->action.is_discarded)
 		explain_fact(e->page, "then", "nothing is delivered: the message is discarded");
-	else if (router_canonical(e->router, recipient, false, false, &e->arena, &recipient, &why) ||
+	else if (router_canonical(e->router, recipient, SIDE_ENVELOPE_RECIPIENT, &e->arena, &recipient, &why) ||
 	         router_expand_virtual(e->router, recipient, &e->arena, &final, &count, &why))
 		explain_fact(e->page, "then", "its aliases cannot be looked up: %s", buf_cstr(&why));
 	else {

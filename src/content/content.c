@@ -56,12 +56,12 @@ static int parse_classes(struct str text, unsigned *ret_classes, struct buf *why
 {
 	static const struct {
 		struct str name;
-		enum address_use use;
+		enum address_side use;
 	} classes[] = {
-		{{"envelope_sender", 15}, USE_ENVELOPE_SENDER},
-		{{"envelope_recipient", 18}, USE_ENVELOPE_RECIPIENT},
-		{{"header_sender", 13}, USE_HEADER_SENDER},
-		{{"header_recipient", 16}, USE_HEADER_RECIPIENT},
+		{{"envelope_sender", 15}, SIDE_ENVELOPE_SENDER},
+		{{"envelope_recipient", 18}, SIDE_ENVELOPE_RECIPIENT},
+		{{"header_sender", 13}, SIDE_HEADER_SENDER},
+		{{"header_recipient", 16}, SIDE_HEADER_RECIPIENT},
 	};
 	struct str word;
 

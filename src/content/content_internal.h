@@ -6,6 +6,7 @@
 #include "content/content.h"
 #include "content/intake.h"
 #include "content/mime.h"
+#include "route/resolve.h"
 #include "spool/append.h"
 #include "table/table.h"
 
@@ -44,12 +45,9 @@ struct content {
 	size_t masquerade_count;
 	struct str *drop_headers; /* names */
 	size_t drop_count;
-	unsigned masquerade_classes; /* enum address_use */
+	unsigned masquerade_classes; /* enum address_side */
 	struct arena arena;          /* of the lists */
 };
-
-/* Where an address stands: bits, as *_classes name them. */
-enum address_use { USE_ENVELOPE_SENDER = 1, USE_ENVELOPE_RECIPIENT = 2, USE_HEADER_SENDER = 4, USE_HEADER_RECIPIENT = 8 };
 
 struct draft {
 	struct content *content;
@@ -83,9 +81,9 @@ size_t mailbox_line_len(struct str text);
 /* Envelope addresses: canonical, masquerade, bcc, aliases, duplicates. */
 void expand_envelope(struct draft *d);
 /* A header address in standard form, canonical and masquerade applied; `use` is one bit. -EAGAIN. */
-[[nodiscard]] int rewrite_address(struct draft *d, struct str address, enum address_use use, struct str *ret_address);
+[[nodiscard]] int rewrite_address(struct draft *d, struct str address, enum address_side use, struct str *ret_address);
 /* The value of an address header with all addresses rewritten; false when it stays as it is. */
-bool rewrite_header(struct draft *d, struct str value, enum address_use use, struct buf *to);
+bool rewrite_header(struct draft *d, struct str value, enum address_side use, struct buf *to);
 
 /* What a check decided about a header or a body line. */
 enum check_outcome { CHECK_KEEP, CHECK_DROP, CHECK_REPLACE, CHECK_STOP, CHECK_PASS };

@@ -163,7 +163,7 @@ void expand_envelope(struct draft *d)
 
 		if (r->original.len == 0)
 			r->original = r->address;
-		if (rewrite_address(d, r->address, USE_ENVELOPE_RECIPIENT, &r->address))
+		if (rewrite_address(d, r->address, SIDE_ENVELOPE_RECIPIENT, &r->address))
 			break;
 	}
 	for (uint32_t i = 0; i < e->recipient_count && !d->failure.code; i++)

@@ -54,7 +54,7 @@ static enum header_kind kind_of(struct str name)
 }
 
 /* The use of the addresses in a header, or 0 if it holds none. */
-static enum address_use use_of(enum header_kind kind)
+static enum address_side use_of(enum header_kind kind)
 {
 	switch (kind) {
 	case HEADER_FROM:
@@ -63,13 +63,13 @@ static enum address_use use_of(enum header_kind kind)
 	case HEADER_RESENT_FROM:
 	case HEADER_RESENT_SENDER:
 	case HEADER_OTHER_SENDER:
-		return USE_HEADER_SENDER;
+		return SIDE_HEADER_SENDER;
 	case HEADER_TO:
 	case HEADER_CC:
 	case HEADER_BCC:
 	case HEADER_RESENT_RECIPIENTS:
 	case HEADER_OTHER_RECIPIENT:
-		return USE_HEADER_RECIPIENT;
+		return SIDE_HEADER_RECIPIENT;
 	default:
 		return 0;
 	}
@@ -219,7 +219,7 @@ static void one_header(struct pass *p, const struct header *h)
 	const struct content *c = p->d->content;
 	size_t at = (size_t)(h->whole.ptr - p->section.ptr), limit = (size_t)c->view->params->header_size_limit;
 	enum header_kind kind = kind_of(h->name);
-	enum address_use use = use_of(kind);
+	enum address_side use = use_of(kind);
 
 	if (!check_header(p, h, at))
 		return;
@@ -372,7 +372,7 @@ void header_pass(struct draft *d)
 	d->is_header_done = true;
 	p.section = all;
 	/* A From header that we add names the sender as he will be known. */
-	(void)rewrite_address(d, d->facts.envelope->sender, USE_ENVELOPE_SENDER, &d->facts.envelope->sender);
+	(void)rewrite_address(d, d->facts.envelope->sender, SIDE_ENVELOPE_SENDER, &d->facts.envelope->sender);
 	while (!d->failure.code && !d->is_discarded && header_next(&front, &h))
 		one_header(&p, &h);
 	take_mailbox_lines(&p, &rest);

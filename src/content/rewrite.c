@@ -26,7 +26,7 @@ static struct str masquerade_domain(const struct content *c, struct str domain)
 	return domain;
 }
 
-static int masquerade(struct draft *d, struct str address, enum address_use use, struct str *ret_address)
+static int masquerade(struct draft *d, struct str address, enum address_side use, struct str *ret_address)
 {
 	const struct content *c = d->content;
 	struct str local, domain, parent;
@@ -47,11 +47,10 @@ static int masquerade(struct draft *d, struct str address, enum address_use use,
 	return 0;
 }
 
-int rewrite_address(struct draft *d, struct str address, enum address_use use, struct str *ret_address)
+int rewrite_address(struct draft *d, struct str address, enum address_side use, struct str *ret_address)
 {
 	const struct content *c = d->content;
-	bool is_sender = use & (USE_ENVELOPE_SENDER | USE_HEADER_SENDER),
-	     is_header = use & (USE_HEADER_SENDER | USE_HEADER_RECIPIENT);
+	bool is_header = use & (SIDE_HEADER_SENDER | SIDE_HEADER_RECIPIENT);
 	struct buf why = BUF_INIT(500);
 	int err;
 
@@ -63,7 +62,7 @@ int rewrite_address(struct draft *d, struct str address, enum address_use use, s
 	*ret_address = address;
 	if (d->facts.overrides & CONTENT_NO_ADDRESS_MAPPINGS)
 		return 0;
-	err = router_canonical(c->router, address, is_sender, is_header, d->facts.arena, &address, &why);
+	err = router_canonical(c->router, address, use, d->facts.arena, &address, &why);
 	if (err)
 		draft_fail_lookup(d, "canonical", address);
 	buf_done(&why);
@@ -72,7 +71,7 @@ int rewrite_address(struct draft *d, struct str address, enum address_use use, s
 	return err;
 }
 
-bool rewrite_header(struct draft *d, struct str value, enum address_use use, struct buf *to)
+bool rewrite_header(struct draft *d, struct str value, enum address_side use, struct buf *to)
 {
 	struct address_list l = {.text = value};
 	struct str spec, address, now;

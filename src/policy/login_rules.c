@@ -8,13 +8,18 @@
 static int find_owners(struct run *r, struct str *ret_owners)
 {
 	const struct route *route;
+	struct address_match match;
+	int err;
 
 	if (maps_is_empty(r->p->login_owners))
 		return -ENOENT;
 	if (run_sender_route(r, &route))
 		return -EAGAIN;
 	buf_reset(&r->why);
-	return router_find_address(r->p->router, r->p->login_owners, route->recipient, r->s->arena, ret_owners, NULL, &r->why);
+	err = router_find_address(r->p->router, r->p->login_owners, route->recipient, r->s->arena, &match, &r->why);
+	if (!err)
+		*ret_owners = match.value;
+	return err;
 }
 
 static bool is_owner(struct str owners, struct str user)

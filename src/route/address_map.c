@@ -105,18 +105,18 @@ found_user:
 	return err;
 }
 
-int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a, struct str *ret_value,
-                        struct str *ret_extension, struct buf *why)
+int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a, struct address_match *ret_match,
+                        struct buf *why)
 {
-	struct search s = {r, m, a, why, ret_value};
-	struct str extension = {NULL, 0};
+	struct address_match match = {0};
+	struct search s = {r, m, a, why, &match.value};
 	int err;
 
 	if (maps_is_empty(m) || address.len == 0)
 		return -ENOENT;
-	err = find(&s, address, &extension);
-	if (!err && ret_extension)
-		*ret_extension = extension;
+	err = find(&s, address, &match.extension);
+	if (!err)
+		*ret_match = match;
 	return as_temporary(err);
 }
 
@@ -196,17 +196,24 @@ static struct str apply_result(struct router *r, struct str result, struct str a
 	return router_rewrite(r, result, r->params->myorigin, a);
 }
 
-int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a,
-                       struct str *ret_address, struct buf *why)
+/* A table that gives one address in standard form, which gets the extension of the address looked up if `propagates`. */
+struct address_table {
+	struct maps *maps;
+	bool propagates;
+};
+
+static int map_address(struct router *r, struct address_table t, struct str address, struct arena *a, struct str *ret_address,
+                       struct buf *why)
 {
-	struct str value, extension = {NULL, 0}, result;
-	int err = router_find_address(r, m, address, a, &value, &extension, why);
+	struct address_match match;
+	struct str result;
+	int err = router_find_address(r, t.maps, address, a, &match, why);
 
 	if (err)
 		return err;
-	if (!route_next_address(&value, a, &result))
+	if (!route_next_address(&match.value, a, &result))
 		return -ENOENT;
-	*ret_address = apply_result(r, result, address, propagates ? extension : (struct str){NULL, 0}, a);
+	*ret_address = apply_result(r, result, address, t.propagates ? match.extension : (struct str){NULL, 0}, a);
 	return 0;
 }
 
@@ -235,22 +242,23 @@ static struct str masquerade(struct router *r, struct str address, struct arena 
 	return address;
 }
 
-int router_canonical(struct router *r, struct str address, bool is_sender, bool is_header, struct arena *a,
-                     struct str *ret_address, struct buf *why)
+int router_canonical(struct router *r, struct str address, enum address_side side, struct arena *a, struct str *ret_address,
+                     struct buf *why)
 {
-	unsigned side = is_sender ? (is_header ? SIDE_HEADER_SENDER : SIDE_ENVELOPE_SENDER)
-	                          : (is_header ? SIDE_HEADER_RECIPIENT : SIDE_ENVELOPE_RECIPIENT);
-	unsigned first_sides = is_sender ? r->sender_canonical_sides : r->recipient_canonical_sides;
-	struct maps *first = r->maps[is_sender ? MAP_SENDER_CANONICAL : MAP_RECIPIENT_CANONICAL];
-	int err;
+	bool is_sender = side & (SIDE_ENVELOPE_SENDER | SIDE_HEADER_SENDER);
+	const struct {
+		unsigned sides;
+		enum router_map map;
+	} steps[] = {
+		{is_sender ? r->sender_canonical_sides : r->recipient_canonical_sides,
+	         is_sender ? MAP_SENDER_CANONICAL : MAP_RECIPIENT_CANONICAL},
+		{r->canonical_sides, MAP_CANONICAL},
+	};
 
-	if (first_sides & side) {
-		err = router_map_address(r, first, address, r->propagates_canonical, a, &address, why);
-		if (err && err != -ENOENT)
-			return err;
-	}
-	if (r->canonical_sides & side) {
-		err = router_map_address(r, r->maps[MAP_CANONICAL], address, r->propagates_canonical, a, &address, why);
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		struct address_table t = {r->maps[steps[i].map], r->propagates_canonical};
+		int err = steps[i].sides & side ? map_address(r, t, address, a, &address, why) : 0;
+
 		if (err && err != -ENOENT)
 			return err;
 	}
@@ -260,8 +268,9 @@ int router_canonical(struct router *r, struct str address, bool is_sender, bool 
 
 int router_bcc(struct router *r, struct str address, bool is_sender, struct arena *a, struct str *ret_address, struct buf *why)
 {
-	return router_map_address(r, r->maps[is_sender ? MAP_SENDER_BCC : MAP_RECIPIENT_BCC], address, false, a, ret_address,
-	                          why);
+	struct address_table t = {.maps = r->maps[is_sender ? MAP_SENDER_BCC : MAP_RECIPIENT_BCC]};
+
+	return map_address(r, t, address, a, ret_address, why);
 }
 
 /* --- virtual aliases --------------------------------------------------------------- */
@@ -331,8 +340,8 @@ static int expand(struct expansion *e, struct buf *why)
 	struct router *r = e->r;
 
 	for (size_t at = 0; at < e->count; at++) {
-		struct str value, extension = {NULL, 0};
-		int err = router_find_address(r, r->maps[MAP_VIRTUAL_ALIAS], e->steps[at].address, e->a, &value, &extension, why);
+		struct address_match match;
+		int err = router_find_address(r, r->maps[MAP_VIRTUAL_ALIAS], e->steps[at].address, e->a, &match, why);
 
 		if (err == -ENOENT) {
 			add_result(e, e->steps[at].address);
@@ -343,7 +352,7 @@ static int expand(struct expansion *e, struct buf *why)
 			err = -E2BIG;
 		}
 		if (!err)
-			err = add_steps(e, at, value, extension, why);
+			err = add_steps(e, at, match.value, match.extension, why);
 		if (err)
 			return err;
 	}
@@ -354,12 +363,12 @@ int router_expand_virtual(struct router *r, struct str address, struct arena *a,
                           struct buf *why)
 {
 	struct expansion e = {.r = r, .a = a, .count = 1};
-	struct str value, extension;
+	struct address_match match;
 	int err;
 
 	e.results = arena_alloc(a, sizeof(struct str));
 	/* Nearly every address has no alias: that costs one search and no table of steps. */
-	err = router_find_address(r, r->maps[MAP_VIRTUAL_ALIAS], address, a, &value, &extension, why);
+	err = router_find_address(r, r->maps[MAP_VIRTUAL_ALIAS], address, a, &match, why);
 	if (err == -ENOENT) {
 		e.results[0] = address;
 		*ret_addresses = e.results;

@@ -6,8 +6,8 @@
 
 static int ask(struct router *r, struct maps *m, struct str address, struct arena *a, struct buf *why)
 {
-	struct str value;
-	int err = router_find_address(r, m, address, a, &value, NULL, why);
+	struct address_match match;
+	int err = router_find_address(r, m, address, a, &match, why);
 
 	return err == -ENOENT ? 0 : err ? err : 1;
 }

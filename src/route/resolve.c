@@ -162,19 +162,19 @@ static bool is_dunno(struct str value)
 static int ask_sender(struct resolution *s, enum router_map which, struct str empty_key, struct str *ret_value)
 {
 	struct maps *m = s->r->maps[which];
-	struct str value;
+	struct address_match match;
 	int err;
 
 	if (maps_is_empty(m))
 		return -ENOENT;
 	if (s->sender.len == 0)
-		err = as_temporary(maps_find(m, empty_key, false, s->a, &value, s->why));
+		err = as_temporary(maps_find(m, empty_key, false, s->a, &match.value, s->why));
 	else
-		err = router_find_address(s->r, m, s->sender, s->a, &value, NULL, s->why);
-	if (err == 0 && is_dunno(value))
+		err = router_find_address(s->r, m, s->sender, s->a, &match, s->why);
+	if (err == 0 && is_dunno(match.value))
 		return -ENOENT;
 	if (!err)
-		*ret_value = value;
+		*ret_value = match.value;
 	return err;
 }
 
@@ -278,14 +278,16 @@ static int apply_transport_maps(struct resolution *s)
 /* Step 4. */
 static int apply_relocated(struct resolution *s)
 {
-	struct str value;
-	int err = router_find_address(s->r, s->r->maps[MAP_RELOCATED], s->route->recipient, s->a, &value, NULL, s->why);
+	struct address_match match;
+	struct str text;
+	int err = router_find_address(s->r, s->r->maps[MAP_RELOCATED], s->route->recipient, s->a, &match, s->why);
 
 	if (err)
 		return err == -ENOENT ? 0 : err;
+	text = match.value;
 	if (s->r->params->relocated_prefix_enable)
-		value = arena_printf(s->a, "5.1.6 User has moved to %.*s", STR_ARG(value));
-	set_error(s->route, value);
+		text = arena_printf(s->a, "5.1.6 User has moved to %.*s", STR_ARG(text));
+	set_error(s->route, text);
 	return 0;
 }
 

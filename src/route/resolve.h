@@ -63,26 +63,28 @@ bool route_is_authorized(const struct route *route);
 /* Virtual aliases: every address that `address` becomes, recursively. -EAGAIN, -E2BIG beyond the limits. */
 [[nodiscard]] int router_expand_virtual(struct router *r, struct str address, struct arena *a, struct str **ret_addresses,
                                         size_t *ret_count, struct buf *why);
+/* Where an address stands: bits, envelope_sender and so on as in *_classes parameters. */
+enum address_side { SIDE_ENVELOPE_SENDER = 1, SIDE_ENVELOPE_RECIPIENT = 2, SIDE_HEADER_SENDER = 4, SIDE_HEADER_RECIPIENT = 8 };
 /*
- * The canonical maps of the address's class and side, then masquerading. `*ret_address` is the
+ * The canonical maps of the address's side, then masquerading. `*ret_address` is the
  * result in standard form, or `address` itself. -EAGAIN when a table failed.
  */
-[[nodiscard]] int router_canonical(struct router *r, struct str address, bool is_sender, bool is_header, struct arena *a,
+[[nodiscard]] int router_canonical(struct router *r, struct str address, enum address_side side, struct arena *a,
                                    struct str *ret_address, struct buf *why);
 /* sender_bcc_maps or recipient_bcc_maps: one address; -ENOENT when there is none. */
 [[nodiscard]] int router_bcc(struct router *r, struct str address, bool is_sender, struct arena *a, struct str *ret_address,
                              struct buf *why);
 
+struct address_match {
+	struct str value;
+	struct str extension; /* the "+ext" that the found key did not have */
+};
 /*
  * user+ext@domain, user@domain, user+ext and user where the domain is ours, @domain: the search of all
  * tables that map addresses (canonical, generic, relocated ...). -ENOENT, or a table's failure.
- * `*ret_extension`, if not NULL, is the "+ext" that the found key did not have.
  */
 [[nodiscard]] int router_find_address(struct router *r, struct maps *m, struct str address, struct arena *a,
-                                      struct str *ret_value, struct str *ret_extension, struct buf *why);
-/* The same, giving one address in standard form, extension propagated if `propagates`: for smtp_generic_maps. */
-[[nodiscard]] int router_map_address(struct router *r, struct maps *m, struct str address, bool propagates, struct arena *a,
-                                     struct str *ret_address, struct buf *why);
+                                      struct address_match *ret_match, struct buf *why);
 
 /* Cuts "user+ext" at the first of `delimiters`; false when there is no extension to cut off. */
 bool split_extension(struct str local, struct str delimiters, bool is_owner_special, struct str *ret_user,

@@ -310,8 +310,11 @@ TEST(canonical_maps_and_masquerading_follow_their_classes)
 		struct buf why = BUF_INIT(4096);
 		struct str got = {NULL, 0};
 
-		CHECK_INT(router_canonical(r, str_of(cases[i].address), cases[i].is_sender, cases[i].is_header, &a, &got, &why),
-		          0);
+		enum address_side side = cases[i].is_sender
+		                                 ? (cases[i].is_header ? SIDE_HEADER_SENDER : SIDE_ENVELOPE_SENDER)
+		                                 : (cases[i].is_header ? SIDE_HEADER_RECIPIENT : SIDE_ENVELOPE_RECIPIENT);
+
+		CHECK_INT(router_canonical(r, str_of(cases[i].address), side, &a, &got, &why), 0);
 		CHECK_STR(got, str_of(cases[i].want));
 		buf_done(&why);
 		arena_done(&a);

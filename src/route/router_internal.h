@@ -34,9 +34,6 @@ enum router_list {
 	LIST_COUNT,
 };
 
-/* envelope_sender and so on, as in *_classes parameters. */
-enum address_side { SIDE_ENVELOPE_SENDER = 1, SIDE_ENVELOPE_RECIPIENT = 2, SIDE_HEADER_SENDER = 4, SIDE_HEADER_RECIPIENT = 8 };
-
 struct ip_set;
 
 struct router {

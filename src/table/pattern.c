@@ -164,7 +164,9 @@ int pattern_open(const struct table_type *type, const struct pattern_engine *eng
 
 	pt->engine = engine;
 	pt->flags = flags;
-	err = rules_read(&pt->rules, type, name, &pt->table.file, pattern_parse, pt, why);
+	pt->rules.parse = pattern_parse;
+	pt->rules.type_arg = pt;
+	err = rules_read(&pt->rules, type, name, &pt->table.file, why);
 	if (err) {
 		pattern_close(&pt->table);
 		file_stamp_done(&pt->table.file);

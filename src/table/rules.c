@@ -10,8 +10,6 @@
 struct reader {
 	struct rule_set *set;
 	struct str label;
-	rule_parse_fn *parse;
-	void *type_arg;
 	size_t size;
 	struct buf *why;
 };
@@ -72,7 +70,7 @@ static void read_rule(struct reader *r, struct str line, unsigned number)
 		rule->kind = RULE_IF;
 		line = str_trim(str_from(line, 2));
 	}
-	if (r->parse(r->type_arg, r->set, rule, line, &problem))
+	if (r->set->parse(r->set->type_arg, r->set, rule, line, &problem))
 		r->set->count++;
 	else
 		table_warn(r->why, r->label, number, "%s: skipping this rule", buf_cstr(&problem));
@@ -112,10 +110,9 @@ static int read_inline_rules(struct reader *r, struct str rules)
 	return 0;
 }
 
-int rules_read(struct rule_set *set, const struct table_type *type, struct str name, struct file_stamp *stamp,
-               rule_parse_fn *parse, void *type_arg, struct buf *why)
+int rules_read(struct rule_set *set, const struct table_type *type, struct str name, struct file_stamp *stamp, struct buf *why)
 {
-	struct reader r = {.set = set, .parse = parse, .type_arg = type_arg, .why = why};
+	struct reader r = {.set = set, .why = why};
 	struct str inside;
 	size_t at;
 	int err;

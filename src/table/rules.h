@@ -18,23 +18,26 @@ struct rule {
 	struct str value; /* of RULE_MATCH */
 };
 
-struct rule_set {
-	struct rule *rules;
-	size_t count;
-	struct arena arena; /* texts of the rules */
-};
-
+struct rule_set;
 /*
  * Reads one rule into *r (kind, is_negated, pattern, value); `text` begins at the pattern, behind "if" if there was one,
  * with "!" still there. Reports what is wrong in `why` and returns false: the rule is skipped.
  */
 typedef bool rule_parse_fn(void *type_arg, struct rule_set *set, struct rule *r, struct str text, struct buf *why);
+struct rule_set {
+	/* How the type reads a rule; set before rules_read(). */
+	rule_parse_fn *parse;
+	void *type_arg;
+	struct rule *rules;
+	size_t count;
+	struct arena arena; /* texts of the rules */
+};
 /* 1 the rule holds (negation included), 0 not, <0 an error. */
 typedef int rule_match_fn(void *type_arg, const struct rule *r);
 
 /* `label` is "cidr map /etc/x" for messages. */
 [[nodiscard]] int rules_read(struct rule_set *set, const struct table_type *type, struct str name, struct file_stamp *stamp,
-                             rule_parse_fn *parse, void *type_arg, struct buf *why);
+                             struct buf *why);
 /* The next rule at or behind *at whose pattern holds; *at moves behind it. 1, 0 at the end, <0 an error. */
 [[nodiscard]] int rules_match(const struct rule_set *set, size_t *at, rule_match_fn *match, void *type_arg,
                               const struct rule **ret_rule);

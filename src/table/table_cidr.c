@@ -56,8 +56,11 @@ static int cidr_open(const struct table_type *type, struct str name, unsigned fl
                      struct table **ret_table, struct buf *why)
 {
 	struct cidr_table *ct = mem_alloc(sizeof(*ct));
-	int err = rules_read(&ct->rules, type, name, &ct->table.file, cidr_parse, ct, why);
+	int err;
 
+	ct->rules.parse = cidr_parse;
+	ct->rules.type_arg = ct;
+	err = rules_read(&ct->rules, type, name, &ct->table.file, why);
 	if (err) {
 		cidr_close(&ct->table);
 		file_stamp_done(&ct->table.file);
