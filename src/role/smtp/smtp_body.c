@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "role/smtp/downgrade.h"
+
 /*
  * One buffer serves all fibers: between reading a chunk into it and the last write from
  * it nobody waits, because so much has been flushed before that even a chunk of nothing
@@ -117,5 +119,34 @@ int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_
 	}
 	if (!err && (state.column || state.has_cr))
 		err = end_line(s, &state);
+	return err;
+}
+
+int body_send_downgraded(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit)
+{
+	struct body_state state = {.line_limit = line_limit};
+	struct downgrade *d = downgrade_new();
+	struct buf out = BUF_INIT(DOWNGRADE_OUT_MAX);
+	int err = 0;
+
+	while (!err && size) {
+		size_t want = size < CHUNK_SIZE ? (size_t)size : CHUNK_SIZE;
+		ssize_t n = pread(fd, chunk, want, (off_t)at);
+
+		err = n <= 0 ? -EIO : 0;
+		if (err)
+			break;
+		at += (uint64_t)n;
+		size -= (uint64_t)n;
+		downgrade_write(d, str_n(chunk, (size_t)n), &out);
+		if (!size)
+			downgrade_end(d, &out);
+		err = buf_check(&out) ? -EIO : body_write(s, &state, buf_str(&out));
+		buf_reset(&out);
+	}
+	if (!err && (state.column || state.has_cr))
+		err = end_line(s, &state);
+	downgrade_free(d);
+	buf_done(&out);
 	return err;
 }

@@ -22,3 +22,5 @@ struct body_state {
  * -EIO when the file does not hold them, else as the stream.
  */
 [[nodiscard]] int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit) WAITS;
+/* The same for a server that takes seven bits only: see downgrade.h. */
+[[nodiscard]] int body_send_downgraded(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit) WAITS;

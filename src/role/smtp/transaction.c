@@ -301,6 +301,11 @@ static bool has_held_over(const struct delivery *d)
 	return false;
 }
 
+static bool is_seven_bit(const struct transaction *t)
+{
+	return !(t->c->ehlo.keywords & EHLO_8BITMIME) && !t->d->settings->params->disable_mime_output_conversion;
+}
+
 static int send_content(struct transaction *t)
 {
 	struct delivery *d = t->d;
@@ -308,7 +313,8 @@ static int send_content(struct transaction *t)
 	int err;
 
 	stream_set_timeout(s, d->settings->data_xfer_timeout);
-	err = body_send(s, content_file_fd(d->file), d->content_at, d->content_size, (size_t)d->settings->line_limit);
+	err = (is_seven_bit(t) ? body_send_downgraded : body_send)(s, content_file_fd(d->file), d->content_at, d->content_size,
+	                                                           (size_t)d->settings->line_limit);
 	if (err == -EIO) {
 		/* Our own file: whatever has been sent must not look like a whole message. */
 		t->v = (struct verdict){.dsn = STR("4.3.0"), .text = STR("cannot read the message from the spool")};
