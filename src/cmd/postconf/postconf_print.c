@@ -2,7 +2,7 @@
 /* How postconf prints settings and services. */
 #include <stdio.h>
 
-#include "cmd/postconf.h"
+#include "cmd/postconf/postconf.h"
 
 /* Lines of services are one shorter than those of settings, as they always were. */
 enum { LINE_WIDTH = 80, SERVICE_WIDTH = 79, OUTPUT_MAX = 1 << 24 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Replacing, removing and commenting settings in a text; everything else stays as it was. */
-#include "cmd/postconf_file.h"
+#include "cmd/postconf/postconf_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "cmd/postconf.h"
-#include "cmd/postconf_file.h"
-#include "cmd/postconf_request.h"
+#include "cmd/postconf/postconf.h"
+#include "cmd/postconf/postconf_file.h"
+#include "cmd/postconf/postconf_request.h"
 
 enum { TEXT_MAX = 1 << 24 };
 

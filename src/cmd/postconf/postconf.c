@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* postconf: shows and edits main.cf and master.cf, with the options and the output that operators know. */
-#include "cmd/postconf.h"
+#include "cmd/postconf/postconf.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

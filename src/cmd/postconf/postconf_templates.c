@@ -13,7 +13,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "cmd/postconf.h"
+#include "cmd/postconf/postconf.h"
 #include "config/expand.h"
 #include "config/params.h"
 

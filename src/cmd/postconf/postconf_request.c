@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking requests for master.cf apart. */
-#include "cmd/postconf_request.h"
+#include "cmd/postconf/postconf_request.h"
 
 #include <errno.h>
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "cmd/postconf.h"
+#include "cmd/postconf/postconf.h"
 #include "config/names.h"
 #include "config/param.h"
 

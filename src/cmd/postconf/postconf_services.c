@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/postconf.h"
-#include "cmd/postconf_request.h"
+#include "cmd/postconf/postconf.h"
+#include "cmd/postconf/postconf_request.h"
 #include "config/param.h"
 
 enum { TEXT_MAX = 1 << 24 };

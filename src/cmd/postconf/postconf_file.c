@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rewriting configuration files. */
-#include "cmd/postconf_file.h"
+#include "cmd/postconf/postconf_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* What a person asks of master.cf: service/type, service/type/field or service/type/parameter. */
 #pragma once
 
-#include "cmd/postconf.h"
+#include "cmd/postconf/postconf.h"
 
 struct request {
 	struct str name;
