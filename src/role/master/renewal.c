@@ -20,7 +20,7 @@
 #include "net/tls_stamp.h"
 #include "role/master/master.h"
 
-enum { WATCHED_MAX = 4096, LOOK_S = 1, REST_MS = 200, REST_TRIES = 10 };
+enum { WATCHED_MAX = 4096, LOOK_S = 1, IDLE_S = 60, REST_MS = 200, REST_TRIES = 10 };
 
 struct watched {
 	struct list link;
@@ -171,9 +171,12 @@ static void turn_ticket_keys(void *arg)
 
 	for (;;) {
 		struct duration half = {.ns = ticket_time(m).ns / 2};
+		bool has_tickets = half.ns > 0;
 
-		if (fiber_sleep(half.ns >= NS_PER_S ? half : duration_s(1)))
+		if (fiber_sleep(half.ns >= NS_PER_S ? half : duration_s(has_tickets ? 1 : IDLE_S)))
 			return;
+		if (!has_tickets)
+			continue;
 		add_ticket_key(m);
 		LIST_EACH(&m->instances, it)
 			renewal_send_ticket_keys(LIST_ENTRY(it, struct instance, link));
