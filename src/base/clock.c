@@ -20,6 +20,14 @@ struct wall_time clock_wall(void)
 	return (struct wall_time){ts.tv_sec * 1000000LL + ts.tv_nsec / 1000};
 }
 
+struct duration clock_thread(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (struct duration){ts.tv_sec * NS_PER_S + ts.tv_nsec};
+}
+
 struct instant instant_after(struct instant from, struct duration wait)
 {
 	struct instant to;

@@ -33,6 +33,8 @@ static inline struct duration duration_ms(int64_t milliseconds)
 
 struct instant clock_now(void);
 struct wall_time clock_wall(void);
+/* Processor time that the calling thread has used. */
+struct duration clock_thread(void);
 
 /* Saturates at INSTANT_NEVER. */
 struct instant instant_after(struct instant from, struct duration wait);

@@ -25,6 +25,8 @@ void loop_init(void);
 void loop_run(void);
 /* Makes loop_run() return after the current round; fibers stay as they are. */
 void loop_stop(void);
+/* Does the loop nearly fill a processor? Then work that others can do as well is better done by them. */
+bool loop_is_busy(void);
 /* `fn` runs at the end of each round, before the loop sleeps: flush logs, send gathered frames. */
 typedef void loop_hook_fn(void *arg);
 void loop_add_hook(loop_hook_fn *fn, void *arg);

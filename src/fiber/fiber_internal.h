@@ -82,6 +82,9 @@ struct loop {
 	struct list ready;
 	size_t fiber_count;
 	struct instant now; /* when the round began */
+	struct instant measured_at;
+	struct duration used; /* processor time until then */
+	bool is_busy;         /* in the time that was measured last */
 	struct hook hooks[HOOK_MAX];
 	size_t hook_count;
 	struct timer_slot *heap; /* from 1 on */

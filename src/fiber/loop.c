@@ -9,7 +9,7 @@
 
 #include "fiber/fiber_internal.h"
 
-enum { EVENTS_A_ROUND = 256, PASSES_A_ROUND = 8 };
+enum { EVENTS_A_ROUND = 256, PASSES_A_ROUND = 8, MEASURE_MS = 20, BUSY_PERCENT = 80 };
 
 struct loop loop = {.epoll_fd = -1};
 
@@ -23,7 +23,7 @@ void loop_init(void)
 	loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop.epoll_fd < 0)
 		die("cannot create an epoll descriptor: %s", strerror(errno));
-	loop.now = clock_now();
+	loop.now = loop.measured_at = clock_now();
 	timer_start(&loop.sweep, instant_after(loop.now, duration_s(2)), fiber_sweep);
 }
 
@@ -74,6 +74,24 @@ static void loop_ask_epoll(int wait_ms)
 	}
 }
 
+/* By the processor time of this thread: while others have the processor, more processes would not help. */
+static void measure(void)
+{
+	int64_t span = loop.now.ns - loop.measured_at.ns, used;
+
+	if (span < duration_ms(MEASURE_MS).ns)
+		return;
+	used = clock_thread().ns - loop.used.ns;
+	loop.is_busy = used * 100 > span * BUSY_PERCENT;
+	loop.used.ns += used;
+	loop.measured_at = loop.now;
+}
+
+bool loop_is_busy(void)
+{
+	return loop.is_busy;
+}
+
 static void loop_round(void)
 {
 	/* Fibers that wake each other need no system call; yet nobody outside waits for long. */
@@ -85,6 +103,7 @@ static void loop_round(void)
 		return;
 	loop_ask_epoll(loop_wait_ms());
 	loop.now = clock_now();
+	measure();
 	timer_run_due(loop.now);
 }
 

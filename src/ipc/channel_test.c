@@ -74,7 +74,7 @@ static void count_packets(void *arg)
 		CHECK_INT(channel_send(ch, &m), 0);
 	CHECK_INT(fiber_sleep(duration_ms(1)), 0);
 	size = recv(fds[1], bytes, sizeof(bytes), 0);
-	CHECK_INT(size, 2 + 10 * 9);
+	CHECK_INT(size, 2 + 10 * 13);
 	CHECK_INT(bytes[0], 1);
 	CHECK_INT(bytes[1], 0);
 	CHECK(recv(fds[1], bytes, sizeof(bytes), 0) < 0);

@@ -188,25 +188,32 @@ int listen_local(struct str path, int type, int backlog, int *ret_fd)
 	return listen_at(fd, (struct sockaddr *)&at, sizeof(at), backlog, ret_fd);
 }
 
-int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, struct sockaddr_storage *ret_peer)
+int accept_now(int listener, int *ret_fd, struct sockaddr_storage *ret_peer)
 {
 	for (;;) {
 		socklen_t size = sizeof(*ret_peer);
-		int err = 0;
 
-		*ret_fd = accept4(listener->fd, (struct sockaddr *)ret_peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		*ret_fd = accept4(listener, (struct sockaddr *)ret_peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (*ret_fd >= 0) {
 			if (size < sizeof(ret_peer->ss_family))
 				ret_peer->ss_family = AF_UNIX;
 			ip_unmap(ret_peer);
 			return 0;
 		}
-		if (errno == EAGAIN)
-			err = watch_wait(listener, WATCH_READ, deadline);
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM || errno == EBADF ||
-		         errno == EINVAL)
-			err = -errno;
-		if (err)
-			return err;
+		if (errno == EAGAIN || errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM ||
+		    errno == EBADF || errno == EINVAL)
+			return -errno;
 	}
+}
+
+int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, struct sockaddr_storage *ret_peer)
+{
+	int err;
+
+	while ((err = accept_now(listener->fd, ret_fd, ret_peer)) == -EAGAIN) {
+		err = watch_wait(listener, WATCH_READ, deadline);
+		if (err)
+			break;
+	}
+	return err;
 }

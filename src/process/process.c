@@ -287,6 +287,7 @@ static int go(struct process *p, const struct message *m, struct buf *why)
 		return -EPROTO;
 	}
 	p->generation = m->go.generation;
+	p->rank = m->go.rank;
 	if (!p->is_ready) {
 		err = settle(p, why);
 		if (err)

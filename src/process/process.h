@@ -36,6 +36,7 @@ struct process {
 	const struct rights *rights;
 	struct config *config;
 	uint32_t generation; /* of the configuration */
+	uint32_t rank;       /* among the processes of this role, from 0 */
 	struct channel *master;
 	bool is_ready;
 	bool is_draining;

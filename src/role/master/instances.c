@@ -34,7 +34,7 @@ void slots_make(struct master *m)
 		size_t count = !rights ? 0 : rights->is_per_core ? size_min(core_count(m->config), SLOT_MAX / 4) : 1;
 
 		for (size_t i = 0; i < count; i++)
-			m->slots[m->slot_count++] = (struct slot){.role = role};
+			m->slots[m->slot_count++] = (struct slot){.role = role, .rank = (uint32_t)i};
 	}
 }
 
@@ -247,7 +247,7 @@ static void send_log(struct master *m, struct instance *i)
 
 static void send_go(struct instance *i, uint32_t generation)
 {
-	struct message msg = {.type = MESSAGE_GO, .go = {.generation = generation}};
+	struct message msg = {.type = MESSAGE_GO, .go = {.generation = generation, .rank = i->slot->rank}};
 
 	instance_tell(i, &msg);
 }

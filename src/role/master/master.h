@@ -60,6 +60,7 @@ struct instance {
 
 struct slot {
 	enum ipc_role role;
+	uint32_t rank; /* among the slots of this role */
 	struct instance *current;
 	struct instance *next;
 	unsigned failures;         /* deaths soon after the start, in a row */

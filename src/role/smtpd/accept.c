@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening sockets of the inet services: one fiber each, one fiber a client. */
+/*
+ * Listening sockets of the inet services: one fiber each, one fiber a client.
+ *
+ * All processes share the sockets. Sessions that are together in one process cost much less than the same ones
+ * spread over several, because each wake-up then serves more of them, and each sync more messages. So a process
+ * takes clients at once only when it is the first of its rank; the others look after a while who
+ * still waits, and come at once as long as there are some. One that has much to do holds back for them.
+ */
 #include <errno.h>
 #include <unistd.h>
 
@@ -9,11 +16,14 @@
 #include "session.h"
 #include "smtpd.h"
 
+enum { PATIENCE_LEAST_MS = 1, PATIENCE_MOST_MS = 16, BUSY_MS = 5 };
+
 struct acceptor {
 	struct list link;
 	struct port *port;
 	struct watch watch;
 	struct fiber *fiber;
+	int64_t patience_ms; /* how long clients are left to others */
 };
 
 struct arrival {
@@ -49,13 +59,45 @@ static void look_for_changes(const struct port *port)
 	}
 }
 
+/* Somebody has connected: leaves him to the others for a while, if there are any whose turn it is. */
+static int let_others(struct acceptor *at)
+{
+	uint32_t rank = smtpd.process->rank;
+	int64_t wait_ms = rank * at->patience_ms + (loop_is_busy() ? BUSY_MS : 0);
+	int fd = at->watch.fd;
+
+	if (!wait_ms)
+		return 0;
+	at->patience_ms = at->patience_ms < PATIENCE_MOST_MS ? 2 * at->patience_ms : PATIENCE_MOST_MS;
+	/* Out of the loop meanwhile, or each further client would wake it for nothing. */
+	watch_done(&at->watch);
+	watch_init_listener(&at->watch, fd);
+	return fiber_sleep(duration_ms(wait_ms));
+}
+
+static int next_client(struct acceptor *at, int *ret_fd, struct sockaddr_storage *ret_peer)
+{
+	int err;
+
+	while ((err = accept_now(at->watch.fd, ret_fd, ret_peer)) == -EAGAIN) {
+		err = watch_wait(&at->watch, WATCH_READ, INSTANT_NEVER);
+		if (!err)
+			err = let_others(at);
+		if (err)
+			return err;
+	}
+	if (!err)
+		at->patience_ms = PATIENCE_LEAST_MS;
+	return err;
+}
+
 static void accept_clients(void *arg)
 {
 	struct acceptor *at = arg;
 	struct sockaddr_storage peer;
 	int fd, err;
 
-	while ((err = accept_next(&at->watch, INSTANT_NEVER, &fd, &peer)) != -ECANCELED) {
+	while ((err = next_client(at, &fd, &peer)) != -ECANCELED) {
 		struct arrival *a;
 
 		if (err) {
@@ -85,7 +127,8 @@ void accept_start(struct port *port, int fd)
 	if (!acceptors.next)
 		list_init(&acceptors);
 	at->port = port;
-	watch_init(&at->watch, fd);
+	at->patience_ms = PATIENCE_LEAST_MS;
+	watch_init_listener(&at->watch, fd);
 	list_add(&acceptors, &at->link);
 	at->fiber = fiber_start("accept", accept_clients, at);
 }
