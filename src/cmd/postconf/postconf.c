@@ -238,7 +238,7 @@ static int answer(const struct postconf *pc, const struct query *query)
 {
 	switch (query->letter) {
 	case 'a':
-		return print_words("builtin dovecot");
+		return print_words("builtin cyrus dovecot");
 	case 'A':
 		return print_words("");
 	case 'l':
