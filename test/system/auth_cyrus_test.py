@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cyrus_sasl import Saslauthd, make_sasldb
 from postrider import Postrider, any_certificate, wait_until
+from scram_client import Scram
 
 MAIN = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\nmynetworks =\n"
 IN_MAIN = MAIN + "cyrus_sasl_config_path = {folder}/etc\n"
@@ -54,6 +55,10 @@ class SaslDb(unittest.TestCase):
                     session.mail("a@test.example")
                     self.assertEqual(session.rcpt("x@elsewhere.example")[0], 250)
             server.wait_log("sasl_method=CRAM-MD5, sasl_username=demo$")
+            for mechanism in ("SCRAM-SHA-1", "SCRAM-SHA-256"):
+                for password, code in (("wrong", 535), ("secret", 235)):
+                    with server.smtp() as session:
+                        self.assertEqual(Scram("demo", password, mechanism).login(session)[0], code, mechanism)
 
     def test_wrong_passwords_and_unknown_names_are_refused_alike(self):
         with self.server() as server, server.smtp() as session:
