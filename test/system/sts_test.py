@@ -251,7 +251,7 @@ class Cache(unittest.TestCase):
 class DaneFirst(unittest.TestCase):
     """RFC 8461, 2: where a domain has both, DANE decides alone; where it has no TLSA records, the policy holds."""
 
-    OUTCOMES = {"good": "status=sent", "bad": "dsn=4.7.5, status=deferred (Server certificate not trusted)", "none": "status=sent",
+    OUTCOMES = {"good": "status=sent", "bad": "dsn=4.7.5, status=deferred (Server certificate not verified)", "none": "status=sent",
                 "strange": "dsn=4.7.5, status=deferred (mail host mx.strange.example is not named by the MTA-STS policy of strange.example)"}
 
     def test_dane_decides_where_there_is_some_and_the_policy_elsewhere(self):
