@@ -298,14 +298,14 @@ struct question {
 static int find_policy(struct question *q, struct cached *c, const char **ret_failure)
 {
 	struct str id;
+	bool is_announced = !announced_id(q->domain, &q->arena, &id);
+	/* After the wait for the DNS: others may have fetched it meanwhile. */
 	int err = cached_get(q->domain, &q->arena, c);
 	const char *recent;
 
 	*ret_failure = "";
-	if (err && err != -ENOENT)
-		return err;
 	/* Without a record a policy that was there before stays in force until its age ends. */
-	if (announced_id(q->domain, &q->arena, &id))
+	if (!is_announced || (err && err != -ENOENT))
 		return err;
 	recent = recent_failure(q->domain, id, &q->arena);
 	if (recent) {
