@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -16,6 +17,7 @@
 #include "net/tls_options.h"
 #include "net/tls_sessions.h"
 #include "net/tls_sni.h"
+#include "net/tls_stamp.h"
 #include "net/tls_tickets.h"
 #include "net/tlsa.h"
 
@@ -30,7 +32,7 @@ struct tls_context {
 
 static struct list all_contexts;
 
-enum { LIST_MAX = 8192 };
+enum { LIST_MAX = 8192, SCOPE_MAX = 1 << 20 };
 
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 {
@@ -201,7 +203,6 @@ static int accept_any_purpose(int is_ok, X509_STORE_CTX *store)
 
 static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
 {
-	static const unsigned char id[] = "postrider";
 	int mode = SSL_VERIFY_NONE;
 
 	if (s->asks_certificate || !s->is_server)
@@ -209,7 +210,57 @@ static void apply_verification(SSL_CTX *ssl, const struct tls_settings *s)
 	SSL_CTX_set_verify(ssl, mode, s->is_server && s->trusts_server_certificates ? accept_any_purpose : accept_any);
 	/* To OpenSSL the depth is how many certificates may lie between the first and the last; to Postfix one less. */
 	SSL_CTX_set_verify_depth(ssl, (int)(s->verify_depth < INT_MAX ? s->verify_depth + 1 : s->verify_depth));
-	SSL_CTX_set_session_id_context(ssl, id, sizeof(id) - 1);
+}
+
+static void add_stamp(struct buf *to, const char *path)
+{
+	struct tls_stamp stamp = tls_stamp_of(path);
+
+	buf_addf(to, "%s\n", path);
+	buf_add_bytes(to, (const char *)&stamp, sizeof(stamp));
+}
+
+static void add_authorities(struct buf *to, X509_STORE *store)
+{
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++) {
+		const X509 *certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+		const X509_CRL *revoked = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(all, i));
+		unsigned char digest[EVP_MAX_MD_SIZE];
+		unsigned size = 0;
+
+		if (certificate ? X509_digest(certificate, EVP_sha256(), digest, &size)
+		                : revoked && X509_CRL_digest(revoked, EVP_sha256(), digest, &size))
+			buf_add_bytes(to, (const char *)digest, size);
+	}
+}
+
+/*
+ * A ticket says what was found of a client's certificate when the session began, and all services can read it. It is good only
+ * where the same would be found: under the same demands, and the same authorities.
+ */
+static int apply_session_scope(SSL_CTX *ssl, const struct tls_settings *s, const struct params *p)
+{
+	struct buf text = BUF_INIT(SCOPE_MAX);
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned size = 0;
+	char *path = str_cstr(s->ca_path);
+	int err;
+
+	buf_addf(&text, "%d %d %lld\n", s->asks_certificate, s->trusts_server_certificates, (long long)s->verify_depth);
+	if (s->asks_certificate) {
+		add_stamp(&text, path);
+		add_stamp(&text, p->tls_append_default_CA ? X509_get_default_cert_dir() : "");
+		add_authorities(&text, SSL_CTX_get_cert_store(ssl));
+	}
+	err = buf_check(&text);
+	if (!err && (!EVP_Digest(text.ptr, text.len, digest, &size, EVP_sha256(), NULL) ||
+	             !SSL_CTX_set_session_id_context(ssl, digest, size)))
+		err = -ENOMEM;
+	free(path);
+	buf_done(&text);
+	return err;
 }
 
 /* A client that wants something else was led astray by somebody, and would take our replies for its own (ALPACA). */
@@ -322,6 +373,8 @@ static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct vi
 		err = apply_tickets(ssl, s, v->params->tls_session_ticket_cipher, why);
 	if (!err)
 		err = s->anchor_files.len ? apply_anchors(ssl, s, why) : apply_authorities(ssl, s, v->params, why);
+	if (!err && s->is_server)
+		err = apply_session_scope(ssl, s, v->params);
 	if (!err)
 		err = apply_keys(ssl, s, why);
 	ERR_clear_error();

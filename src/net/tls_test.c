@@ -263,6 +263,26 @@ TEST(a_session_is_resumed_under_its_key_and_judged_anew)
 	tls_sessions_forget();
 }
 
+/* The ticket keys are the same for all services, and after a reload. */
+TEST(a_client_that_one_authority_knows_is_not_resumed_under_another)
+{
+	char ours[1500], theirs[1500], blind[1500];
+	bool unused;
+
+	make_chain("ec.pem", false, false);
+	make_chain("other.pem", false, false);
+	snprintf(blind, sizeof(blind), "smtp_tls_chain_files = %s", path_of("ec.pem"));
+	snprintf(ours, sizeof(ours), "%s\nsmtpd_tls_ask_ccert = yes\nsmtpd_tls_CAfile = %s", blind, path_of("ec.pem"));
+	snprintf(theirs, sizeof(theirs), "%s\nsmtpd_tls_ask_ccert = yes\nsmtpd_tls_CAfile = %s", blind, path_of("other.pem"));
+	CHECK(!is_resumed("c", ours, &unused));
+	CHECK(is_resumed("c", ours, &unused));
+	CHECK(!is_resumed("c", theirs, &unused));
+	CHECK(is_resumed("c", theirs, &unused));
+	CHECK(!is_resumed("c", blind, &unused));
+	CHECK(!is_resumed("c", ours, &unused));
+	tls_sessions_forget();
+}
+
 TEST(no_common_protocol_is_told_on_both_sides)
 {
 	struct party server, client;
