@@ -18,7 +18,7 @@
 #include "base/list.h"
 #include "role/local/work.h"
 
-enum { OUTPUT_MAX = 4096, WORDS_MAX = 256 };
+enum { OUTPUT_MAX = 4096 };
 
 /* sysexits(3), from 64 on. */
 static const struct {
@@ -69,7 +69,7 @@ static void split_words(char *text, char **words)
 {
 	size_t count = 0;
 
-	for (char *at = text; *at && count < WORDS_MAX - 1;) {
+	for (char *at = text; *at;) {
 		while (*at == ' ' || *at == '\t')
 			*at++ = '\0';
 		if (!*at)
@@ -96,7 +96,7 @@ static void split_arguments(char *text, size_t len, char **words)
 {
 	size_t count = 0;
 
-	for (size_t at = 0; at < len && count < WORDS_MAX - 1; at += strlen(text + at) + 1)
+	for (size_t at = 0; at < len; at += strlen(text + at) + 1)
 		words[count++] = text + at;
 	words[count] = NULL;
 }
@@ -105,7 +105,8 @@ static int spawn(struct child *c, const struct message_work_command *m, int inpu
 {
 	char *command = str_cstr(m->command), *shell = str_cstr(m->shell), *folder = str_cstr(m->folder);
 	char *environment = str_cstr(m->environment), **list = split_environment(environment, m->environment.len);
-	char **words = mem_alloc(WORDS_MAX * sizeof(char *));
+	/* Each takes two bytes of a command, one of its arguments; a shell has three. */
+	char **words = mem_alloc((m->command.len + 4) * sizeof(char *));
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, ignored;

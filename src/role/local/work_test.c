@@ -348,6 +348,37 @@ static struct work_result run(const char *command, unsigned time_limit)
 	return r;
 }
 
+/* Whoever is not among them would count as delivered. */
+TEST(a_command_gets_all_its_arguments)
+{
+	enum { COUNT = 3000 };
+	struct buf argv = BUF_INIT(1 << 16), words = BUF_INIT(1 << 16);
+	struct work_content c = content_of("hello\r\n");
+	struct message_work_command m = {.line_end = STR("\n"), .folder = str_of(check_folder()), .time_limit = 100};
+	struct work_result r;
+	const char *script = path_of("count");
+	FILE *f = fopen(script, "w");
+
+	fputs("#!/bin/sh\n[ $# = 3000 ]\n", f);
+	fclose(f);
+	CHECK_INT(chmod(script, 0755), 0);
+	m.flags = WORK_ARGV;
+	buf_add_bytes(&argv, script, strlen(script) + 1);
+	buf_add(&words, str_of(script));
+	for (int i = 0; i < COUNT; i++) {
+		buf_add_bytes(&argv, "a@b", sizeof("a@b"));
+		buf_add(&words, STR(" a"));
+	}
+	m.command = buf_str(&argv);
+	work_result_init(&r);
+	work_command(&m, &c, &r);
+	CHECK_RESULT(r, "2.0.0", NULL);
+	close(c.fd);
+	CHECK_RESULT(run(buf_cstr(&words), 100), "2.0.0", NULL);
+	buf_done(&argv);
+	buf_done(&words);
+}
+
 TEST(commands_are_judged_by_their_exit_status)
 {
 	static const struct {
