@@ -131,6 +131,14 @@ class OtherModes(unittest.TestCase):
             self.assertIn("status=sent", world.outcome("one"))
             world.ours.wait_log(r"MTA-STS policy of far.example, in testing, would not allow mx.far.example\[127.0.0.2\]:\d+: certificate-host-mismatch")
 
+    def test_a_policy_in_testing_takes_nothing_from_what_the_operator_demands_of_a_host(self):
+        for level in "may", "dane":
+            table = f"smtp_tls_security_level = {level}\nsmtp_tls_per_site = inline:{{ {{mx.far.example = MUST}}, {{other.far.example = MUST}} }}\n"
+            with self.subTest(level=level), World(policy("testing", "mx.far.example"), more=table, names=()) as world:
+                world.send("b")
+                self.assertIn("TLS is required, but was not offered", world.outcome("b"))
+                self.assertFalse(world.best.messages or world.second.messages)
+
     def test_mode_none_demands_nothing(self):
         with World(policy("none"), names=("wrong.example",)) as world:
             world.send("one")

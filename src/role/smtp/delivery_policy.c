@@ -220,15 +220,19 @@ static void raise_unmatched(struct delivery *d, struct connection_wish *wish)
 	wish->policy = p;
 }
 
-/* What smtp_tls_per_site says of this host. */
+static bool enforces_sts(const struct tls_policy *p)
+{
+	return p->enforces_patterns || (p->without_dane && p->without_dane->enforces_patterns);
+}
+
+/* What smtp_tls_per_site says of this host, where that is more than it says of the nexthop. */
 static int ask_site(struct delivery *d, struct connection_wish *wish, struct verdict *v)
 {
-	bool is_sts = d->policy.enforces_patterns || d->policy.is_sts_test;
 	struct tls_policy *p;
 	struct buf why = BUF_INIT(4096);
 	int err;
 
-	if (!d->settings->tls_sites || is_sts)
+	if (!d->settings->tls_sites || !wish->target || enforces_sts(&d->policy))
 		return 0;
 	p = arena_alloc(&d->arena, sizeof(*p));
 	err = tls_policy_find_for_host(d->settings, d->tried, wish->target->host, &d->arena, p, &why);
@@ -237,9 +241,11 @@ static int ask_site(struct delivery *d, struct connection_wish *wish, struct ver
 	} else {
 		if (is_lax(d))
 			relax(d, p);
-		raise(d, p);
+		if (p->level != CLIENT_TLS_DANE)
+			raise(d, p);
 		tls_policy_seal(p, &d->arena);
-		wish->policy = p;
+		if (p->level != d->policy.level)
+			wish->policy = p;
 	}
 	buf_done(&why);
 	return err;
@@ -247,23 +253,23 @@ static int ask_site(struct delivery *d, struct connection_wish *wish, struct ver
 
 int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *v)
 {
+	int err = ask_site(d, wish, v);
 	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
-	int err = is_dane ? dane_find(wish, &d->arena, v) : 0;
 
+	if (err || !is_dane)
+		return err;
+	err = dane_find(wish, &d->arena, v);
 	if (err == -EHOSTUNREACH)
 		delivery_policy_report(d, wish->policy, NULL);
 	if (err)
 		return err;
-	if (!is_dane && wish->target)
-		return ask_site(d, wish, v);
 	/* Half of DANE is none (RFC 8461, 2). */
-	if (is_dane && wish->policy->dane && wish->policy->dane->is_half && d->policy.without_dane &&
+	if (wish->policy->dane && wish->policy->dane->is_half && d->policy.without_dane &&
 	    d->policy.without_dane->enforces_patterns)
 		wish->policy = d->policy.without_dane;
-	if (is_dane && wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
+	if (wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
 		raise_unmatched(d, wish);
-	if (!is_dane || !wish->target || !wish->policy->enforces_patterns ||
-	    sts_policy_names_host(wish->policy, wish->target->host))
+	if (!wish->target || !wish->policy->enforces_patterns || sts_policy_names_host(wish->policy, wish->target->host))
 		return 0;
 	report_unnamed(d, wish->policy, wish->target->host);
 	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.5"), .mta = wish->target->host};
