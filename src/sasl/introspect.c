@@ -66,7 +66,11 @@ static int split_url(struct str url, char **ret_scheme, char **ret_host, char **
 
 static bool is_this_machine(struct str host)
 {
-	return str_eq_nocase(host, STR("localhost")) || str_starts(host, STR("127.")) || str_eq(host, STR("[::1]"));
+	struct sockaddr_storage unused;
+
+	/* A name may begin with digits as well. */
+	return str_eq_nocase(host, STR("localhost")) || str_eq(host, STR("[::1]")) ||
+	       (str_starts(host, STR("127.")) && !ip_parse(host, 0, &unused));
 }
 
 int introspect_check_url(struct str url, struct buf *why)

@@ -39,9 +39,9 @@ static int read_source(struct source *s, struct str path, struct buf *to, struct
 	int fd;
 
 	s->path = str_cstr(path);
-	fd = open(s->path, O_RDONLY | O_CLOEXEC);
+	fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0 && !fstat(fd, &s->state))
-		while ((size = read(fd, bytes, sizeof(bytes))) > 0)
+		while ((size = read(fd, bytes, sizeof(bytes))) > 0 && !buf_check(to))
 			buf_add_bytes(to, bytes, (size_t)size);
 	if (size < 0)
 		buf_addf(why, "%s: %s", s->path, strerror(errno));

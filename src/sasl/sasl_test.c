@@ -362,6 +362,7 @@ TEST(dovecot_says_yes_no_and_later)
 		{"CONT\t1\t|OK\t1\tuser=joe", "eH\tx", SASL_MALFORMED, "", "Invalid base64 data in continued response"},
 		{"!", NULL, SASL_TRY_LATER, "", "Connection lost to authentication server"},
 		{"OK\tjunk", NULL, SASL_TRY_LATER, "", "Connection lost to authentication server"},
+		{"OK\t1\tuser=jo\1ne", NULL, SASL_FAILED, "jo\ne", "the login name has a control character"},
 		{"OK\t1", NULL, SASL_TRY_LATER, "", "the authentication server gave no user name"},
 	};
 

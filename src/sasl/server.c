@@ -299,6 +299,20 @@ static struct sasl_exchange *exchange_new(struct sasl_server *s, const struct sa
 	return x;
 }
 
+/*
+ * The name goes to logs, headers, policy servers and arguments of commands, which it must not end; tables and servers that take
+ * any name would let it through.
+ */
+static void check_name(struct sasl_exchange *x, struct sasl_result *ret)
+{
+	for (size_t i = 0; ret->status == SASL_OK && i < ret->username.len; i++) {
+		unsigned char c = (unsigned char)ret->username.ptr[i];
+
+		if (c < ' ' || c == 127)
+			sasl_result_set(x, ret, SASL_FAILED, "the login name has a control character");
+	}
+}
+
 struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sasl_peer *peer, struct str mechanism,
                                           struct str initial, struct sasl_result *ret_result)
 {
@@ -312,6 +326,7 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 	while (str_next(&offered, " ", &name))
 		if (str_eq(name, x->method)) {
 			s->backend->begin(x, str_eq(initial, STR("=")) ? STR("") : initial, ret_result);
+			check_name(x, ret_result);
 			return x;
 		}
 	if (is_known) {
@@ -332,6 +347,7 @@ void sasl_exchange_step(struct sasl_exchange *x, struct str response, struct sas
 		sasl_result_set(x, ret_result, SASL_ABORTED, "Authentication aborted");
 	else
 		x->server->backend->step(x, response, ret_result);
+	check_name(x, ret_result);
 }
 
 void sasl_exchange_free(struct sasl_exchange *x)
