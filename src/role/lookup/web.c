@@ -104,12 +104,26 @@ static void perform(void *arg)
 	curl_easy_cleanup(curl);
 }
 
+/* A DNS record may have named it, and to libcurl "-", "*" and "@" mean something. */
+static bool is_host(struct str host)
+{
+	for (size_t i = 0; i < host.len; i++)
+		if (!ascii_is_alnum(host.ptr[i]) && (i == 0 || !memchr("-._", host.ptr[i], 3)))
+			return false;
+	return host.len > 0;
+}
+
 /* "host:port:192.0.2.1,[2001:db8::1]" */
 static int add_addresses(struct buf *to, const struct web_wish *wish, struct arena *a, struct buf *why)
 {
 	struct dns_answer answer;
-	int err = dns_addresses(wish->host, true, wish->wants_v4, wish->wants_v6, a, &answer);
+	int err;
 
+	if (!is_host(wish->host)) {
+		buf_addf(why, "\"%.*s\" is no host name", STR_ARG(wish->host));
+		return -EINVAL;
+	}
+	err = dns_addresses(wish->host, true, wish->wants_v4, wish->wants_v6, a, &answer);
 	if (err == -ECANCELED)
 		return err;
 	if (err || answer.status != DNS_FOUND) {
