@@ -380,8 +380,10 @@ static int read_outcome(struct transaction *t)
 		if (d->recipients[i].is_done || !d->recipients[i].is_accepted)
 			continue;
 		err = hear(t, d->settings->data_done_timeout, end_phase);
-		if (err)
+		if (err) {
+			t->v.is_tls_lost = false;
 			return err;
+		}
 		judge_content(t, i, i + 1);
 	}
 	return 0;
@@ -411,7 +413,10 @@ static int send_message(struct transaction *t)
 /* A reply to what we have not said: someone else has said it inside our TLS, before us. */
 static void early_reply(struct delivery *d, struct connection *c, struct verdict *v)
 {
-	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.0"), .relay = str_of(c->relay), .mta = str_of(c->host)};
+	*v = (struct verdict){.is_site = true, .dsn = STR("4.7.0")};
+	/* It is told when the connection is long gone. */
+	v->relay = arena_str(&d->arena, str_of(c->relay));
+	v->mta = arena_str(&d->arena, str_of(c->host));
 	v->text = arena_printf(&d->arena, "host %s replied before it was asked: someone may have spoken in our name", c->peer);
 	c->is_broken = true;
 }
