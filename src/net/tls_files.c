@@ -2,8 +2,11 @@
 #include "net/tls_files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -18,7 +21,7 @@ struct tls_files {
 	size_t count;
 };
 
-enum { OPENED_MAX = 4096 };
+enum { OPENED_MAX = 4096, FILE_SIZE_MAX = 16 << 20 };
 
 static struct {
 	struct opened {
@@ -72,10 +75,33 @@ void tls_files_add(struct tls_files *f, struct str path, int fd)
 	f->all[f->count++] = (struct tls_file){.path = str_cstr(path), .fd = fd};
 }
 
+/* A pipe would hold up the whole process, a device for ever. */
+static bool is_good_file(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size <= FILE_SIZE_MAX;
+}
+
 /* Every reader begins at the start: the descriptor is shared by all who name the path. */
 static BIO *open_descriptor(int fd)
 {
-	return lseek(fd, 0, SEEK_SET) < 0 ? NULL : BIO_new_fd(fd, BIO_NOCLOSE);
+	return !is_good_file(fd) || lseek(fd, 0, SEEK_SET) < 0 ? NULL : BIO_new_fd(fd, BIO_NOCLOSE);
+}
+
+/* NULL with errno. */
+static BIO *open_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *f = fd >= 0 && is_good_file(fd) ? fdopen(fd, "r") : NULL;
+
+	if (f)
+		return BIO_new_fp(f, BIO_CLOSE);
+	if (fd >= 0) {
+		close(fd);
+		errno = EINVAL;
+	}
+	return NULL;
 }
 
 BIO *tls_files_open(const struct tls_files *f, struct str path, struct buf *why)
@@ -89,11 +115,11 @@ BIO *tls_files_open(const struct tls_files *f, struct str path, struct buf *why)
 			bio = open_descriptor(f->all[i].fd);
 	if (!bio) {
 		note_opened(text);
-		bio = BIO_new_file(text, "r");
-		err = bio ? 0 : access(text, R_OK) ? errno : EIO;
+		bio = open_path(text);
+		err = bio ? 0 : errno;
 	}
 	if (err)
-		buf_addf(why, "cannot open %s: %s%s", text, strerror(err),
+		buf_addf(why, "cannot open %s: %s%s", text, err == EINVAL ? "it is no regular file, or too large" : strerror(err),
 		         err == EACCES ? ": let the server start as root, or give its user the right to read this file" : "");
 	ERR_clear_error();
 	free(text);

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -317,6 +318,10 @@ TEST(what_is_wrong_with_the_files_is_told)
 	write_text("junk.pem", "hello\n");
 	expect_why("", -ENOENT, "no server certificate: set smtpd_tls_chain_files");
 	expect_why(main_cf("", "none.pem"), -ENOENT, "none.pem: No such file or directory");
+	CHECK_INT(mkfifo(path_of("pipe.pem"), 0600), 0);
+	expect_why(main_cf("", "pipe.pem"), -ENOENT, "pipe.pem: it is no regular file");
+	CHECK_INT(symlink("/dev/zero", path_of("endless.pem")), 0);
+	expect_why(main_cf("", "endless.pem"), -ENOENT, "endless.pem: it is no regular file");
 	expect_why(main_cf("", "junk.pem"), -EINVAL, "junk.pem: holds nothing in PEM format");
 	expect_why(main_cf("", "bad.pem"), -EINVAL, "a certificate stands before its private key: put the key first");
 	expect_why("smtpd_tls_cert_file = none\n", 0, "");

@@ -41,6 +41,7 @@ static struct sasl_server *make_server(void)
 		die("%s", buf_cstr(&why));
 	unlink(path);
 	rmdir(dir);
+	buf_done(&why);
 	return s;
 }
 
