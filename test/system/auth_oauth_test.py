@@ -247,6 +247,7 @@ class Settings(unittest.TestCase):
                              ("smtpd_sasl_oauth_key_file = {folder}/etc/none\n", "No such file"),
                              ("smtpd_sasl_oauth_key_file = {folder}/etc/junk\nsmtpd_sasl_oauth_audience =\n", "needs smtpd_sasl_oauth_audience"),
                              ("smtpd_sasl_oauth_introspection_url = http://id.test.example/\n", "by https only"),
+                             ("smtpd_sasl_oauth_introspection_url = http://127.id.test.example/\n", "by https only"),
                              (url + "smtpd_sasl_oauth_client_file = {folder}/etc/client\n", "ID:SECRET"),
                              (url + "smtpd_sasl_builtin_mechanisms = FOO\n", "there is no FOO")):
             self.assertIn(reason, self.refused(main), main)

@@ -257,10 +257,11 @@ class Cache(unittest.TestCase):
 
 
 class DaneFirst(unittest.TestCase):
-    """RFC 8461, 2: where a domain has both, DANE decides alone; where it has no TLSA records, the policy holds."""
+    """RFC 8461, 2: where a domain has both, DANE decides alone; where it has no TLSA records, or none that can be used, the policy holds."""
 
     OUTCOMES = {"good": "status=sent", "bad": "dsn=4.7.5, status=deferred (Server certificate not verified)", "none": "status=sent",
-                "strange": "dsn=4.7.5, status=deferred (mail host mx.strange.example is not named by the MTA-STS policy of strange.example)"}
+                "strange": "dsn=4.7.5, status=deferred (mail host mx.strange.example is not named by the MTA-STS policy of strange.example)",
+                "unusable": "dsn=4.7.5, status=deferred (mail host mx.unusable.example is not named by the MTA-STS policy of unusable.example)"}
 
     def test_dane_decides_where_there_is_some_and_the_policy_elsewhere(self):
         with contextlib.ExitStack() as stack:
@@ -274,6 +275,7 @@ class DaneFirst(unittest.TestCase):
             records = "".join(f"{name} IN MX 10 mx.{name}\nmx.{name} IN A 127.0.0.2\nmta-sts.{name} IN A 127.0.0.1\n"
                               f'_mta-sts.{name} IN TXT "v=STSv1; id=1"\n' for name in self.OUTCOMES)
             records += f"_{hop.port}._tcp.mx.good IN TLSA {tlsa(folder, 'mx.good.example')}\n_{hop.port}._tcp.mx.bad IN TLSA 3 1 1 {64 * '0'}\n"
+            records += f"_{hop.port}._tcp.mx.unusable IN TLSA 0 1 1 {64 * '0'}\n"
             dns = stack.enter_context(SignedDns([Zone("example", records)]))
             ours = stack.enter_context(Postrider(main=f"""\
 postrider_dns_server = 127.0.0.1:{dns.port}

@@ -263,8 +263,8 @@ int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, s
 		delivery_policy_report(d, wish->policy, NULL);
 	if (err)
 		return err;
-	/* Half of DANE is none (RFC 8461, 2). */
-	if (wish->policy->dane && wish->policy->dane->is_half && d->policy.without_dane &&
+	/* Half of DANE is none (RFC 8461, 2), and with records that nobody can match by it verifies nothing. */
+	if (wish->policy->dane && (wish->policy->dane->is_half || !wish->policy->dane->count) && d->policy.without_dane &&
 	    d->policy.without_dane->enforces_patterns)
 		wish->policy = d->policy.without_dane;
 	if (wish->policy->dane && (wish->policy->level == CLIENT_TLS_ENCRYPT || wish->policy->dane->is_half))
