@@ -56,5 +56,5 @@ char *dns_search_read(const char *path)
 	/* Without either line, the domain of this machine. */
 	if (!domains.len && !gethostname(host, sizeof(host) - 1))
 		buf_add(&domains, str_from(str_of(host), str_find(str_of(host), '.') + 1));
-	return str_cstr(buf_str(&domains));
+	return buf_take(&domains);
 }

@@ -39,6 +39,7 @@ static struct sasl_server *make_server(void)
 	if (sasl_server_new(config_main_view(config_load(str_of(dir), settings, COUNT_OF(settings))), sasl_lookup_backends, &s,
 	                    &why))
 		die("%s", buf_cstr(&why));
+	buf_done(&why);
 	unlink(path);
 	rmdir(dir);
 	buf_done(&why);
