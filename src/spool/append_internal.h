@@ -37,6 +37,7 @@ struct appender {
 	struct list shares;            /* struct append_share */
 	struct list memory_waiters;    /* in the order they came */
 	struct wait_list memory_short; /* more than half is used, or somebody waits */
+	bool was_memory_short;         /* somebody had to wait since more than half was used */
 	struct fiber *mover;
 };
 

@@ -2,8 +2,9 @@
 /*
  * Memory for bodies in flight: one bound a process, shared by all messages in the making. Who finds no
  * more waits in line. Once more than half is in use a fiber asks the largest shares to move elsewhere (to a
- * file), so that clients who stop in the middle cannot keep it from the others. While somebody waits,
- * smaller shares are asked as well, and who cannot move has to go.
+ * file), so that clients who stop in the middle cannot keep it from the others. Once somebody had to wait,
+ * smaller shares are asked as well until half is free again: the next ones shall not wait, too. Who cannot
+ * move has to go while somebody waits.
  */
 #include <errno.h>
 
@@ -141,14 +142,13 @@ void append_share_shrink(struct append_share *s, size_t size)
 /* The largest share that may be asked now. */
 static struct append_share *share_to_move(struct appender *ap)
 {
-	bool is_wanted = !list_is_empty(&ap->memory_waiters);
 	struct instant now = clock_now();
 	struct append_share *found = NULL;
 
 	LIST_EACH(&ap->shares, it) {
 		struct append_share *s = LIST_ENTRY(it, struct append_share, link);
 		bool is_old = duration_between(s->born, now).ns > duration_ms(YOUNG_MS).ns;
-		size_t least = is_wanted && is_old ? SMALL_SHARE : LARGE_SHARE;
+		size_t least = ap->was_memory_short && is_old ? SMALL_SHARE : LARGE_SHARE;
 
 		if (s->is_busy || s->size <= least || instant_is_before(now, s->not_before))
 			continue;
@@ -176,8 +176,10 @@ void append_memory_main(void *arg)
 	int err = 0;
 
 	while (!err) {
-		struct append_share *s = is_over_half(ap) ? share_to_move(ap) : NULL;
+		struct append_share *s;
 
+		ap->was_memory_short = is_over_half(ap) && (ap->was_memory_short || !list_is_empty(&ap->memory_waiters));
+		s = is_over_half(ap) ? share_to_move(ap) : NULL;
 		if (s)
 			move_share(ap, s);
 		if (fiber_is_cancelled())

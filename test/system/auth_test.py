@@ -163,8 +163,10 @@ class Dovecot(unittest.TestCase):
                 self.assertNotIn("auth", session.esmtp_features)
             server.wait_log(r"warning: localhost\[127.0.0.1\]: AUTH is not offered: .*Dovecot")
             with DebianDovecot(self.socket):
-                with server.smtp() as session:
-                    self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+                def logs_in():
+                    with server.smtp() as session:
+                        return session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0] == 235
+                wait_until(logs_in, "a login at the Dovecot that came")
                 waiting = server.smtp()
             with waiting:
                 self.assertEqual(waiting.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 454)
