@@ -25,7 +25,7 @@
 #include "base/map.h"
 #include "base/random.h"
 
-enum { SLOTS = 32768, PROBES = 32, TRIES = 4 };
+enum { SLOTS = 32768, PROBES = 32, TRIES = 4, BUSY_LASTS_MS = 100 };
 
 #define IS_HASH (UINT64_C(1) << 63)
 
@@ -38,6 +38,7 @@ struct client_slot {
 
 struct table {
 	uint64_t hash_key[2];
+	_Atomic uint64_t busy_at[CLIENT_COLUMNS]; /* by rank: milliseconds of the monotonic clock, 0 for never */
 	struct client_slot slots[SLOTS];
 };
 
@@ -131,9 +132,26 @@ static uint32_t connections_of(struct client_slot *s)
 	return sum;
 }
 
-static uint64_t now_ms(void)
+static uint64_t ms_of(struct instant t)
 {
-	return (uint64_t)(clock_now().ns / 1000000);
+	return (uint64_t)(t.ns / 1000000);
+}
+
+void client_counts_tell_busy(struct client_counts *cc, uint32_t rank, struct instant now)
+{
+	if (rank < CLIENT_COLUMNS)
+		atomic_store_explicit(&cc->table->busy_at[rank], ms_of(now), memory_order_relaxed);
+}
+
+bool client_counts_lower_are_busy(struct client_counts *cc, uint32_t rank, struct instant now)
+{
+	for (uint32_t i = 0; i < rank && i < CLIENT_COLUMNS; i++) {
+		uint64_t at = atomic_load_explicit(&cc->table->busy_at[i], memory_order_relaxed);
+
+		if (!at || (at < ms_of(now) && ms_of(now) - at > BUSY_LASTS_MS))
+			return false;
+	}
+	return true;
 }
 
 static bool is_over(uint64_t window, uint64_t now, struct duration unit)
@@ -191,7 +209,7 @@ static struct client_slot *find(struct client_counts *cc, uint64_t hash)
 /* A free slot, else one whose client has not been seen for a time unit, else one whose client is away. */
 static struct client_slot *take_any(struct client_counts *cc, uint64_t hash, struct duration unit)
 {
-	uint64_t now = now_ms();
+	uint64_t now = ms_of(clock_now());
 
 	for (int need = 0; need < 3; need++) {
 		for (size_t i = 0; i < PROBES; i++) {
@@ -231,7 +249,7 @@ void client_leave(struct client_counts *cc, struct client_slot *s)
 
 uint32_t client_count(struct client_slot *s, unsigned event, struct duration unit)
 {
-	uint64_t now = now_ms(), window = atomic_load(&s->window), old, new;
+	uint64_t now = ms_of(clock_now()), window = atomic_load(&s->window), old, new;
 	_Atomic uint64_t *word = &s->events[event];
 
 	if (is_over(window, now, unit) && atomic_compare_exchange_strong(&s->window, &window, now))

@@ -3,7 +3,8 @@
  * What each client does, counted together by all processes that serve clients: a table of
  * fixed size in memory that they share. Whoever is killed in the middle of a call leaves nothing
  * that stops the others: there are no locks. A client is known by a keyed hash of its name; each process
- * counts its own connections in a column of its own, which master clears when the process has gone.
+ * counts its own connections in a column of its own, which master clears when the process has gone. Beside the clients
+ * it says which processes have as much to do as they can.
  */
 #pragma once
 
@@ -27,6 +28,14 @@ enum { CLIENT_COLUMNS = 128, CLIENT_EVENTS_MAX = 6 };
 void client_counts_close(struct client_counts *cc);
 /* The process with that column has ended: its connections are over. */
 void client_counts_clear(struct client_counts *cc, uint32_t column);
+
+/*
+ * The process of that rank (from 0, below CLIENT_COLUMNS) fills its processor. Holds for a tenth of a second: told again
+ * as long as it is true, never taken back.
+ */
+void client_counts_tell_busy(struct client_counts *cc, uint32_t rank, struct instant now);
+/* Are all processes of lower rank than this one so busy? Yes where there is none. */
+bool client_counts_lower_are_busy(struct client_counts *cc, uint32_t rank, struct instant now);
 
 /*
  * A connection from a client begins; *ret_count says how many it has now in all processes. NULL when there is no room to count

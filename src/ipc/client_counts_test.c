@@ -57,6 +57,30 @@ TEST(two_processes_count_a_client_together)
 	close(fd);
 }
 
+TEST(a_process_knows_whether_all_before_it_are_busy)
+{
+	struct client_counts *first, *second, *third;
+	struct instant now = clock_now();
+	int fd;
+
+	CHECK_INT(client_counts_create(&fd, &first), 0);
+	second = open_table(fd, 2);
+	third = open_table(fd, 3);
+	CHECK(client_counts_lower_are_busy(first, 0, now));
+	CHECK(!client_counts_lower_are_busy(second, 1, now));
+	client_counts_tell_busy(second, 1, now);
+	CHECK(!client_counts_lower_are_busy(third, 2, now));
+	client_counts_tell_busy(first, 0, now);
+	CHECK(client_counts_lower_are_busy(third, 2, now));
+	now = instant_after(now, duration_ms(150));
+	CHECK(!client_counts_lower_are_busy(third, 2, now));
+	client_counts_tell_busy(first, UINT32_MAX, now);
+	client_counts_close(second);
+	client_counts_close(third);
+	client_counts_close(first);
+	close(fd);
+}
+
 TEST(rates_outlive_the_connection_and_begin_anew_after_their_time)
 {
 	struct client_counts *cc;

@@ -3,27 +3,27 @@
  * Listening sockets of the inet services: one fiber each, one fiber a client.
  *
  * All processes share the sockets. Sessions that are together in one process cost much less than the same ones
- * spread over several, because each wake-up then serves more of them, and each sync more messages. So a process
- * takes clients at once only when it is the first of its rank; the others look after a while who
- * still waits, and come at once as long as there are some. One that has much to do holds back for them.
+ * spread over several, because each wake-up then serves more of them, and each sync more messages. So the first
+ * process takes clients until it fills its processor; then it holds back for a moment, and the next one takes them, and
+ * so on. Whoever waits longer than that is taken by any process, whatever the busy ones are stuck in.
  */
 #include <errno.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "ipc/client_counts.h"
 #include "net/connect.h"
 #include "port.h"
 #include "session.h"
 #include "smtpd.h"
 
-enum { PATIENCE_LEAST_MS = 1, PATIENCE_MOST_MS = 16, BUSY_MS = 5 };
+enum { BUSY_MS = 5, PATIENCE_MS = 50 };
 
 struct acceptor {
 	struct list link;
 	struct port *port;
 	struct watch watch;
 	struct fiber *fiber;
-	int64_t patience_ms; /* how long clients are left to others */
 };
 
 struct arrival {
@@ -59,20 +59,33 @@ static void look_for_changes(const struct port *port)
 	}
 }
 
-/* Somebody has connected: leaves him to the others for a while, if there are any whose turn it is. */
+static void tell_busy(void *arg)
+{
+	if (loop_is_busy())
+		client_counts_tell_busy(smtpd.clients, smtpd.process->rank, clock_now());
+}
+
+/* The first process is woken by every client; of the others one, which then looks whether it is needed. */
+static void watch_listener(struct watch *w, int fd)
+{
+	if (smtpd.process->rank == 0)
+		watch_init(w, fd);
+	else
+		watch_init_listener(w, fd);
+}
+
+/* Somebody has connected: leaves him to the others for a while, if it is the turn of one of them. */
 static int let_others(struct acceptor *at)
 {
-	uint32_t rank = smtpd.process->rank;
-	int64_t wait_ms = rank * at->patience_ms + (loop_is_busy() ? BUSY_MS : 0);
+	bool is_our_turn = client_counts_lower_are_busy(smtpd.clients, smtpd.process->rank, clock_now());
 	int fd = at->watch.fd;
 
-	if (!wait_ms)
+	if (is_our_turn && !loop_is_busy())
 		return 0;
-	at->patience_ms = at->patience_ms < PATIENCE_MOST_MS ? 2 * at->patience_ms : PATIENCE_MOST_MS;
 	/* Out of the loop meanwhile, or each further client would wake it for nothing. */
 	watch_done(&at->watch);
-	watch_init_listener(&at->watch, fd);
-	return fiber_sleep(duration_ms(wait_ms));
+	watch_listener(&at->watch, fd);
+	return fiber_sleep(duration_ms(is_our_turn ? BUSY_MS : PATIENCE_MS));
 }
 
 static int next_client(struct acceptor *at, int *ret_fd, struct sockaddr_storage *ret_peer)
@@ -86,8 +99,6 @@ static int next_client(struct acceptor *at, int *ret_fd, struct sockaddr_storage
 		if (err)
 			return err;
 	}
-	if (!err)
-		at->patience_ms = PATIENCE_LEAST_MS;
 	return err;
 }
 
@@ -124,11 +135,12 @@ void accept_start(struct port *port, int fd)
 {
 	struct acceptor *at = mem_alloc(sizeof(*at));
 
-	if (!acceptors.next)
+	if (!acceptors.next) {
 		list_init(&acceptors);
+		loop_add_hook(tell_busy, NULL);
+	}
 	at->port = port;
-	at->patience_ms = PATIENCE_LEAST_MS;
-	watch_init_listener(&at->watch, fd);
+	watch_listener(&at->watch, fd);
 	list_add(&acceptors, &at->link);
 	at->fiber = fiber_start("accept", accept_clients, at);
 }
