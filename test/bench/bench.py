@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import network  # noqa: E402
 import servers  # noqa: E402
 import debian_postfix  # noqa: E402
 
@@ -186,6 +187,21 @@ def row(name: str, pairs: list) -> dict:
     return result
 
 
+def measure_one(kind, folder: Path, options) -> None:
+    """One server alone. Scenarios take turns, so that a slow minute of the machine meets all of them."""
+    rounds = {name: [] for name in options.scenario}
+    for at in range(options.pairs):
+        print(f"  round {at + 1}/{options.pairs}", file=sys.stderr, flush=True)
+        for name, runs in rounds.items():
+            runs.append(SCENARIOS[name].measure(kind, folder, free_port(), options.messages))
+    first = next(iter(rounds.values()))
+    for name, runs in rounds.items():
+        rates, shares = [rate for rate, _ in runs], [run[0] / other[0] for run, other in zip(runs, first)]
+        print(f"{name:15} {options.only} {statistics.median(rates):7.0f}/s ({min(rates):.0f}..{max(rates):.0f}) "
+              f"{statistics.median(cpu for _, cpu in runs):.3f} ms   {statistics.median(shares):.0%} of {options.scenario[0]} "
+              f"({min(shares):.0%}..{max(shares):.0%})", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
@@ -196,18 +212,15 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*", default=list(SCENARIOS))
     options = parser.parse_args()
     servers.Postrider.__init__.__defaults__ = (options.build,)
-    print(f"{machine()}; {options.pairs} pairs, {options.messages} messages a run", flush=True)
+    debian_postfix.root()  # its packages come over the real network
+    print(f"{machine()}; {network.enter()}; {options.pairs} pairs, {options.messages} messages a run", flush=True)
     results = []
     with spool_folder() as folder:
+        if options.only:
+            measure_one(servers.Postrider if options.only == "postrider" else servers.Postfix, folder, options)
+            return 0
         for name in options.scenario:
-            scenario, port = SCENARIOS[name], free_port()
-            if options.only:
-                kind = servers.Postrider if options.only == "postrider" else servers.Postfix
-                for _ in range(options.pairs):
-                    rate, cpu = scenario.measure(kind, folder, port, options.messages)
-                    print(f"{name:15} {options.only} {rate:7.0f}/s {cpu:.3f} ms", flush=True)
-                continue
-            pairs = []
+            scenario, port, pairs = SCENARIOS[name], free_port(), []
             for at in range(options.pairs):
                 print(f"  {name} pair {at + 1}/{options.pairs}", file=sys.stderr, flush=True)
                 pairs.append(tuple(scenario.measure(kind, folder, port, options.messages) for kind in (servers.Postrider, servers.Postfix)))

@@ -21,6 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bench  # noqa: E402
+import debian_postfix  # noqa: E402
+import network  # noqa: E402
 import servers  # noqa: E402
 
 PORT, EMPTY_PORT = 2720, 2721
@@ -179,6 +181,8 @@ def main() -> int:
     options = parser.parse_args()
     servers.Postrider.__init__.__defaults__ = (options.build,)
     kinds = [k for k in (servers.Postrider, servers.Postfix) if options.only in (None, k.name)]
+    debian_postfix.root()
+    print(network.enter(), flush=True)
     with bench.spool_folder() as folder:
         for what in options.what:
             for kind in kinds:

@@ -15,11 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import network
 import servers
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "test/lib"))
 import certificates  # noqa: E402
+import debian_postfix  # noqa: E402
 
 USER = "news" if os.geteuid() == 0 else ""
 PORT = 2760
@@ -164,6 +166,8 @@ def main() -> int:
     parser.add_argument("part", nargs="*", choices=["s_server", "resumption", "sessions", []], default=[])
     options = parser.parse_args()
     parts = {"s_server": beside_s_server, "resumption": resumed_beside_full, "sessions": sessions_beside_postfix}
+    debian_postfix.root()
+    print(network.enter(), flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-tls-") as name:
         folder = Path(name)
         folder.chmod(0o755)
