@@ -219,6 +219,17 @@ class Hostile(unittest.TestCase):
                 sock.sendall(b"EHLO")
                 self.assertIn(b"421 4.4.2", read_until_closed(sock))
 
+    def test_a_client_that_takes_no_answers_is_sent_away(self):
+        main = "smtpd_timeout = 2s\nsmtpd_junk_command_limit = 1000000\nsmtpd_forbid_unauth_pipelining = no\n"
+        with Postrider(main=main) as server, socket.socket() as sock:
+            pids = server.pids("smtpd")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", server.ports["smtp"]))
+            sock.sendall(b"EHLO deaf.example\r\n" * 5000)
+            server.wait_log("timeout after EHLO from ")
+            server.wait_log("disconnect from ")
+            self.assertEqual(server.pids("smtpd"), pids)
+
     def test_half_closed_sockets_end_their_sessions(self):
         for _ in range(200):
             with self.connect() as sock:

@@ -380,8 +380,9 @@ void session_failed(struct session *s, int err)
 {
 	const struct params *p = s->port->view->params;
 
-	if (s->end != END_NOT_YET)
+	if (s->end != END_NOT_YET || s->is_failing)
 		return;
+	s->is_failing = true;
 	if (smtpd.is_draining && !s->tx.has_mail && err == -EPIPE) {
 		session_say(s, "421 4.3.2 %.*s Service shutting down", STR_ARG(p->myhostname));
 		s->end = END_QUIET;

@@ -79,6 +79,7 @@ struct session {
 	struct envelope forwarded; /* what XFORWARD told of the client behind this one */
 	bool has_forwarded;
 	bool is_in_verb; /* a command is being served */
+	bool is_failing; /* the last words after a failure are being said, and may fail themselves */
 	bool has_bare_lf;
 	bool is_bare_newline_exempt, is_limit_exempt;
 	struct tls_log tls_log;
