@@ -219,6 +219,31 @@ class Hostile(unittest.TestCase):
                 sock.sendall(b"EHLO")
                 self.assertIn(b"421 4.4.2", read_until_closed(sock))
 
+    def test_content_that_drips_meets_the_deadline(self):
+        main = "smtpd_timeout = 3s\nsmtpd_per_request_deadline = yes\nsmtpd_forbid_unauth_pipelining = no\n"
+        with Postrider(main=main) as server:
+            for command in (b"DATA", b"BDAT 1000000"):
+                with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as sock:
+                    sock.sendall(b"EHLO x\r\nMAIL FROM:<a@source.example>\r\nRCPT TO:<demo@test.example>\r\n" + command + b"\r\n")
+                    # Each byte comes in time, but all of them are too few.
+                    for _ in range(100):
+                        sock.sendall(b"x")
+                        if b"421 4.4.2" in (sock.recv(4096) if select.select([sock], [], [], 0.5)[0] else b""):
+                            break
+                    else:
+                        self.fail(f"{command} may take for ever")
+
+    def test_content_that_keeps_up_with_the_least_rate_may_take_longer(self):
+        main = "smtpd_timeout = 3s\nsmtpd_per_request_deadline = yes\nsmtpd_min_data_rate = 1\n"
+        with Postrider(main=main) as server, server.smtp() as session:
+            session.mail("a@source.example")
+            session.rcpt("demo@test.example")
+            session.docmd("DATA")
+            for _ in range(10):
+                session.send(b"slowly\r\n")
+                time.sleep(0.5)
+            self.assertEqual(session.docmd(".")[0], 250)
+
     def test_a_client_that_takes_no_answers_is_sent_away(self):
         main = "smtpd_timeout = 2s\nsmtpd_junk_command_limit = 1000000\nsmtpd_forbid_unauth_pipelining = no\n"
         with Postrider(main=main) as server, socket.socket() as sock:

@@ -136,29 +136,39 @@ static bool has_envelope(struct session *s)
 	return false;
 }
 
-/* smtpd_per_request_deadline: each read of content must keep up with smtpd_min_data_rate. */
-static void extend_deadline(struct session *s, size_t received)
+/*
+ * Waits for more content. With smtpd_per_request_deadline that uses up `left`; what comes gives back the time that it
+ * may take at smtpd_min_data_rate, but not to more than smtpd_timeout.
+ */
+static int read_more(struct session *s, struct duration *left)
 {
 	const struct params *p = s->port->view->params;
+	struct instant start = clock_now();
+	int err;
 
-	if (p->smtpd_per_request_deadline && p->smtpd_min_data_rate > 0)
-		stream_set_deadline(s->stream,
-		                    clock_deadline((struct duration){p->smtpd_timeout.ns +
-		                                                     (int64_t)received * NS_PER_S / p->smtpd_min_data_rate}));
+	if (p->smtpd_per_request_deadline)
+		stream_set_deadline(s->stream, instant_after(start, *left));
+	err = stream_fill(s->stream, READ_MAX);
+	left->ns -= duration_between(start, clock_now()).ns;
+	left->ns += (int64_t)stream_at_hand(s->stream).len * NS_PER_S / p->smtpd_min_data_rate;
+	if (left->ns > p->smtpd_timeout.ns)
+		*left = p->smtpd_timeout;
+	return err;
 }
 
 /* Reads up to the final dot. False when the client is gone. */
 static bool read_data(struct session *s)
 {
+	struct duration left = s->port->view->params->smtpd_timeout;
 	bool has_ended = false;
-	size_t received = 0, used;
+	size_t used;
 	int err;
 
 	while (!has_ended) {
 		struct str bytes = stream_at_hand(s->stream);
 
 		if (bytes.len == 0) {
-			err = stream_fill(s->stream, READ_MAX);
+			err = read_more(s, &left);
 			if (err) {
 				session_failed(s, err);
 				return false;
@@ -167,8 +177,6 @@ static bool read_data(struct session *s)
 		}
 		has_ended = draft_data(s->tx.draft, bytes, &used);
 		stream_skip(s->stream, used);
-		received += used;
-		extend_deadline(s, received);
 	}
 	return true;
 }
@@ -302,14 +310,14 @@ static bool parse_bdat(struct str argument, unsigned long long *ret_size, bool *
 /* Reads a chunk to its end, into the draft unless the message has failed already. */
 static bool read_chunk(struct session *s, uint64_t size)
 {
-	uint64_t left = size;
+	struct duration left = s->port->view->params->smtpd_timeout;
 	int err;
 
-	while (left > 0) {
-		struct str bytes = str_cut(stream_at_hand(s->stream), 0, left < READ_MAX ? (size_t)left : READ_MAX);
+	while (size > 0) {
+		struct str bytes = str_cut(stream_at_hand(s->stream), 0, size < READ_MAX ? (size_t)size : READ_MAX);
 
 		if (bytes.len == 0) {
-			err = stream_fill(s->stream, READ_MAX);
+			err = read_more(s, &left);
 			if (err) {
 				session_failed(s, err);
 				return false;
@@ -319,8 +327,7 @@ static bool read_chunk(struct session *s, uint64_t size)
 		if (s->tx.draft && !s->tx.bdat_failure.code)
 			draft_chunk(s->tx.draft, bytes);
 		stream_skip(s->stream, bytes.len);
-		left -= bytes.len;
-		extend_deadline(s, size - left);
+		size -= bytes.len;
 	}
 	return true;
 }
