@@ -184,7 +184,6 @@ static struct str usable_mechanisms(struct sasl_server *s, const struct sasl_pee
 	struct buf text = BUF_INIT(4096);
 	struct str result;
 
-	s->is_down = false;
 	*ret_why = reason_for_none(s, peer);
 	if (*ret_why)
 		return STR("");
@@ -223,6 +222,7 @@ bool sasl_server_is_down(const struct sasl_server *s)
 
 struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a, const char **ret_why)
 {
+	s->is_down = false;
 	if (is_exception(s, peer)) {
 		*ret_why = "the client is in smtpd_sasl_exceptions_networks";
 		return STR("");

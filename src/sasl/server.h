@@ -75,7 +75,7 @@ void sasl_server_list(struct sasl_server *s, struct buf *to, const char **ret_wh
  */
 struct str sasl_server_mechanisms(struct sasl_server *s, const struct sasl_peer *peer, struct arena *a,
                                   const char **ret_why) WAITS;
-/* Was there no answer from the back end, the last time that it was asked for its mechanisms? */
+/* Right after sasl_server_mechanisms(): is AUTH not offered because the back end does not answer? */
 bool sasl_server_is_down(const struct sasl_server *s);
 
 /*

@@ -175,6 +175,17 @@ class Dovecot(unittest.TestCase):
                 with DebianDovecot(self.socket):
                     self.assertEqual(waiting.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
 
+    def test_a_dovecot_that_is_gone_is_not_noticed_before_tls_where_tls_must_come_first(self):
+        main = self.main + "smtpd_tls_security_level = encrypt\npostrider_process_count = 1\n"
+        with Postrider(main=main) as server, server.smtp() as inside, server.smtp() as outside:
+            inside.starttls(context=any_certificate())
+            inside.ehlo()
+            server.wait_log("AUTH is not offered: .*Dovecot")
+            self.assertEqual(outside.ehlo()[0], 250)
+            self.assertEqual(outside.quit()[0], 221)
+            server.wait_log("disconnect from")
+            self.assertEqual(server.log_text().count("AUTH is not offered"), 1)
+
     def test_a_dovecot_that_hangs_holds_nobody_else_up(self):
         with socket.socket(socket.AF_UNIX) as silent, Postrider(main=self.main) as server:
             with DebianDovecot(self.socket):

@@ -64,13 +64,12 @@ static void offer_auth(struct session *s, struct buf *to)
 	struct sasl_peer peer;
 	struct arena a = ARENA_INIT;
 	const char *why;
-	struct str mechanisms = STR("");
+	struct str mechanisms;
 
-	if (!p->smtpd_sasl_auth_enable)
+	if (!p->smtpd_sasl_auth_enable || session_needs_tls(s))
 		return;
 	auth_peer(s, &a, &peer);
-	if (!session_needs_tls(s))
-		mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
+	mechanisms = sasl_server_mechanisms(s->port->sasl, &peer, &a, &why);
 	if (!mechanisms.len && sasl_server_is_down(s->port->sasl))
 		session_warn(s, "%.*s: AUTH is not offered: %s", STR_ARG(s->name), why);
 	if (mechanisms.len > 0 && !(s->discarded_keywords & EHLO_AUTH)) {
