@@ -178,7 +178,7 @@ static void run_unknown(struct session *s, struct str verb, struct str line)
 	s->end = END_QUIET;
 }
 
-/* One command. A reply from 400 on leaves `good` as it was. */
+/* One command. A reply from 400 on leaves `good` as it was; a message that is accepted sets the errors back. */
 static void run_verb(struct session *s, struct str line)
 {
 	const struct params *p = s->port->view->params;
@@ -212,7 +212,7 @@ static void run_verb(struct session *s, struct str line)
 		session_say(s, "503 5.7.0 Error: access denied for %.*s", STR_ARG(s->denied));
 	else if (((v->flags & VERB_LAST) == 0 && s->facts.is_esmtp) || !session_spoke_early(s, v->stage))
 		v->run(s, c.argument);
-	s->good[id] += s->errors == errors;
+	s->good[id] += s->errors <= errors;
 	if ((v->flags & VERB_JUNK) && s->junk++ > p->smtpd_junk_command_limit)
 		s->errors++;
 }
