@@ -351,10 +351,11 @@ static bool begin_bdat(struct session *s)
 	r = policy_check_data(s->port->policy, &s->facts, &tx->action);
 	session_log_notes(s, "DATA", &tx->action);
 	show_single_recipient(s, false);
-	if (r.code) {
-		tx->bdat_failure = r;
+	if (tx->action.is_hangup)
+		s->end = END_QUIET;
+	tx->bdat_failure = r;
+	if (r.code || s->end != END_NOT_YET)
 		return false;
-	}
 	begin_content(s, false);
 	return true;
 }
@@ -392,6 +393,8 @@ void verb_bdat(struct session *s, struct str argument)
 		return;
 	}
 	is_good = begin_bdat(s);
+	if (s->end != END_NOT_YET)
+		return;
 	if (is_good && size == 0 && !is_last) {
 		tx->bdat_failure = (struct reply){.code = 551, .dsn = DSN(5, 7, 1), .text = STR("Null BDAT request")};
 		is_good = false;

@@ -101,7 +101,9 @@ void verb_vrfy(struct session *s, struct str argument)
 		s->facts.recipient = router_rewrite(s->port->router, s->facts.recipient_raw, p->myorigin, &a);
 		r = policy_check_vrfy(s->port->policy, &s->facts, &act);
 		session_log_notes(s, "VRFY", &act);
-		if (r.code)
+		if (act.is_hangup)
+			s->end = END_QUIET;
+		else if (r.code)
 			session_reject(s, "VRFY", &r);
 		else
 			session_say(s, "252 2.0.0 %.*s", STR_ARG(argument));
@@ -131,7 +133,9 @@ void verb_etrn(struct session *s, struct str argument)
 		s->facts.etrn_domain = str_from(argument, argument.ptr[0] == '@' || argument.ptr[0] == '#');
 		r = policy_check_etrn(s->port->policy, &s->facts, s->facts.etrn_domain, &act);
 		session_log_notes(s, "ETRN", &act);
-		if (r.code)
+		if (act.is_hangup)
+			s->end = END_QUIET;
+		else if (r.code)
 			session_reject(s, "ETRN", &r);
 		else
 			session_say(s, "459 <%.*s>: service unavailable", STR_ARG(argument));
