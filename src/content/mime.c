@@ -14,11 +14,14 @@ static struct str find_parameter(struct str value, struct str parameter)
 	bool is_quoted = false;
 
 	for (size_t i = 0; i < value.len; i++) {
-		struct str rest = str_trim(str_from(value, i + 1));
+		struct str rest;
 
 		if (value.ptr[i] == '"')
 			is_quoted = !is_quoted;
-		if (value.ptr[i] != ';' || is_quoted || !str_starts_nocase(rest, parameter))
+		if (value.ptr[i] != ';' || is_quoted)
+			continue;
+		rest = str_trim(str_from(value, i + 1));
+		if (!str_starts_nocase(rest, parameter))
 			continue;
 		rest = str_trim(str_from(rest, parameter.len));
 		if (rest.len == 0 || rest.ptr[0] != '=')

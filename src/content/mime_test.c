@@ -57,6 +57,18 @@ TEST(a_boundary_outside_closes_those_within)
 	     "multipart/mixed; boundary=a", "bm-b-bbm-bb");
 }
 
+TEST(a_value_of_blanks_is_read_once)
+{
+	struct buf type = BUF_INIT(8 << 20);
+
+	buf_add(&type, STR("multipart/mixed;"));
+	for (int i = 0; i < 4 << 20; i++)
+		buf_add_char(&type, ' ');
+	buf_add(&type, STR("boundary=a"));
+	walk("--a\nX: y\n\nb\n", buf_cstr(&type), "bm-b");
+	buf_done(&type);
+}
+
 TEST(deep_nesting_does_no_harm)
 {
 	struct mime m = {0};
