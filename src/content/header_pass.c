@@ -214,10 +214,21 @@ static void add_tls_wish(struct pass *p)
 	buf_add(&p->out, STR("Require-TLS-ESMTP: yes\r\n"));
 }
 
+/* Where one that is too long is cut: behind its colon, and not behind a line end, where the next one would end all headers. */
+static size_t cut_at(struct str section, size_t limit_at, size_t value_at)
+{
+	size_t at = size_max(limit_at, value_at);
+
+	while (at > value_at && ascii_is_space(section.ptr[at - 1]))
+		at--;
+	return at;
+}
+
 static void one_header(struct pass *p, const struct header *h)
 {
 	const struct content *c = p->d->content;
 	size_t at = (size_t)(h->whole.ptr - p->section.ptr), limit = (size_t)c->view->params->header_size_limit;
+	size_t value_at = (size_t)(h->value.ptr - p->section.ptr);
 	enum header_kind kind = kind_of(h->name);
 	enum address_side use = use_of(kind);
 
@@ -239,12 +250,11 @@ static void one_header(struct pass *p, const struct header *h)
 		return;
 	}
 	/* "Name :" loses its blank, so that nobody reads the header otherwise than we did. */
-	if (h->value.ptr > h->name.ptr + h->name.len + 1)
-		replace(p, at + h->name.len, (size_t)(h->value.ptr - p->section.ptr) - 1, STR(""));
+	if (value_at > at + h->name.len + 1)
+		replace(p, at + h->name.len, value_at - 1, STR(""));
 	if (h->whole.len > limit) {
-		replace(p, at + limit, at + h->whole.len, STR("\r\n"));
+		replace(p, cut_at(p->section, at + limit, value_at), at + h->whole.len, STR("\r\n"));
 	} else if (use && p->d->facts.is_rewritten) {
-		size_t value_at = (size_t)(h->value.ptr - p->section.ptr);
 		struct buf value = BUF_INIT(ADDED_MAX);
 
 		if (rewrite_header(p->d, h->value, use, &value))

@@ -49,6 +49,16 @@ class IntakeTest(unittest.TestCase):
         self.assertTrue(message.endswith(b"\nContent-Type: message/rfc822\n\nSubject: good\n\nhello\n--b--\n"))
         self.assertEqual(message.count(b"y" * 76 + b"\n"), 70000)
 
+    def test_headers_longer_than_their_limit_are_cut(self):
+        head = (b"Spaced" + b" " * 300 + b": x\r\nBcc: hidden@test.example\r\nFolded: " + b"a" * 90 + b"\r\n" + b" b" * 50
+                + b"\r\nLong: " + b"c" * 200 + b"\r\nLast: y\r\n")
+        with postrider.Postrider(main="header_size_limit = 100\n") as server:
+            with server.smtp() as session:
+                session.sendmail("a@sender.example", ["demo@test.example"], head + b"\r\nbody\r\n")
+            message = server.wait_mail("demo")[0]
+        self.assertIn(b"\nSpaced:\nFolded: " + b"a" * 90 + b"\nLong: " + b"c" * 94 + b"\nLast: y\n", message.split(b"\n\n")[0] + b"\n")
+        self.assertNotIn(b"hidden", message)
+
     def test_a_session_in_a_message_outlives_a_reload_and_an_idle_one_is_told(self):
         with postrider.Postrider() as server:
             busy, idle = server.smtp(), server.smtp()
