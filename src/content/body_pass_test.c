@@ -37,7 +37,8 @@ static void begin(void)
 	config = config_load(str_of(dir), NULL, 0);
 	content.view = config_main_view(config);
 	content.body_checks =
-		maps_of("regexp:{{/^secret/ IGNORE} {/^old/ REPLACE new line} {/^top/ PREPEND before} {/^stop/ REJECT}}");
+		maps_of("regexp:{{/^secret/ IGNORE} {/^old/ REPLACE new line} {/^top/ PREPEND before} {/^stop/ REJECT} "
+		"{/^copy/ BCC copy@x.example}}");
 	content.mime_header_checks =
 		maps_of("regexp:{{/^Content-Type: .*evil/ REPLACE Content-Type: text/plain} {/^Content-Id:/ IGNORE}}");
 	content.nested_header_checks = maps_of("regexp:{{/^Subject: bad/ REPLACE Subject: good} {/^Received:.*inside/ IGNORE}}");
@@ -79,8 +80,10 @@ static int pass(struct appender *ap, struct str body, size_t step, struct buf *o
 {
 	static struct envelope envelope;
 	struct arena arena = {0};
+	size_t body_len = body.len;
 	struct draft d = {.content = &content, .facts = {.arena = &arena, .envelope = &envelope}};
 
+	envelope = (struct envelope){0};
 	append_share_init(&d.share, ap, no_move);
 	append_share_begin(&d.share);
 	d.mime = mem_alloc(sizeof(*d.mime));
@@ -98,6 +101,7 @@ static int pass(struct appender *ap, struct str body, size_t step, struct buf *o
 		check_body(&d, body.len == 0);
 		take_seen(&d, out);
 	}
+	CHECK(arena_used(&arena) < 1000 * (body_len + 100));
 	append_share_done(&d.share);
 	free(d.base);
 	free(d.mime);
@@ -179,6 +183,25 @@ static void long_lines(void *arg)
 	appender_free(ap);
 }
 
+static void many_copies(void *arg)
+{
+	static const struct append_owner owner = {.want_segment = want_segment, .queued = queued};
+	struct appender *ap = appender_new(&owner);
+	struct buf body = BUF_INIT(100000), out = BUF_INIT(100000);
+
+	buf_add(&body, STR("\r\n"));
+	for (int part = 0; part < 10; part++) {
+		buf_add(&body, STR("--b\r\n\r\n"));
+		for (int i = 0; i < 900; i++)
+			buf_add(&body, STR("copy\r\n"));
+	}
+	CHECK_INT(pass(ap, buf_str(&body), 10000, &out), 0);
+	CHECK_STR(buf_str(&out), buf_str(&body));
+	buf_done(&out);
+	buf_done(&body);
+	appender_free(ap);
+}
+
 static void run(fiber_fn *test)
 {
 	begin();
@@ -192,6 +215,11 @@ static void run(fiber_fn *test)
 TEST(a_body_is_checked_alike_however_it_is_cut)
 {
 	run(check_all);
+}
+
+TEST(many_lines_that_ask_for_a_copy_cost_no_more_each)
+{
+	run(many_copies);
 }
 
 TEST(long_lines_are_checked_in_pieces)

@@ -55,14 +55,21 @@ static void reject(struct draft *d, const char *what, struct str text, struct st
 	draft_fail(d, code, dsn, arena_cstr(d->facts.arena, words));
 }
 
-static void add_recipient(struct envelope *e, struct arena *a, struct recipient r)
+/* The arena frees nothing, and a message may have many lines that ask for a copy: the room doubles. */
+static void add_recipient(struct draft *d, struct recipient r)
 {
-	struct recipient *all = arena_alloc(a, (e->recipient_count + 1) * sizeof(*all));
+	struct envelope *e = d->facts.envelope;
 
-	memcpy(all, e->recipients, e->recipient_count * sizeof(*all));
-	all[e->recipient_count] = r;
-	e->recipients = all;
-	e->recipient_count++;
+	if (e->recipient_count >= d->recipient_room) {
+		size_t room = 2 * (size_t)e->recipient_count + 2;
+		struct recipient *all = arena_alloc(d->facts.arena, room * sizeof(*all));
+
+		if (e->recipient_count > 0)
+			memcpy(all, e->recipients, e->recipient_count * sizeof(*all));
+		e->recipients = all;
+		d->recipient_room = room;
+	}
+	e->recipients[e->recipient_count++] = r;
 }
 
 static void redirect(struct draft *d, struct str address)
@@ -73,6 +80,7 @@ static void redirect(struct draft *d, struct str address)
 	e->recipients = arena_alloc(d->facts.arena, sizeof(*e->recipients));
 	e->recipients[0] = (struct recipient){.address = arena_str(d->facts.arena, address), .original = original};
 	e->recipient_count = 1;
+	d->recipient_room = 1;
 	e->filter = STR("");
 }
 
@@ -138,7 +146,7 @@ static void apply(struct draft *d, const struct action *act, const char *what, s
 	else if (str_eq(act->name, STR("REDIRECT")))
 		redirect(d, argument);
 	else if (str_eq(act->name, STR("BCC")))
-		add_recipient(e, d->facts.arena, (struct recipient){.address = argument, .notify = NOTIFY_NEVER});
+		add_recipient(d, (struct recipient){.address = argument, .notify = NOTIFY_NEVER});
 }
 
 struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text)

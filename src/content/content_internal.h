@@ -69,6 +69,7 @@ struct draft {
 	bool is_discarded;
 	bool is_unchecked;    /* PASS: no more checks */
 	struct reply failure; /* code 0: none */
+	size_t recipient_room; /* of the envelope's recipients, when checks have made them anew */
 	struct content_note *notes, *last_note;
 };
 
