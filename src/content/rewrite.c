@@ -39,8 +39,10 @@ static int masquerade(struct draft *d, struct str address, enum address_side use
 	if (c->masquerade_exceptions)
 		is_exempt = match_list_check(c->masquerade_exceptions, local, &why);
 	buf_done(&why);
-	if (is_exempt < 0)
+	if (is_exempt < 0) {
+		draft_fail_lookup(d, "masquerade_exceptions", address);
 		return -EAGAIN;
+	}
 	parent = masquerade_domain(c, domain);
 	if (!is_exempt && parent.ptr != domain.ptr)
 		*ret_address = arena_printf(d->facts.arena, "%.*s@%.*s", STR_ARG(local), STR_ARG(parent));

@@ -49,6 +49,13 @@ class IntakeTest(unittest.TestCase):
         self.assertTrue(message.endswith(b"\nContent-Type: message/rfc822\n\nSubject: good\n\nhello\n--b--\n"))
         self.assertEqual(message.count(b"y" * 76 + b"\n"), 70000)
 
+    def test_mail_waits_while_a_table_for_its_addresses_fails(self):
+        main = "masquerade_domains = test.example\nmasquerade_exceptions = fail:broken\n"
+        with postrider.Postrider(main=main) as server, server.smtp() as session:
+            session.mail("a@host.test.example")
+            session.rcpt("demo@test.example")
+            self.assertEqual(session.data(b"Subject: x\r\n\r\nbody\r\n"), (451, b"4.3.0 Error: queue file write error"))
+
     def test_headers_longer_than_their_limit_are_cut(self):
         head = (b"Spaced" + b" " * 300 + b": x\r\nBcc: hidden@test.example\r\nFolded: " + b"a" * 90 + b"\r\n" + b" b" * 50
                 + b"\r\nLong: " + b"c" * 200 + b"\r\nLast: y\r\n")
