@@ -25,7 +25,7 @@ static void add(struct outcome *o, struct recipient r)
 	char usual[256];
 	struct buf key;
 
-	buf_init_on(&key, usual, sizeof(usual), 8192);
+	buf_init_on(&key, usual, sizeof(usual), sizeof(usual) + r.address.len + r.original.len + r.orcpt.len);
 	if (r.original.len > 0 && (str_eq(r.original, r.address) || !d->content->view->params->enable_original_recipient))
 		r.original = STR("");
 	if (limit <= 0 || (int64_t)map_count(&o->seen) < limit) {

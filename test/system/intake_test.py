@@ -49,6 +49,12 @@ class IntakeTest(unittest.TestCase):
         self.assertTrue(message.endswith(b"\nContent-Type: message/rfc822\n\nSubject: good\n\nhello\n--b--\n"))
         self.assertEqual(message.count(b"y" * 76 + b"\n"), 70000)
 
+    def test_long_recipients_are_not_taken_for_the_same(self):
+        with postrider.Postrider(main="smtpd_error_sleep_time = 0\n") as server:
+            done = sendmail(server, "Subject: long\n\nhi\n", "-f", "a@test.example", "x" * 9000 + "@local.example", "y" * 9000 + "@local.example")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            server.wait_log(r"from=<a@test\.example>, size=\d+, nrcpt=2 \(queue active\)")
+
     def test_mail_waits_while_a_table_for_its_addresses_fails(self):
         main = "masquerade_domains = test.example\nmasquerade_exceptions = fail:broken\n"
         with postrider.Postrider(main=main) as server, server.smtp() as session:
