@@ -63,6 +63,7 @@ struct draft {
 	struct mime *mime; /* only where checks look at the body */
 	uint64_t spilled;  /* bytes in the large file */
 	struct append_large *large;
+	bool has_headers; /* all of them: seen when the message became longer than they may be */
 	bool is_header_done;
 	bool is_body_begun;  /* the empty line before it is behind us */
 	bool is_inside_line; /* body_at stands behind a piece of a long line */

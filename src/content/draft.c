@@ -303,7 +303,10 @@ static void check_size(struct draft *d)
 
 static void check_header_size(struct draft *d)
 {
-	if (d->is_header_done || d->failure.code || d->end - d->start <= HEADERS_MAX || has_header_section(d))
+	if (d->has_headers || d->is_header_done || d->failure.code || d->end - d->start <= HEADERS_MAX)
+		return;
+	d->has_headers = has_header_section(d);
+	if (d->has_headers)
 		return;
 	fail_headers(d);
 	give_memory_back(d);
