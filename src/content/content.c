@@ -139,5 +139,6 @@ bool content_has_changed(const struct content *c)
 {
 	return maps_have_changed(c->header_checks) || maps_have_changed(c->mime_header_checks) ||
 	       maps_have_changed(c->nested_header_checks) || maps_have_changed(c->body_checks) ||
-	       maps_have_changed(c->sender_bcc) || maps_have_changed(c->recipient_bcc);
+	       maps_have_changed(c->sender_bcc) || maps_have_changed(c->recipient_bcc) ||
+	       match_list_has_changed(c->masquerade_exceptions);
 }

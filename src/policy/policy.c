@@ -198,8 +198,9 @@ bool policy_has_changed(const struct policy *p)
 	while (map_next(&p->tables, &at, &key, &value))
 		if (table_has_changed(value))
 			return true;
-	return match_list_has_changed(p->mynetworks) || maps_have_changed(p->login_owners) ||
-	       maps_have_changed(p->certificates) || maps_have_changed(p->dnsbl_replies);
+	return match_list_has_changed(p->mynetworks) || match_list_has_changed(p->proxy_addresses) ||
+	       match_list_has_changed(p->backup_networks) || match_list_has_changed(p->logged_permits) ||
+	       maps_have_changed(p->login_owners) || maps_have_changed(p->certificates) || maps_have_changed(p->dnsbl_replies);
 }
 
 const char *policy_warning(const struct policy *p, size_t at)

@@ -99,7 +99,8 @@ void sasl_server_free(struct sasl_server *s)
 
 bool sasl_server_has_changed(const struct sasl_server *s)
 {
-	return s->backend && s->backend->has_changed && s->backend->has_changed(s);
+	return match_list_has_changed(s->exceptions) || match_list_has_changed(s->filter) ||
+	       (s->backend && s->backend->has_changed && s->backend->has_changed(s));
 }
 
 /* --- what is offered --------------------------------------------------------------------- */

@@ -63,7 +63,7 @@ extern const struct sasl_backend *const sasl_lookup_backends[];
                                   struct sasl_server **ret_server, struct buf *why);
 /* All exchanges must have been freed. */
 void sasl_server_free(struct sasl_server *s);
-/* Has something changed that the back end read at its start? The process must then begin anew. */
+/* Has something changed that was read at the start? The process must then begin anew. */
 bool sasl_server_has_changed(const struct sasl_server *s);
 /* "NAME FLAGS NAME FLAGS": what the back end itself can do; empty and a reason when it cannot tell. */
 void sasl_server_list(struct sasl_server *s, struct buf *to, const char **ret_why) WAITS;

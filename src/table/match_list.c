@@ -282,6 +282,8 @@ int match_list_check(struct match_list *l, struct str name, struct buf *why)
 
 bool match_list_has_changed(const struct match_list *l)
 {
+	if (!l)
+		return false;
 	for (size_t i = 0; i < l->count; i++)
 		if (l->blocks[i].table && table_has_changed(l->blocks[i].table))
 			return true;

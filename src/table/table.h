@@ -90,4 +90,5 @@ enum { MATCH_PARENTS = 256 }; /* parent_domain_matches_subdomains names this lis
 void match_list_close(struct match_list *l);
 /* 1 matched, 0 not, <0 a table failed. `name` a domain or user, or an address as text "192.0.2.1", "2001:db8::1". */
 [[nodiscard]] int match_list_check(struct match_list *l, struct str name, struct buf *why);
+/* Was a file or table of the list replaced? NULL is fine: false. */
 bool match_list_has_changed(const struct match_list *l);

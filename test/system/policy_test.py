@@ -170,6 +170,19 @@ class Tables(unittest.TestCase):
                 self.assertEqual(kept.rcpt(RCPT)[0], 250)
 
 
+    def test_changed_lists_of_clients_count_from_the_next_session_on(self):
+        for name, keyword, is_offered in (("smtpd_authorized_xclient_hosts", "xclient", True),
+                                          ("smtpd_sasl_exceptions_networks", "auth", False)):
+            with self.subTest(name), Postrider(main=name + " = {folder}/etc/clients\nsmtpd_sasl_auth_enable = yes\n",
+                                               files={"clients": "192.0.2.1\n"}) as server:
+                def has_keyword():
+                    with server.smtp() as session:
+                        return keyword in session.esmtp_features
+                self.assertNotEqual(has_keyword(), is_offered)
+                server.write("clients", "127.0.0.1\n")
+                wait_until(lambda: has_keyword() == is_offered, "the new list")
+
+
 class PolicyServer(socketserver.ThreadingTCPServer):
     """Answers each request with `action(request)`; None hangs up."""
 

@@ -208,13 +208,27 @@ int port_new(const struct view *v, bool is_smtp, struct port **ret_port, struct 
 	return 0;
 }
 
+/* What open_lists() opened. */
+static bool have_lists_changed(const struct port *port)
+{
+	const struct match_list *const lists[] = {
+		port->bare_newline_exempt, port->limit_exempt,   port->forbidden_commands, port->noop_commands,
+		port->xclient_hosts,       port->xforward_hosts, port->rewrite_networks,
+	};
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++)
+		if (match_list_has_changed(lists[i]))
+			return true;
+	return maps_have_changed(port->keyword_maps) || maps_have_changed(port->footer_maps) ||
+	       maps_have_changed(port->tls_loglevel_maps);
+}
+
 bool port_has_changed(const struct port *port)
 {
 	if (router_has_changed(port->router) || content_has_changed(port->content))
 		return true;
-	return port->policy && (policy_has_changed(port->policy) || maps_have_changed(port->keyword_maps) ||
-	                        maps_have_changed(port->footer_maps) || maps_have_changed(port->tls_loglevel_maps) ||
-	                        (port->sni_maps && maps_have_changed(port->sni_maps)));
+	return port->policy && (policy_has_changed(port->policy) || sasl_server_has_changed(port->sasl) ||
+	                        have_lists_changed(port) || (port->sni_maps && maps_have_changed(port->sni_maps)));
 }
 
 void port_free(struct port *port)
