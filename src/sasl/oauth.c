@@ -45,6 +45,8 @@ static int read_source(struct source *s, struct str path, struct buf *to, struct
 			buf_add_bytes(to, bytes, (size_t)size);
 	if (size < 0)
 		buf_addf(why, "%s: %s", s->path, strerror(errno));
+	else if (buf_check(to))
+		buf_addf(why, "%s: it is longer than %d KiB", s->path, FILE_MAX >> 10);
 	explicit_bzero(bytes, sizeof(bytes));
 	if (fd >= 0)
 		close(fd);
@@ -89,6 +91,7 @@ static int read_introspection(struct oauth *o, struct buf *why)
 {
 	const struct params *p = o->params;
 	struct buf text = BUF_INIT(FILE_MAX);
+	struct str line;
 	int err;
 
 	if (str_is_empty(p->smtpd_sasl_oauth_introspection_url))
@@ -97,6 +100,8 @@ static int read_introspection(struct oauth *o, struct buf *why)
 	o->introspection.ca_file = p->smtpd_sasl_oauth_CAfile;
 	buf_add(why, STR("smtpd_sasl_oauth_introspection_url: "));
 	err = introspect_open();
+	if (err)
+		buf_add(why, STR("libcurl does not start"));
 	if (!err)
 		err = introspect_check_url(o->introspection.url, why);
 	if (!err)
@@ -105,12 +110,13 @@ static int read_introspection(struct oauth *o, struct buf *why)
 		return err;
 	buf_add(why, STR("smtpd_sasl_oauth_client_file: "));
 	err = read_source(&o->client_file, p->smtpd_sasl_oauth_client_file, &text, why);
-	if (!err && !str_has(buf_str(&text), ':')) {
+	line = str_trim(buf_str(&text));
+	if (!err && (!str_has(line, ':') || str_has(line, '\n'))) {
 		buf_add(why, STR("it must hold one line, ID:SECRET"));
 		err = -EINVAL;
 	}
 	if (!err) {
-		o->login = str_cstr(str_trim(buf_str(&text)));
+		o->login = str_cstr(line);
 		o->introspection.login = str_of(o->login);
 		buf_reset(why);
 	}

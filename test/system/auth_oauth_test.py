@@ -234,7 +234,7 @@ class Introspection(unittest.TestCase):
 
 class Settings(unittest.TestCase):
     def refused(self, main: str) -> str:
-        server = Postrider(main=MAIN + main, files={"junk": "junk\n", "client": "nothing\n"}, start=False)
+        server = Postrider(main=MAIN + main, files={"junk": "junk\n", "client": "nothing\n", "two": "id:a\nid:b\n", "long": "x" * 70000}, start=False)
         try:
             return server.run("postfix", "start").stderr + server.log_text()
         finally:
@@ -245,6 +245,8 @@ class Settings(unittest.TestCase):
         url = "smtpd_sasl_oauth_introspection_url = http://127.0.0.1/\n"
         for main, reason in (("smtpd_sasl_oauth_key_file = {folder}/etc/junk\n", "neither public keys in PEM"),
                              ("smtpd_sasl_oauth_key_file = {folder}/etc/none\n", "No such file"),
+                             ("smtpd_sasl_oauth_key_file = {folder}/etc/long\n", "etc/long: it is longer than 64 KiB"),
+                             (url + "smtpd_sasl_oauth_client_file = {folder}/etc/two\n", "ID:SECRET"),
                              ("smtpd_sasl_oauth_key_file = {folder}/etc/junk\nsmtpd_sasl_oauth_audience =\n", "needs smtpd_sasl_oauth_audience"),
                              ("smtpd_sasl_oauth_introspection_url = http://id.test.example/\n", "by https only"),
                              ("smtpd_sasl_oauth_introspection_url = http://127.id.test.example/\n", "by https only"),
