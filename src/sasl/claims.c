@@ -84,7 +84,7 @@ static bool has_scopes(const json_t *scope, struct str wanted)
 	return true;
 }
 
-/* A claim with a time; `is_good` where there is none and none is needed. */
+/* False for a claim that is no time. */
 static bool time_of(const json_t *value, double *ret_time)
 {
 	*ret_time = json_number_value(value);

@@ -34,5 +34,5 @@ struct introspection {
 [[nodiscard]] int introspect_open(void);
 /* Is it an URL that can be asked? -EINVAL with the reason. */
 [[nodiscard]] int introspect_check_url(struct str url, struct buf *why);
-/* 0 and the JSON that the server gave, or -EIO with the reason; -EAGAIN when too many ask at once. */
+/* 0 and the JSON that the server gave, or an error with the reason: it could not be asked, or too many ask at once. */
 [[nodiscard]] int introspect(const struct introspection *i, struct str token, struct buf *ret_json, struct buf *why) WAITS;

@@ -11,7 +11,7 @@
  *	SASL_CONTINUE   334 CHALLENGE
  *	SASL_FAILED     535 5.7.8 Error: authentication failed: REASON
  *	SASL_TRY_LATER  454 4.7.0 Temporary authentication failure: REASON
- *	SASL_MALFORMED  501 5.5.4 ... the client broke the protocol: REASON
+ *	SASL_MALFORMED  535 as well: the client broke the protocol
  *	SASL_ABORTED    501 5.7.0 Authentication aborted
  */
 #pragma once

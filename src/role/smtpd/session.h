@@ -105,7 +105,7 @@ void session_warn(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *session_queue_id(const struct session *s);
 /* A read or write failed: notes the end that belongs to `err`. */
 void session_failed(struct session *s, int err);
-/* Forgets the transaction. Logs that it was given up if there was one with a queue id. */
+/* Forgets the transaction. */
 void session_reset(struct session *s);
 /* After XCLIENT: names the client anew and greets it as if it had just come. */
 void session_begin_again(struct session *s) WAITS;
