@@ -38,7 +38,7 @@ static void begin(void)
 	content.view = config_main_view(config);
 	content.body_checks =
 		maps_of("regexp:{{/^secret/ IGNORE} {/^old/ REPLACE new line} {/^top/ PREPEND before} {/^stop/ REJECT} "
-		"{/^copy/ BCC copy@x.example}}");
+	                "{/^copy/ BCC copy@x.example}}");
 	content.mime_header_checks =
 		maps_of("regexp:{{/^Content-Type: .*evil/ REPLACE Content-Type: text/plain} {/^Content-Id:/ IGNORE}}");
 	content.nested_header_checks = maps_of("regexp:{{/^Subject: bad/ REPLACE Subject: good} {/^Received:.*inside/ IGNORE}}");
@@ -75,6 +75,15 @@ static void take_seen(struct draft *d, struct buf *out)
 	d->body_at = 0;
 }
 
+static size_t note_count(const struct draft *d)
+{
+	size_t count = 0;
+
+	for (const struct content_note *n = d->notes; n; n = n->next)
+		count++;
+	return count;
+}
+
 /* The body in pieces of `step` bytes; what comes out, and the reply's code. */
 static int pass(struct appender *ap, struct str body, size_t step, struct buf *out)
 {
@@ -102,6 +111,7 @@ static int pass(struct appender *ap, struct str body, size_t step, struct buf *o
 		take_seen(&d, out);
 	}
 	CHECK(arena_used(&arena) < 1000 * (body_len + 100));
+	CHECK(note_count(&d) <= 1000);
 	append_share_done(&d.share);
 	free(d.base);
 	free(d.mime);
@@ -217,7 +227,7 @@ TEST(a_body_is_checked_alike_however_it_is_cut)
 	run(check_all);
 }
 
-TEST(many_lines_that_ask_for_a_copy_cost_no_more_each)
+TEST(many_lines_that_ask_for_a_copy_cost_no_more_each_and_fill_no_log)
 {
 	run(many_copies);
 }

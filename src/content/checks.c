@@ -8,7 +8,10 @@
 #include "mail/address.h"
 #include "mail/header.h"
 
-enum { LINE_SHOWN_MAX = 200 };
+enum {
+	LINE_SHOWN_MAX = 200,
+	MENTIONS_MAX = 1000, /* in the log, of one message: it may have millions of lines */
+};
 
 /* "QID: WORD: header TEXT from CLIENT; from=<> to=<> proto=ESMTP helo=<h>: REASON" */
 static void note_action(struct draft *d, const char *word, const char *what, struct str text, struct str reason)
@@ -149,6 +152,19 @@ static void apply(struct draft *d, const struct action *act, const char *what, s
 		add_recipient(d, (struct recipient){.address = argument, .notify = NOTIFY_NEVER});
 }
 
+/* What ends the message is always told. */
+static bool is_mentioned(struct draft *d, const struct action *act)
+{
+	if (!act->word || (str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD)))
+		return false;
+	if (act->outcome == CHECK_STOP || ++d->mention_count < MENTIONS_MAX)
+		return true;
+	if (d->mention_count == MENTIONS_MAX)
+		draft_note(d, LOG_LEVEL_WARN, "%s: %d lines for the log: more of what checks find is not told",
+		           d->facts.envelope->queue_id, MENTIONS_MAX);
+	return false;
+}
+
 struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text)
 {
 	struct check_result r = {.outcome = CHECK_KEEP};
@@ -181,9 +197,7 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 		           STR_ARG(argument), what, bad_argument(act, what, argument));
 		return r;
 	}
-	if (act->word && str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD))
-		return r;
-	if (act->word)
+	if (is_mentioned(d, act))
 		note_action(d, act->word, what, text, argument);
 	apply(d, act, what, text, argument);
 	r.outcome = act->outcome;

@@ -68,10 +68,11 @@ struct draft {
 	bool is_body_begun;  /* the empty line before it is behind us */
 	bool is_inside_line; /* body_at stands behind a piece of a long line */
 	bool is_discarded;
-	bool is_unchecked;    /* PASS: no more checks */
-	struct reply failure; /* code 0: none */
+	bool is_unchecked;     /* PASS: no more checks */
+	struct reply failure;  /* code 0: none */
 	size_t recipient_room; /* of the envelope's recipients, when checks have made them anew */
 	struct content_note *notes, *last_note;
+	unsigned mention_count; /* of lines for the log that checks asked for */
 };
 
 /* Appends what goes before the client's headers: prepended ones and Received. */
