@@ -14,7 +14,7 @@
 #include "mail/mail_date.h"
 #include "policy/policy.h"
 
-enum { ADDED_MAX = 1 << 20 };
+enum { ADDED_MAX = 64 << 20 };
 
 static const struct {
 	struct str name;
@@ -373,7 +373,7 @@ static void put_headers(struct pass *p)
 
 void header_pass(struct draft *d)
 {
-	struct pass p = {.d = d, .out = BUF_INIT(64 << 20)};
+	struct pass p = {.d = d, .out = BUF_INIT(ADDED_MAX)};
 	struct str all = str_n(d->base + d->start, d->end - d->start);
 	struct str front = str_cut(all, 0, d->front_size), rest = str_from(all, d->front_size);
 	const struct params *params = d->content->view->params;

@@ -93,5 +93,7 @@ bool rewrite_header(struct draft *d, struct str value, enum address_side use, st
 	}
 	if (copied > 0)
 		buf_add(to, str_from(value, copied));
+	if (buf_check(to))
+		draft_fail(d, 552, DSN(5, 3, 4), "Error: message headers too long");
 	return copied > 0;
 }

@@ -62,6 +62,14 @@ class IntakeTest(unittest.TestCase):
             session.rcpt("demo@test.example")
             self.assertEqual(session.data(b"Subject: x\r\n\r\nbody\r\n"), (451, b"4.3.0 Error: queue file write error"))
 
+    def test_a_header_that_grows_much_keeps_all_its_addresses(self):
+        domain = "d" * 60 + ".example"
+        with postrider.Postrider(main=f"myorigin = {domain}\n") as server:
+            with server.smtp() as session:
+                session.sendmail("a@sender.example", ["demo@test.example"], b"To: " + b", ".join([b"u"] * 30000) + b"\r\n\r\nbody\r\n")
+            message = server.wait_mail("demo")[0]
+        self.assertEqual(message.count(b"u@" + domain.encode()), 30000)
+
     def test_headers_longer_than_their_limit_are_cut(self):
         head = (b"Spaced" + b" " * 300 + b": x\r\nBcc: hidden@test.example\r\nFolded: " + b"a" * 90 + b"\r\n" + b" b" * 50
                 + b"\r\nLong: " + b"c" * 200 + b"\r\nLast: y\r\n")
