@@ -3,7 +3,7 @@
 """Runs the tests of a build folder: run_tests.py BUILD [PART...].
 
 A part is unit, a folder of test/ (system, dialogue, crash ...) or a test file; without one everything runs. Files
-run side by side, one a processor. The last line is "N passed, N failed", and the exit status says the same.
+run side by side, one a processor, long ones first. The last line is "N passed, N failed", and the exit status says the same.
 """
 
 import concurrent.futures
@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
@@ -49,26 +50,29 @@ def run_unit(build: Path) -> tuple[int, int]:
     return passed, failed
 
 
-def run_file(path: Path, build: Path) -> tuple[str, int, int]:
-    """One unittest file in a process of its own: its output and counts."""
+def run_file(path: Path, build: Path) -> tuple[str, int, int, float]:
+    """One unittest file in a process of its own: its output, counts and seconds."""
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pr-asan-") as reports:
         os.chmod(reports, 0o1777)
         try:
             done = subprocess.run([sys.executable, "-m", "unittest", "-v", path.stem], cwd=path.parent,
                                   env=environment(build, reports), capture_output=True, text=True, timeout=FILE_TIMEOUT)
         except subprocess.TimeoutExpired as late:
-            return f"{path}: still running after {FILE_TIMEOUT} s\n{late.stderr}", 0, 1
+            return f"{path}: still running after {FILE_TIMEOUT} s\n{late.stderr}", 0, 1, FILE_TIMEOUT
     text = done.stdout + done.stderr
     ran = re.search(r"^Ran (\d+) tests?", text, re.M)
     bad = sum(int(n) for n in re.findall(r"(?:failures|errors|skipped|unexpected successes)=(\d+)", text))
     total = int(ran.group(1)) if ran else 0
     if done.returncode and not bad:
         bad = 1
-    return text, max(total - bad, 0), bad
+    return text, max(total - bad, 0), bad, time.monotonic() - began
 
 
 def test_files(parts: list[str]) -> list[Path]:
-    files = sorted(f for f in (TOP / "test").glob("*/*_test.py") if f.parent.name not in ("lib", "bench"))
+    files = [f for f in (TOP / "test").glob("*/*_test.py") if f.parent.name not in ("lib", "bench")]
+    # One that takes long and comes last would keep one processor waiting for the other.
+    files.sort(key=lambda f: (f.parent.name == "system", -f.stat().st_size, f))
     if not parts:
         return files
     return [f for f in files if f.parent.name in parts or f.name in parts or f.stem in parts
@@ -84,8 +88,8 @@ def main() -> int:
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(os.sched_getaffinity(0)))) as pool:
         runs = {pool.submit(run_file, path, build): path for path in test_files(parts)}
         for done in concurrent.futures.as_completed(runs):
-            text, good, bad = done.result()
-            print(f"{runs[done].relative_to(TOP)}: {good} passed, {bad} failed", flush=True)
+            text, good, bad, seconds = done.result()
+            print(f"{runs[done].relative_to(TOP)}: {good} passed, {bad} failed, {seconds:.0f} s", flush=True)
             if bad:
                 print(text, flush=True)
             passed += good
