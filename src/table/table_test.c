@@ -175,6 +175,8 @@ TEST(what_cannot_be_opened_is_explained)
 	              "hash:/nonexistent/aliases");
 	check_refusal(__LINE__, "texthash:/nonexistent", 0, -ENOENT, "open /nonexistent: No such file or directory");
 	check_refusal(__LINE__, "inline:a=b", 0, -EINVAL, "bad syntax: \"inline:a=b\"; need \"inline:{name=value...}\"");
+	check_refusal(__LINE__, "randmap:{ , }", 0, -EINVAL, "bad syntax: \"randmap:{ , }\"; need \"randmap:{value, ...}\"");
+	check_refusal(__LINE__, "pipemap:{ , }", 0, -EINVAL, "bad syntax: \"pipemap:{ , }\"; need \"pipemap:{type:name, ...}\"");
 	check_refusal(__LINE__, "pcre:{{/a/ $1}}", 0, 0,
 	              "pcre map {{/a/ $1}}, line 1: out of range replacement index \"1\": skipping this rule");
 	check_refusal(

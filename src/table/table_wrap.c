@@ -99,6 +99,10 @@ static int list_open(const struct table_type *type, struct str name, unsigned fl
 			return err;
 		}
 	}
+	if (wt->table.child_count == 0) {
+		wrap_free(wt);
+		return bad_list(type, name, why);
+	}
 	*ret_table = &wt->table;
 	return 0;
 }
@@ -142,20 +146,22 @@ static int unionmap_find(struct table *t, struct str key, struct arena *a, struc
 static int randmap_open(const struct table_type *type, struct str name, unsigned flags, const struct view *view,
                         struct table **ret_table, struct buf *why)
 {
-	struct wrap_table *wt;
+	struct wrap_table *wt = mem_alloc(sizeof(*wt));
 	struct str rest, item;
 
-	if (!table_unbrace(name, &rest) || rest.len == 0) {
-		buf_addf(why, "bad syntax: \"randmap:%.*s\"; need \"randmap:{value, ...}\"", STR_ARG(name));
-		return -EINVAL;
-	}
-	wt = mem_alloc(sizeof(*wt));
+	if (!table_unbrace(name, &rest))
+		rest = STR("");
 	wt->texts = arena_alloc(&wt->arena, (rest.len + 1) * sizeof(*wt->texts));
 	while (str_next_braced(&rest, ", \t\r\n", &item)) {
 		struct str inside = item;
 
 		(void)table_unbrace(item, &inside);
 		wt->texts[wt->text_count++] = arena_str(&wt->arena, inside);
+	}
+	if (wt->text_count == 0) {
+		wrap_free(wt);
+		buf_addf(why, "bad syntax: \"randmap:%.*s\"; need \"randmap:{value, ...}\"", STR_ARG(name));
+		return -EINVAL;
 	}
 	*ret_table = &wt->table;
 	return 0;
