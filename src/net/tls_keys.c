@@ -174,6 +174,14 @@ static int reader_take(struct pem_reader *r, const char *name, const char *heade
 	return err ? err : reader_take_key(r, data, size);
 }
 
+/* Why PEM_read_bio() found no more: at the end of a good file nothing begins any more. */
+static bool is_damaged(void)
+{
+	unsigned long code = ERR_peek_last_error();
+
+	return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) != PEM_R_NO_START_LINE;
+}
+
 /* Takes the BIO over. */
 static int reader_read(struct pem_reader *r, BIO *bio)
 {
@@ -183,12 +191,17 @@ static int reader_read(struct pem_reader *r, BIO *bio)
 	size_t found = 0;
 	int err = bio ? 0 : -ENOENT;
 
+	ERR_clear_error();
 	while (!err && PEM_read_bio(bio, &name, &header, &data, &size)) {
 		found++;
 		err = reader_take(r, name, header, data, size);
 		OPENSSL_free(name);
 		OPENSSL_free(header);
 		OPENSSL_clear_free(data, (size_t)size);
+	}
+	if (!err && is_damaged()) {
+		buf_addf(r->why, "%.*s: a part of it is garbled or broken off: write the file anew", STR_ARG(r->file));
+		err = -EINVAL;
 	}
 	ERR_clear_error();
 	BIO_free(bio);

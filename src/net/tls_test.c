@@ -32,15 +32,20 @@ static const char *path_of(const char *name)
 	return path;
 }
 
-static void write_text(const char *name, const char *text)
+static void put_text(const char *name, const char *mode, const char *text)
 {
-	FILE *f = fopen(path_of(name), "w");
+	FILE *f = fopen(path_of(name), mode);
 
 	CHECK(f != NULL);
 	if (f) {
 		fputs(text, f);
 		fclose(f);
 	}
+}
+
+static void write_text(const char *name, const char *text)
+{
+	put_text(name, "w", text);
 }
 
 static X509 *make_certificate(EVP_PKEY *key, const char *cn)
@@ -316,6 +321,10 @@ TEST(what_is_wrong_with_the_files_is_told)
 {
 	make_chain("bad.pem", false, true);
 	write_text("junk.pem", "hello\n");
+	make_chain("cut.pem", false, false);
+	put_text("cut.pem", "a", "-----BEGIN CERTIFICATE-----\nMIIB\n");
+	make_chain("noted.pem", false, false);
+	put_text("noted.pem", "a", "A note of its owner.\n");
 	expect_why("", -ENOENT, "no server certificate: set smtpd_tls_chain_files");
 	expect_why(main_cf("", "none.pem"), -ENOENT, "none.pem: No such file or directory");
 	CHECK_INT(mkfifo(path_of("pipe.pem"), 0600), 0);
@@ -323,6 +332,8 @@ TEST(what_is_wrong_with_the_files_is_told)
 	CHECK_INT(symlink("/dev/zero", path_of("endless.pem")), 0);
 	expect_why(main_cf("", "endless.pem"), -ENOENT, "endless.pem: it is no regular file");
 	expect_why(main_cf("", "junk.pem"), -EINVAL, "junk.pem: holds nothing in PEM format");
+	expect_why(main_cf("", "cut.pem"), -EINVAL, "cut.pem: a part of it is garbled or broken off");
+	expect_why(main_cf("", "noted.pem"), 0, "");
 	expect_why(main_cf("", "bad.pem"), -EINVAL, "a certificate stands before its private key: put the key first");
 	expect_why("smtpd_tls_cert_file = none\n", 0, "");
 	expect_why("smtpd_tls_cert_file = none\nsmtpd_tls_protocols = TLSv9\n", -EINVAL, "unknown protocol \"TLSv9\"");
