@@ -135,6 +135,11 @@ static void explain_failure(struct stream *s, const char **why)
 	         verified != X509_V_OK ? ": " : "", verified != X509_V_OK ? X509_verify_cert_error_string(verified) : "");
 }
 
+static const char *loss_text(int err)
+{
+	return err == -ETIMEDOUT ? "the TLS handshake took too long" : "the peer broke off the TLS handshake";
+}
+
 static int handshake(struct stream *s, bool is_server, const char **why)
 {
 	enum watch_for what = WATCH_READ;
@@ -154,9 +159,9 @@ static int handshake(struct stream *s, bool is_server, const char **why)
 			err = stream_wait_for(s, what);
 		if (!err)
 			continue;
-		*why = err == -EPROTO      ? (explain_failure(s, why), *why)
-		       : err == -ETIMEDOUT ? "the TLS handshake took too long"
-		                           : "the peer broke off the TLS handshake";
+		*why = loss_text(err);
+		if (err == -EPROTO)
+			explain_failure(s, why);
 		return err;
 	}
 	ERR_clear_error();
@@ -171,7 +176,7 @@ int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const cha
 {
 	int err = stream_flush(s);
 
-	*why = "out of memory";
+	*why = err ? loss_text(err) : "out of memory";
 	/* What came in clear must never be read as if it had come inside TLS. */
 	s->in_at = s->in_end = 0;
 	if (!err)
@@ -265,7 +270,7 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 {
 	int err = stream_flush(s);
 
-	*why = "out of memory";
+	*why = err ? loss_text(err) : "out of memory";
 	s->in_at = s->in_end = 0;
 	if (!err)
 		err = tls_begin(s, ctx);

@@ -302,6 +302,29 @@ TEST(no_common_protocol_is_told_on_both_sides)
 	parties_done(&server, &client);
 }
 
+static void be_left(void *arg)
+{
+	struct stream *s = arg;
+	const char *why = "";
+
+	CHECK_INT(stream_printf(s, "220 2.0.0 Ready to start TLS\r\n"), 0);
+	CHECK_INT(stream_start_tls_server(s, NULL, &why), -EPIPE);
+	CHECK_STR(str_of(why), STR("the peer broke off the TLS handshake"));
+	stream_free(s);
+}
+
+TEST(a_client_that_left_before_the_handshake_is_told_as_such)
+{
+	int fds[2];
+
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	close(fds[1]);
+	loop_init();
+	fiber_start("server", be_left, stream_new(fds[0]));
+	loop_run();
+	loop_done();
+}
+
 /* What is said about a broken set-up. */
 static void expect_why(const char *text, int want_err, const char *want)
 {
