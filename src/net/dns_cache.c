@@ -7,6 +7,8 @@
 #include "base/map.h"
 #include "net/dns_internal.h"
 
+/* Whoever owns a domain says how large its answers are; larger ones than this stay with the library, whose cache counts bytes. */
+enum { ANSWER_SIZE_MAX = 16 << 10 };
 enum { CACHE_MAX = 4096, TTL_MAX_S = 3600, TTL_NEGATIVE_MAX_S = 60, KEY_MAX = 300 };
 
 struct cache_entry {
@@ -68,6 +70,15 @@ bool dns_cache_find(struct str name, enum dns_type type, struct arena *a, struct
 	return true;
 }
 
+static size_t answer_size(const struct dns_answer *answer)
+{
+	size_t size = answer->count * sizeof(*answer->records);
+
+	for (size_t i = 0; i < answer->count; i++)
+		size += answer->records[i].name.len + answer->records[i].data.len;
+	return size;
+}
+
 void dns_cache_add(struct str name, enum dns_type type, const struct dns_answer *answer)
 {
 	uint32_t ttl = (uint32_t)size_min(answer->ttl, answer->status == DNS_FOUND ? TTL_MAX_S : TTL_NEGATIVE_MAX_S);
@@ -75,7 +86,7 @@ void dns_cache_add(struct str name, enum dns_type type, const struct dns_answer 
 	struct str k = cache_key(name, type, key);
 	struct cache_entry *e;
 
-	if (!ttl || !k.len || answer->status > DNS_NO_NAME)
+	if (!ttl || !k.len || answer->status > DNS_NO_NAME || answer_size(answer) > ANSWER_SIZE_MAX)
 		return;
 	if (map_count(&cache) >= CACHE_MAX)
 		dns_cache_clear();

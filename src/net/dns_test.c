@@ -240,6 +240,23 @@ TEST(a_known_answer_is_not_asked_for_again)
 	run(asks_twice);
 }
 
+/* One that somebody made as large as the DNS allows must not cost the memory of a thousand others. */
+TEST(a_very_large_answer_is_not_kept)
+{
+	static char text[20000];
+	struct dns_record record = {.type = DNS_TXT, .data = {text, 10000}};
+	struct dns_answer answer = {.status = DNS_FOUND, .records = &record, .count = 1, .ttl = 60}, got;
+	struct arena a = ARENA_INIT;
+
+	dns_cache_add(STR("large.example.org"), DNS_TXT, &answer);
+	CHECK(dns_cache_find(STR("large.example.org"), DNS_TXT, &a, &got));
+	record.data.len = sizeof(text);
+	dns_cache_add(STR("larger.example.org"), DNS_TXT, &answer);
+	CHECK(!dns_cache_find(STR("larger.example.org"), DNS_TXT, &a, &got));
+	dns_cache_clear();
+	arena_done(&a);
+}
+
 static void asks_the_silent(void *unused)
 {
 	struct arena a = ARENA_INIT;
