@@ -159,6 +159,19 @@ static int unix_address(const char *path, struct sockaddr_un *to)
 	return 0;
 }
 
+/*
+ * The socket's own mode becomes that of its name. A chmod() of the name would change whatever another user with rights in that
+ * folder has put there meanwhile.
+ */
+static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+	mode_t before = umask(0);
+	int err = fchmod(fd, mode) || bind(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
+
+	umask(before);
+	return err;
+}
+
 int channel_listen(const char *path, mode_t mode, int *ret_fd)
 {
 	enum { BACKLOG = 128 };
@@ -170,14 +183,14 @@ int channel_listen(const char *path, mode_t mode, int *ret_fd)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if ((unlink(path) && errno != ENOENT) || bind(fd, (struct sockaddr *)&address, sizeof(address)) || chmod(path, mode) ||
-	    listen(fd, BACKLOG)) {
+	err = unlink(path) && errno != ENOENT ? -errno : bind_with_mode(fd, &address, mode);
+	if (!err && listen(fd, BACKLOG))
 		err = -errno;
+	if (err)
 		close(fd);
-		return err;
-	}
-	*ret_fd = fd;
-	return 0;
+	else
+		*ret_fd = fd;
+	return err;
 }
 
 int channel_connect(const char *path, struct channel **ret_channel)

@@ -253,11 +253,16 @@ static void use_endpoint(void *arg)
 	struct channel *client = NULL, *server = NULL;
 	struct message m = {.type = MESSAGE_QUEUE_REQUEST, .queue_request = {.what = STR("list")}}, got;
 	struct watch w;
+	struct stat st;
 	uid_t uid = 1;
 	int fd = -1;
 
 	buf_addf(&path, "%s/endpoint", check_folder());
+	umask(077);
 	CHECK_INT(channel_listen(buf_cstr(&path), 0666, &fd), 0);
+	CHECK_INT(umask(022), 077);
+	CHECK_INT(stat(buf_cstr(&path), &st), 0);
+	CHECK_INT(st.st_mode & 0777, 0666);
 	watch_init(&w, fd);
 	CHECK_INT(channel_connect(buf_cstr(&path), &client), 0);
 	CHECK_INT(channel_accept(&w, &server), 0);
