@@ -31,10 +31,13 @@ int read_table_file(struct str path, struct buf *to, struct file_stamp *stamp, s
 {
 	char *name = str_cstr(path);
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	int err = fd < 0 ? -errno : read_all(fd, to);
+	int err = fd < 0 ? -errno : 0;
 
+	/* First: what is written while it is read is then seen as a change. */
 	if (!err && stamp)
 		file_stamp_set(stamp, path, fd);
+	if (!err)
+		err = read_all(fd, to);
 	if (err)
 		buf_addf(why, "open %s: %s", name, strerror(-err));
 	if (fd >= 0)
