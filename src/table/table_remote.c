@@ -3,8 +3,12 @@
  * Tables that another program answers for, over a connection:
  *
  *	socketmap:inet:host:port:name, socketmap:unix:path:name
- *		"12:name the key," as a netstring; the answer one of "OK value", "NOTFOUND ", "TEMP why", "TIMEOUT why", "PERM
- *why" tcp:host:port "get key\n" with what is no plain text as %XX; the answer "200 value", "500 why" for not found, "400 why"
+ *		"12:name the key," as a netstring; the answer is one of
+ *		"OK value", "NOTFOUND ", "TEMP why", "TIMEOUT why", "PERM why"
+ *
+ *	tcp:host:port
+ *		"get key\n" with what is no plain text as %XX; the answer is
+ *		"200 value", "500 why" for not found, or "400 why"
  *
  * Lookups wait on their fiber. A connection serves one question at a time and is kept for the next one.
  */
