@@ -3,6 +3,7 @@
 
 import os
 import re
+import select
 import signal
 import smtplib
 import subprocess
@@ -95,6 +96,17 @@ class Start(unittest.TestCase):
             done = server.run("postfix", "check")
             self.assertEqual(done.returncode, 0)
             self.assertRegex(done.stderr, rf"warning: \S+/main\.cf:\d+: .*run: postmap hash:{server.etc}/transport")
+
+    def test_a_script_that_starts_the_server_is_not_held_by_a_pipe_it_left_open(self):
+        with Postrider(start=False) as server:
+            ours, theirs = os.pipe()
+            with open(ours, "rb") as pipe:
+                done = server.run("postfix", "start", pass_fds=(theirs,))
+                os.close(theirs)
+                server.is_running = done.returncode == 0
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(select.select([pipe], [], [], PATIENCE)[0], [pipe])
+                self.assertEqual(pipe.read(), b"")
 
     def test_stop_ends_all_processes(self):
         with Postrider() as server:

@@ -196,6 +196,20 @@ static void run(void *arg)
 	replace_on_demand(m);
 }
 
+/* What whoever started us left open by chance: for as long as we ran, a script would wait for the end of its pipe. */
+static void close_inherited(int notify_fd)
+{
+	int first = STDERR_FILENO + 1;
+
+	if (notify_fd >= first) {
+		fcntl(notify_fd, F_SETFD, FD_CLOEXEC);
+		if (notify_fd > first)
+			(void)close_range((unsigned)first, (unsigned)notify_fd - 1, 0);
+		first = notify_fd + 1;
+	}
+	(void)close_range((unsigned)first, ~0U, 0);
+}
+
 /* Enough descriptors for the roles, which inherit the hard limit. */
 static void raise_limits(void)
 {
@@ -263,6 +277,7 @@ int master_run(struct master *m)
 	int err;
 
 	umask(022);
+	close_inherited(m->notify_fd);
 	raise_limits();
 	list_init(&m->listeners);
 	list_init(&m->instances);
