@@ -50,7 +50,7 @@ void process_end(struct process *p)
 
 void process_table_changed(struct process *p, struct str whose)
 {
-	struct message m = {.type = MESSAGE_TABLE_CHANGED, .table_changed = {.path = whose}};
+	struct message m = {.type = MESSAGE_TABLE_CHANGED, .table_changed = {.whose = whose}};
 
 	if (channel_send(p->master, &m))
 		log_warn("a table of %.*s changed, but master cannot be told", STR_ARG(whose));

@@ -202,7 +202,7 @@ static void handle(struct instance *i, const struct message *msg)
 		break;
 	case MESSAGE_TABLE_CHANGED:
 		if (i->state == INSTANCE_READY) {
-			log_info("a table of %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.path),
+			log_info("a table of %.*s has changed -- restarting %s", STR_ARG(msg->table_changed.whose),
 			         i->rights->program);
 			i->master->replace_roles |= ROLE_BIT(i->role);
 			wait_list_wake_all(&i->master->changed);
