@@ -22,7 +22,7 @@ struct rights {
 	const char *program;    /* its executable in libexec/postrider, and the last part of its log tag */
 	bool is_per_core;       /* one process a core; otherwise one */
 	bool keeps_root;        /* stays root when master is root: it becomes other users in its children */
-	bool has_network;       /* makes and accepts connections over IP */
+	bool has_network;       /* may open other sockets than those of this machine */
 	bool has_listeners;     /* gets the sockets of the inet services */
 	bool may_exec;          /* starts other programs */
 	bool is_kept_on_reload; /* takes a new configuration in place; the others are replaced */

@@ -22,6 +22,7 @@
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -154,7 +155,7 @@ static const char *const common_calls[] = {"accept4", "access", "arch_prctl", "b
 	"restart_syscall", "rseq", "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend",
 	"rt_sigtimedwait", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_yield", "select", "sendfile",
 	"sendmmsg", "sendmsg", "sendto", "set_robust_list", "set_tid_address", "setitimer", "setsockopt", "shutdown",
-	"sigaltstack", "signalfd4", "socket", "socketpair", "stat", "statfs", "statx", "sysinfo", "tgkill", "time", "timerfd_create",
+	"sigaltstack", "signalfd4", "socketpair", "stat", "statfs", "statx", "sysinfo", "tgkill", "time", "timerfd_create",
 	"timerfd_gettime", "timerfd_settime", "times", "umask", "uname", "wait4", "waitid", "write", "writev", "copy_file_range",
 	"splice", "memfd_create"};
 
@@ -193,6 +194,14 @@ static int add_thread_rule(scmp_filter_ctx filter)
 	                        SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 }
 
+/* Sockets of this machine alone, unless the role has the network. */
+static int add_socket_rule(scmp_filter_ctx filter, const struct rights *rights)
+{
+	if (rights->has_network)
+		return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 0);
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, AF_UNIX));
+}
+
 static int build_filter(scmp_filter_ctx filter, const struct rights *rights)
 {
 	/* Helper threads that already run get the filter too. */
@@ -202,6 +211,8 @@ static int build_filter(scmp_filter_ctx filter, const struct rights *rights)
 		err = add_calls(filter, SCMP_ACT_ALLOW, common_calls, COUNT_OF(common_calls));
 	if (!err)
 		err = add_thread_rule(filter);
+	if (!err)
+		err = add_socket_rule(filter, rights);
 	if (!err && rights->writes != WRITE_NOWHERE)
 		err = add_calls(filter, SCMP_ACT_ALLOW, file_calls, COUNT_OF(file_calls));
 	if (!err)

@@ -54,7 +54,12 @@ static int read_file(void)
 
 static int make_socket(void)
 {
-	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 ? 0 : 1;
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 ? 0 : errno;
+}
+
+static int make_local_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 ? 0 : errno;
 }
 
 static int start_program(void)
@@ -98,6 +103,14 @@ TEST(smtpd_and_smtp_make_connections)
 }
 
 /* What follows is the filter's part; builds with a sanitizer have Landlock alone. */
+
+TEST(qmgr_has_local_sockets_only)
+{
+	int status = run_inside(ROLE_QMGR, make_socket);
+
+	CHECK_INT(WEXITSTATUS(status), sandbox_has_filter() ? ENOSYS : 0);
+	CHECK_INT(run_inside(ROLE_QMGR, make_local_socket), 0);
+}
 
 TEST(starting_a_program_ends_the_process)
 {
