@@ -104,12 +104,7 @@ static void take_message(struct client *c, const struct message *m)
 {
 	if (dialogue_take(c, m))
 		return;
-	if (m->type == MESSAGE_TABLE_ASK) {
-		struct message reply = {.type = MESSAGE_TABLE_ANSWER,
-		                        .table_answer = {.token = m->table_ask.token, .result = ENOTSUP}};
-
-		client_send(c, &reply);
-	} else if (m->type == MESSAGE_STS_ASK) {
+	if (m->type == MESSAGE_STS_ASK) {
 		sts_take_question(c, &m->sts_ask);
 	} else if (m->type == MESSAGE_TLS_OUTCOME) {
 		tlsrpt_take(&m->tls_outcome);
