@@ -319,7 +319,7 @@ static int run_remove(const struct map_tool *t, const char *name)
 
 	if (!table_is_writable(str_of(spec)))
 		map_tool_fatal(t, "%s: keys cannot be removed from tables of this type", spec);
-	else if (table_writer_open(str_of(spec), false, 0644, &w, &why) != 0)
+	else if (table_writer_open(str_of(spec), false, 0, &w, &why) != 0)
 		map_tool_fatal(t, "%s", buf_cstr(&why));
 	else {
 		result = remove_keys(t, w);

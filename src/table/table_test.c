@@ -206,12 +206,14 @@ TEST(an_indexed_file_is_written_read_and_replaced)
 	struct arena a = ARENA_INIT;
 	struct table_writer *w;
 	struct table *t;
-	char spec[600];
+	struct stat st;
+	char spec[600], path[600];
 	struct str value;
 	int count = 0;
 
 	snprintf(spec, sizeof(spec), "hash:%s", file_of("virtual", "x y\n"));
-	CHECK_INT(table_writer_open(str_of(spec), true, 0644, &w, &why), 0);
+	snprintf(path, sizeof(path), "%s/virtual.lmdb", check_folder());
+	CHECK_INT(table_writer_open(str_of(spec), true, 0640, &w, &why), 0);
 	put(w, "a", "1", 0);
 	put(w, "a", "2", -EEXIST);
 	put(w, "b", "2", 0);
@@ -224,12 +226,14 @@ TEST(an_indexed_file_is_written_read_and_replaced)
 	CHECK_INT(table_walk(t, count_entry, &count), 0);
 	CHECK_INT(count, 3);
 	CHECK(!table_has_changed(t));
-	CHECK_INT(table_writer_open(str_of(spec), false, 0644, &w, &why), 0);
+	CHECK_INT(table_writer_open(str_of(spec), false, 0, &w, &why), 0);
 	CHECK_INT(table_writer_remove(w, STR("a"), &why), 0);
 	CHECK_INT(table_writer_remove(w, STR("nul"), &why), 0);
 	CHECK_INT(table_writer_remove(w, STR("a"), &why), -ENOENT);
 	CHECK_INT(table_writer_commit(w, &why), 0);
 	CHECK(table_has_changed(t));
+	CHECK_INT(stat(path, &st), 0);
+	CHECK_INT(st.st_mode & 0777, 0640);
 	CHECK_INT(table_find(t, STR("a"), &a, &value, &why), 0);
 	CHECK_ANSWER(spec, "a", "-");
 	CHECK_ANSWER(spec, "b", "2");

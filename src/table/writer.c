@@ -48,14 +48,19 @@ void table_writer_abort(struct table_writer *w)
 		writer_free(w);
 }
 
-static int copy_file(const char *from, int to)
+static int copy_file(const char *from, int to, mode_t *ret_mode)
 {
+	struct stat st;
 	char *chunk;
 	ssize_t got = 0;
 	int err = 0, fd = open(from, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
+	if (fstat(fd, &st))
+		err = -errno;
+	else
+		*ret_mode = st.st_mode & 0777;
 	chunk = mem_alloc(64 << 10);
 	while (!err && (got = read(fd, chunk, 64 << 10)) > 0)
 		if (write(to, chunk, (size_t)got) != got)
@@ -67,7 +72,7 @@ static int copy_file(const char *from, int to)
 	return err;
 }
 
-/* The new file beside the old one, empty or a copy. */
+/* The new file beside the old one, empty or a copy, which has the old one's mode: there may be passwords in it. */
 static int make_new_file(struct table_writer *w, bool is_fresh, mode_t mode)
 {
 	int err = 0, fd = open(w->new_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -75,7 +80,7 @@ static int make_new_file(struct table_writer *w, bool is_fresh, mode_t mode)
 	if (fd < 0)
 		return -errno;
 	if (!is_fresh)
-		err = copy_file(w->final_path, fd);
+		err = copy_file(w->final_path, fd, &mode);
 	if (!err && fchmod(fd, mode) != 0)
 		err = -errno;
 	close(fd);

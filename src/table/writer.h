@@ -16,7 +16,7 @@ struct table_writer;
 
 /* Can tables of this "type:name" be written? */
 bool table_is_writable(struct str spec);
-/* `is_fresh` starts empty; otherwise the present content is taken over (-ENOENT if there is none). */
+/* `is_fresh` starts empty, with that mode; otherwise present content and mode are taken over (-ENOENT if there is none). */
 [[nodiscard]] int table_writer_open(struct str spec, bool is_fresh, mode_t mode, struct table_writer **ret_writer,
                                     struct buf *why);
 /* -EEXIST if the key is there and `is_replacing` is false; nothing is changed then. */

@@ -346,6 +346,15 @@ class Commands(unittest.TestCase):
             server.run("postlog", input="one\ntwo\n")
             self.assertEqual(re.findall(r"postfix/postlog\[\d+\]: (\w+)", server.log_text()), ["one", "two"])
 
+    def test_a_table_of_passwords_stays_closed_when_it_changes(self):
+        with Postrider(files={"secrets": "[host.example] user:one\n"}, start=False) as server:
+            source, table = server.etc / "secrets", server.etc / "secrets.lmdb"
+            source.chmod(0o600)
+            for args, text in ((), ""), (("-i",), "[other.example] user:two\n"), (("-d", "[host.example]"), ""):
+                done = server.run("postmap", *args, f"hash:{source}", input=text)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(table.stat().st_mode & 0o777, 0o600, args)
+
     def test_commands_tell_their_usage(self):
         listed = subprocess.run([BUILD / "bin/postrider", "help"], capture_output=True, text=True, check=True).stdout
         names = re.findall(r"(?m)^  (\w+) ", listed)
