@@ -151,23 +151,21 @@ static int read_stdin(struct buf *to)
 	return ferror(stdin) ? -EIO : buf_check(to);
 }
 
-/* The file takes mode and owner of its source. */
-static mode_t choose_mode(const struct map_tool *t, struct str name, struct stat *ret_st)
+/* The file takes the mode of its source. */
+static mode_t choose_mode(const struct map_tool *t, struct str name)
 {
 	char *path = str_cstr(name);
-	int err = stat(path, ret_st);
+	struct stat st;
+	int err = stat(path, &st);
 
 	free(path);
-	if (err != 0)
-		*ret_st = (struct stat){.st_uid = geteuid(), .st_gid = getegid(), .st_mode = 0644};
-	return t->has_own_mode ? 0644 : 0600 | (ret_st->st_mode & 0044);
+	return t->has_own_mode || err ? 0644 : 0600 | (st.st_mode & 0044);
 }
 
 static int open_writer(struct making *m, struct str name, struct buf *why)
 {
 	struct map_tool *t = m->tool;
-	struct stat st;
-	mode_t mode = choose_mode(t, name, &st);
+	mode_t mode = choose_mode(t, name);
 	int err = table_writer_open(m->spec, !t->is_incremental, mode, &m->writer, why);
 
 	/* Adding to what is not there begins it. */
@@ -175,29 +173,21 @@ static int open_writer(struct making *m, struct str name, struct buf *why)
 		buf_reset(why);
 		err = table_writer_open(m->spec, true, mode, &m->writer, why);
 	}
-	if (!err && geteuid() == 0 && (st.st_uid != 0 || st.st_gid != 0))
-		(void)!table_writer_set_owner(m->writer, st.st_uid, st.st_gid);
 	return err;
 }
 
-int map_tool_make(struct map_tool *t, struct str spec)
+static int make(struct map_tool *t, struct str spec, struct str name)
 {
 	struct making m = {.tool = t, .spec = spec};
-	struct str type, name;
 	struct buf bytes = BUF_INIT(TABLE_FILE_MAX), why = BUF_INIT(1 << 16);
 	int err;
 
-	if (!str_split(spec, ':', &type, &name) || !table_is_writable(spec)) {
-		map_tool_fatal(t, "%.*s: tables of this type are not made by a command; hash:, btree: and lmdb: are",
-		               STR_ARG(spec));
-		return 1;
-	}
 	m.file = t->is_incremental ? STR("standard input") : name;
 	err = t->is_incremental ? read_stdin(&bytes) : read_table_file(name, &bytes, NULL, &why);
 	if (!err)
 		err = open_writer(&m, name, &why);
 	if (err) {
-		map_tool_fatal(t, "%s", why.len > 0 ? buf_cstr(&why) : strerror(-err));
+		map_tool_write_failed(t, err, &why);
 	} else {
 		err = put_all(&m, buf_str(&bytes));
 		if (!err)
@@ -207,11 +197,30 @@ int map_tool_make(struct map_tool *t, struct str spec)
 		} else {
 			err = table_writer_commit(m.writer, &why);
 			if (err)
-				map_tool_fatal(t, "%s", buf_cstr(&why));
+				map_tool_write_failed(t, err, &why);
 		}
 	}
 	arena_done(&m.arena);
 	buf_done(&bytes);
 	buf_done(&why);
 	return err ? 1 : 0;
+}
+
+int map_tool_make(struct map_tool *t, struct str spec)
+{
+	struct str type, name;
+	char *path;
+	int status = 1;
+
+	if (!str_split(spec, ':', &type, &name) || !table_is_writable(spec)) {
+		map_tool_fatal(t, "%.*s: tables of this type are not made by a command; hash:, btree: and lmdb: are",
+		               STR_ARG(spec));
+		return 1;
+	}
+	path = str_cstr(name);
+	if (map_tool_become_owner(t, path))
+		status = make(t, spec, name);
+	map_tool_become_root();
+	free(path);
+	return status;
 }

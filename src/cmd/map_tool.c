@@ -3,9 +3,12 @@
 #include "cmd/map_tool.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/encoding.h"
 #include "config/config.h"
@@ -46,6 +49,34 @@ char *map_tool_spec(const struct map_tool *t, struct str table)
 	buf_addf(&spec, "%.*s:%.*s", STR_ARG(view_get(config_main_view(t->config), STR("default_database_type"))),
 	         STR_ARG(table));
 	return buf_take(&spec);
+}
+
+bool map_tool_become_owner(const struct map_tool *t, const char *path)
+{
+	struct stat st;
+
+	if (t->keeps_root || geteuid() != 0 || stat(path, &st) || (st.st_uid == 0 && st.st_gid == 0))
+		return true;
+	if (!setgroups(1, &st.st_gid) && !setegid(st.st_gid) && !seteuid(st.st_uid))
+		return true;
+	map_tool_fatal(t, "cannot become the owner of %s: %s; with -o it is done as root", path, strerror(errno));
+	return false;
+}
+
+void map_tool_become_root(void)
+{
+	if (getuid() == 0 && (seteuid(0) || setegid(getgid())))
+		die("cannot become root again: %s", strerror(errno));
+}
+
+void map_tool_write_failed(const struct map_tool *t, int err, const struct buf *why)
+{
+	bool is_owner = geteuid() != getuid();
+
+	map_tool_fatal(t, "%.*s%s", STR_ARG(why->len ? buf_str(why) : str_of(strerror(-err))),
+	               is_owner && (err == -EACCES || err == -EPERM)
+	                       ? ": this was tried with the rights of the file's owner; with -o it is done as root"
+	                       : "");
 }
 
 static struct table *open_table(const struct map_tool *t, const char *name)
@@ -310,28 +341,39 @@ static int remove_keys(const struct map_tool *t, struct table_writer *w)
 	return result < 0 ? -1 : found;
 }
 
-static int run_remove(const struct map_tool *t, const char *name)
+static int change_table(const struct map_tool *t, struct str spec)
 {
 	struct buf why = BUF_INIT(4096);
-	char *spec = map_tool_spec(t, str_of(name));
 	struct table_writer *w;
-	int result = -1;
+	int result = -1, err = table_writer_open(spec, false, 0, &w, &why);
 
-	if (!table_is_writable(str_of(spec)))
-		map_tool_fatal(t, "%s: keys cannot be removed from tables of this type", spec);
-	else if (table_writer_open(str_of(spec), false, 0, &w, &why) != 0)
-		map_tool_fatal(t, "%s", buf_cstr(&why));
-	else {
+	if (!err) {
 		result = remove_keys(t, w);
 		if (result <= 0)
 			table_writer_abort(w);
-		else if (table_writer_commit(w, &why) != 0) {
-			map_tool_fatal(t, "%s", buf_cstr(&why));
-			result = -1;
-		}
+		else
+			err = table_writer_commit(w, &why);
 	}
-	free(spec);
+	if (err)
+		map_tool_write_failed(t, err, &why);
 	buf_done(&why);
+	return err ? -1 : result;
+}
+
+static int run_remove(const struct map_tool *t, const char *name)
+{
+	char *spec = map_tool_spec(t, str_of(name));
+	struct buf path = BUF_INIT(4096);
+	int result = -1;
+
+	buf_addf(&path, "%s.lmdb", spec + str_find(str_of(spec), ':') + 1);
+	if (!table_is_writable(str_of(spec)))
+		map_tool_fatal(t, "%s: keys cannot be removed from tables of this type", spec);
+	else if (map_tool_become_owner(t, buf_cstr(&path)))
+		result = change_table(t, str_of(spec));
+	map_tool_become_root();
+	free(spec);
+	buf_done(&path);
 	return result;
 }
 

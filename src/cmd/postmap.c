@@ -64,8 +64,10 @@ static bool set_option(struct map_tool *t, int option)
 	case 'b':
 		t->reads_body = true;
 		break;
+	case 'o':
+		t->keeps_root = true;
+		break;
 	case 'm': /* MIME structure: body parts' headers are read as body lines here */
-	case 'o': /* the new file is made in a way that needs no other user's rights */
 	case 'U':
 	case 'v':
 		break;

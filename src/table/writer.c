@@ -181,11 +181,6 @@ int table_writer_remove(struct table_writer *w, struct str key, struct buf *why)
 	return err > 0 ? -err : err ? -EIO : 0;
 }
 
-int table_writer_set_owner(struct table_writer *w, uid_t uid, gid_t gid)
-{
-	return chown(w->new_path, uid, gid) != 0 ? -errno : 0;
-}
-
 static int sync_folder(const char *path)
 {
 	struct str folder = str_cut(str_of(path), 0, str_find_last(str_of(path), '/'));

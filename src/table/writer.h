@@ -23,8 +23,6 @@ bool table_is_writable(struct str spec);
 [[nodiscard]] int table_writer_put(struct table_writer *w, struct str key, struct str value, bool is_replacing, struct buf *why);
 /* -ENOENT if there is no such key. */
 [[nodiscard]] int table_writer_remove(struct table_writer *w, struct str key, struct buf *why);
-/* Who the new file belongs to, when that is not us; only root may say so. */
-[[nodiscard]] int table_writer_set_owner(struct table_writer *w, uid_t uid, gid_t gid);
 /* Makes it durable and puts it in place. Releases the writer in any case. */
 [[nodiscard]] int table_writer_commit(struct table_writer *w, struct buf *why);
 /* Gives up; the table stays as it was. */

@@ -10,7 +10,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from postrider import BUILD, PATIENCE, Postrider, wait_until
+from postrider import BUILD, IS_ROOT, PATIENCE, Postrider, wait_until
 
 HELLO = "From: a@example.org\nTo: demo@test.example\nSubject: hello\n\nIt works.\n"
 ROLES = ("smtpd", "qmgr", "smtp", "local", "lookup")
@@ -354,6 +354,25 @@ class Commands(unittest.TestCase):
                 done = server.run("postmap", *args, f"hash:{source}", input=text)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(table.stat().st_mode & 0o777, 0o600, args)
+
+    def test_a_table_is_made_with_the_rights_of_its_owner(self):
+        with Postrider(start=False) as server:
+            folder, owner = server.folder / "theirs", server.mail.stat()
+            source, table = folder / "list", folder / "list.lmdb"
+            folder.mkdir()
+            source.write_text("key value\n")
+            for path in folder, source:
+                os.chown(path, owner.st_uid, owner.st_gid)
+            for args in (), ("-d", "key"), ():
+                self.assertEqual(server.run("postmap", *args, f"hash:{source}").returncode, 0)
+                self.assertEqual(table.stat().st_uid, owner.st_uid)
+            if IS_ROOT:
+                os.chown(folder, 0, 0)
+                done = server.run("postmap", f"hash:{source}")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("rights of the file's owner; with -o it is done as root", done.stderr)
+            self.assertEqual(server.run("postmap", "-o", f"hash:{source}").returncode, 0)
+            self.assertEqual(table.stat().st_uid, os.geteuid())
 
     def test_commands_tell_their_usage(self):
         listed = subprocess.run([BUILD / "bin/postrider", "help"], capture_output=True, text=True, check=True).stdout
