@@ -20,7 +20,7 @@
 #include "config/config.h"
 #include "process/problems.h"
 
-enum { STOP_WAIT_S = 45 };
+enum { STOP_WAIT_S = 45, NEW_LOG_WAIT_S = 1 };
 
 struct instance {
 	struct str dir;
@@ -330,8 +330,12 @@ static int run_logrotate(struct instance *in)
 		log_fatal("rename %s to %s: %s", path, buf_cstr(&to), strerror(errno));
 	else if (pid && kill(pid, SIGUSR1))
 		log_fatal("signal master, process %d: %s", (int)pid, strerror(errno));
-	else
+	else {
+		/* Until all processes have heard of the new file they write to the old one, and the compressor removes that. */
+		if (pid)
+			sleep(NEW_LOG_WAIT_S);
 		status = compress_log(in, to.ptr);
+	}
 	buf_done(&to);
 	free(path);
 	return status;
