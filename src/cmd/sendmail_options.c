@@ -127,9 +127,6 @@ static int parse_one(int option, const char *arg, struct sendmail_options *o, st
 	case 'r':
 		o->sender = arg;
 		break;
-	case 'G':
-		o->is_gateway = true;
-		break;
 	case 'I':
 		o->mode = SENDMAIL_ALIASES;
 		break;
@@ -167,7 +164,7 @@ static int parse_one(int option, const char *arg, struct sendmail_options *o, st
 	case '?':
 		buf_addf(why, "usage: sendmail [options] [recipient...]");
 		return -EINVAL;
-	default: /* -A -c -e -h -L -m -n -p -s -U: of other sendmails */
+	default: /* -A -c -e -G -h -L -m -n -p -s -U: of other sendmails, or without a meaning here */
 		break;
 	}
 	return 0;

@@ -28,7 +28,6 @@ struct sendmail_options {
 	const char *alias_file; /* -oA */
 	bool keeps_dots;        /* -i: a lone dot is text */
 	bool takes_from_header; /* -t */
-	bool is_gateway;        /* -G */
 	bool is_utf8;           /* -O smtputf8=yes */
 	bool is_requiretls;     /* -O requiretls=yes */
 	bool is_8bit;           /* -B 8BITMIME */
