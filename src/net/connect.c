@@ -166,8 +166,9 @@ int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	/* Accepted sockets inherit it, which spares a call for each of them. */
+	/* Accepted sockets inherit it: what follows a first small write would wait 40 ms for a delayed acknowledgement. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	/* Each family has its own socket, so that addresses are never written as ::ffff:1.2.3.4. */
 	if (at->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	return listen_at(fd, at, ip_size(at), backlog, ret_fd);

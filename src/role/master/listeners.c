@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/connect.h"
 #include "role/master/master.h"
 
 enum { BACKLOG = 4096 }; /* the kernel cuts it to net.core.somaxconn */
@@ -92,30 +92,6 @@ static struct listener *find_listener(struct master *m, const struct addrinfo *a
 	return NULL;
 }
 
-static int bind_socket(const struct addrinfo *ai, int *ret_fd)
-{
-	int one = 1, err = 0;
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)))
-		err = -errno;
-	/* Accepted sockets inherit it: what follows a first small write would wait 40 ms for a delayed acknowledgement. */
-	if (!err && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
-		err = -errno;
-	/* Each family has its own socket, so that addresses are never written as ::ffff:1.2.3.4. */
-	if (!err && ai->ai_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)))
-		err = -errno;
-	if (!err && (bind(fd, ai->ai_addr, ai->ai_addrlen) || listen(fd, BACKLOG)))
-		err = -errno;
-	if (err)
-		close(fd);
-	else
-		*ret_fd = fd;
-	return err;
-}
-
 static int refuse_bind(struct request *r, const struct addrinfo *ai, int err)
 {
 	struct buf text = BUF_INIT(512);
@@ -153,7 +129,7 @@ static int open_one(struct request *r, const struct addrinfo *ai)
 		return is_ours ? 0 : refuse(r, -EADDRINUSE, STR("another service of this file has the same address and port"));
 	}
 	if (!l) {
-		err = bind_socket(ai, &fd);
+		err = listen_tcp(ai->ai_addr, BACKLOG, &fd);
 		if (err) {
 			free(key);
 			return refuse_bind(r, ai, err);
