@@ -16,6 +16,7 @@ struct stream_tls {
 	struct tls_info info;
 	char why[256]; /* the reason of a failed handshake */
 	enum tls_sni_fate sni_fate;
+	int verify_error;          /* what has been found wrong with the chain of a client so far */
 	const struct tls_log *log; /* NULL: nothing is told on the way */
 	bool is_up;
 };

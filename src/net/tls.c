@@ -189,15 +189,20 @@ static int accept_any(int is_ok, X509_STORE_CTX *store)
 	return 1;
 }
 
-/* tls_trust_server_ccerts: one that was made for servers will do, if nothing else is wrong with it. */
+/*
+ * tls_trust_server_ccerts: one that was made for servers will do, if nothing else is wrong with it. OpenSSL keeps the last error
+ * alone, so an earlier one, such as that nobody knows the issuer, is put back.
+ */
 static int accept_any_purpose(int is_ok, X509_STORE_CTX *store)
 {
-	if (!is_ok && X509_STORE_CTX_get_error(store) == X509_V_ERR_INVALID_PURPOSE) {
-		X509 *x = X509_STORE_CTX_get_current_cert(store);
+	struct stream_tls *t = SSL_get_app_data(connection_of(store));
+	X509 *x = X509_STORE_CTX_get_current_cert(store);
+	int error = X509_STORE_CTX_get_error(store), depth = X509_STORE_CTX_get_error_depth(store);
 
-		if (x && X509_check_purpose(x, X509_PURPOSE_SSL_SERVER, X509_STORE_CTX_get_error_depth(store) > 0) == 1)
-			X509_STORE_CTX_set_error(store, X509_V_OK);
-	}
+	if (!is_ok && error == X509_V_ERR_INVALID_PURPOSE && x && X509_check_purpose(x, X509_PURPOSE_SSL_SERVER, depth > 0) == 1)
+		X509_STORE_CTX_set_error(store, t->verify_error);
+	else if (!is_ok)
+		t->verify_error = error;
 	return accept_any(is_ok, store);
 }
 

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@ static void write_text(const char *name, const char *text)
 	put_text(name, "w", text);
 }
 
-static X509 *make_certificate(EVP_PKEY *key, const char *cn)
+/* `usage` "serverAuth" or the like; "" for any. */
+static X509 *make_certificate(EVP_PKEY *key, const char *cn, const char *usage)
 {
 	X509 *x = X509_new();
 	X509_NAME *name = X509_get_subject_name(x);
@@ -60,15 +62,21 @@ static X509 *make_certificate(EVP_PKEY *key, const char *cn)
 	X509_set_pubkey(x, key);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
 	X509_set_issuer_name(x, name);
+	if (*usage) {
+		X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, NID_ext_key_usage, usage);
+
+		CHECK(e && X509_add_ext(x, e, -1));
+		X509_EXTENSION_free(e);
+	}
 	X509_sign(x, key, EVP_sha256());
 	return x;
 }
 
 /* A PEM file with key and certificate; `is_upside_down` puts the certificate first. */
-static void make_chain(const char *file, bool is_rsa, bool is_upside_down)
+static void make_chain_for(const char *file, bool is_rsa, bool is_upside_down, const char *usage)
 {
 	EVP_PKEY *key = is_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
-	X509 *x = make_certificate(key, "mail.example.org");
+	X509 *x = make_certificate(key, "mail.example.org", usage);
 	FILE *f = fopen(path_of(file), "w");
 
 	CHECK(f != NULL);
@@ -80,6 +88,11 @@ static void make_chain(const char *file, bool is_rsa, bool is_upside_down)
 	fclose(f);
 	X509_free(x);
 	EVP_PKEY_free(key);
+}
+
+static void make_chain(const char *file, bool is_rsa, bool is_upside_down)
+{
+	make_chain_for(file, is_rsa, is_upside_down, "");
 }
 
 static struct config *configure(const char *text)
@@ -116,6 +129,8 @@ static void finish(struct party *p, const char *why)
 	if (!p->err)
 		tls_info_summary(&p->summary, stream_tls(p->s));
 	if (!p->err)
+		p->is_trusted = stream_tls(p->s)->is_peer_trusted;
+	if (!p->err)
 		p->err = stream_printf(p->s, "hello\r\n");
 	if (!p->err)
 		p->err = stream_read_line(p->s, 100, &line, &is_bare);
@@ -147,8 +162,6 @@ static void connect_to(void *arg)
 	p->err = stream_start_tls_client(p->s, p->ctx, &wish, &why);
 	if (!p->err)
 		p->is_resumed = stream_tls(p->s)->is_resumed;
-	if (!p->err)
-		p->is_trusted = stream_tls(p->s)->is_peer_trusted;
 	finish(p, why);
 }
 
@@ -287,6 +300,30 @@ TEST(a_client_that_one_authority_knows_is_not_resumed_under_another)
 	CHECK(!is_resumed("c", blind, &unused));
 	CHECK(!is_resumed("c", ours, &unused));
 	tls_sessions_forget();
+}
+
+/* Does a server with this authority trust a client whose certificate is for servers? */
+static bool is_trusted_by(const char *authority)
+{
+	struct party server, client;
+	char more[1500], own[300];
+
+	snprintf(own, sizeof(own), "%s", path_of("client.pem"));
+	snprintf(more, sizeof(more),
+	         "smtp_tls_chain_files = %s\nsmtpd_tls_ask_ccert = yes\nsmtpd_tls_CAfile = %s\ntls_trust_server_ccerts = yes",
+	         own, path_of(authority));
+	converse(main_cf(more, "ec.pem"), &server, &client);
+	CHECK_INT(server.err, 0);
+	parties_done(&server, &client);
+	return server.is_trusted;
+}
+
+TEST(a_server_certificate_makes_a_trusted_client_if_nothing_else_is_wrong_with_it)
+{
+	make_chain("ec.pem", false, false);
+	make_chain_for("client.pem", false, false, "serverAuth");
+	CHECK(is_trusted_by("client.pem"));
+	CHECK(!is_trusted_by("ec.pem"));
 }
 
 TEST(no_common_protocol_is_told_on_both_sides)
