@@ -156,6 +156,13 @@ class Aliases(unittest.TestCase):
             self.assertFalse((server.out / "ran").exists())
 
 
+class Rights(unittest.TestCase):
+    def test_mail_for_root_runs_nothing_as_root(self):
+        with Local("x: y\n", main="mailbox_command = id -un > {folder}/out/who\n") as server:
+            server.deliver("root" if IS_ROOT else USER)
+            self.assertEqual((server.out / "who").read_text(), USER + "\n")
+
+
 class Mailboxes(unittest.TestCase):
     def test_mailbox_command_and_its_expansion(self):
         main = "mailbox_command = /bin/sh -c \"cat > {folder}/out/$user-$extension\"\n"

@@ -56,10 +56,18 @@ static int find_alias(struct expansion *x, struct str name, struct str *ret_valu
 	return err;
 }
 
+void default_rights(struct expansion *x, uid_t *ret_uid, gid_t *ret_gid)
+{
+	struct user u;
+	bool is_known = user_find(x->j->transport->params->default_privs, &x->j->arena, &u) == 0 && u.uid != 0;
+
+	*ret_uid = is_known ? u.uid : 65534;
+	*ret_gid = is_known ? u.gid : 65534;
+}
+
 /* The aliases of root speak for default_privs, those of another owner for that user. */
 static void set_rights(struct expansion *x, struct table *t, struct level *lv)
 {
-	struct user nobody;
 	struct str path;
 	struct stat st;
 
@@ -73,12 +81,7 @@ static void set_rights(struct expansion *x, struct table *t, struct level *lv)
 		lv->gid = st.st_gid;
 		return;
 	}
-	if (user_find(x->j->transport->params->default_privs, &x->j->arena, &nobody) == 0) {
-		lv->uid = nobody.uid;
-		lv->gid = nobody.gid;
-	} else {
-		lv->uid = lv->gid = 65534;
-	}
+	default_rights(x, &lv->uid, &lv->gid);
 }
 
 /* With owner-NAME the list is mail of its own: its owner hears of failures. */

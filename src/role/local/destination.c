@@ -163,6 +163,9 @@ void deliver_command(struct expansion *x, struct str command, const struct user 
 	struct buf why = BUF_INIT(1024);
 	struct user u;
 
+	/* Mail for root runs nothing as root. */
+	if (geteuid() == 0 && who.uid == 0)
+		default_rights(x, &who.uid, &who.gid);
 	if (expansion_was_here(x, "command", arena_printf(&x->j->arena, "%lu %.*s", (unsigned long)who.uid, STR_ARG(command))))
 		return;
 	if (!user && strcmp(lv->kind, "forward") == 0 && user_find(lv->name, &x->j->arena, &u) == 0)

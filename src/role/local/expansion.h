@@ -64,6 +64,8 @@ struct mail_name {
 
 /* Logs how one address fared and counts it in. */
 void expansion_note(struct expansion *x, const struct outcome *o, struct str address);
+/* The rights of $default_privs, for whom nobody but root stands behind. */
+void default_rights(struct expansion *x, uid_t *ret_uid, gid_t *ret_gid) WAITS;
 /* Has this been delivered to already? Remembers it. */
 bool expansion_was_here(struct expansion *x, const char *kind, struct str what);
 
