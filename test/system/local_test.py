@@ -157,6 +157,45 @@ class Aliases(unittest.TestCase):
 
 
 class Rights(unittest.TestCase):
+    def test_what_a_user_includes_is_read_as_that_user(self):
+        with Local("x: y\n", main="forward_path = {folder}/out/$user.forward\n") as server:
+            secret = server.out / "secret"
+            secret.write_text("word-of-the-other\n")
+            secret.chmod(0o600)
+            forward = server.out / f"{USER}.forward"
+            forward.write_text(f":include:{secret}\n")
+            if IS_ROOT:
+                shutil.chown(secret, OTHER)
+                shutil.chown(forward, USER)
+            line = server.deliver(USER)
+            if IS_ROOT:
+                self.assertIn("dsn=4.3.0, status=deferred (cannot open include file", line)
+                self.assertNotIn("word-of-the-other", server.log_text())
+            else:
+                self.assertIn("word-of-the-other", server.log_text())
+
+    def test_what_a_user_includes_runs_with_the_rights_of_that_user(self):
+        main = "forward_path = {folder}/out/$user.forward\nallow_mail_to_commands = include\n"
+        with Local("x: y\n", main=main) as server:
+            program = server.out / "program"
+            program.write_text(f"\"|id -un > {server.out}/who\"\n")
+            forward = server.out / f"{USER}.forward"
+            forward.write_text(f":include:{program}\n")
+            if IS_ROOT:
+                shutil.chown(program, OTHER)
+                shutil.chown(forward, USER)
+            self.assertIn("status=sent (delivered to command: id -un", server.deliver(USER))
+            self.assertEqual((server.out / "who").read_text(), USER + "\n")
+
+    def test_what_an_alias_of_root_includes_runs_with_the_rights_of_its_owner(self):
+        with Local("list: :include:{out}/program\n", main="allow_mail_to_commands = include\n") as server:
+            program = server.out / "program"
+            program.write_text(f"\"|id -un > {server.out}/who\"\n")
+            if IS_ROOT:
+                shutil.chown(program, OTHER)
+            self.assertIn("status=sent (delivered to command: id -un", server.deliver("list"))
+            self.assertEqual((server.out / "who").read_text(), OTHER + "\n")
+
     def test_mail_for_root_runs_nothing_as_root(self):
         with Local("x: y\n", main="mailbox_command = id -un > {folder}/out/who\n") as server:
             server.deliver("root" if IS_ROOT else USER)

@@ -79,6 +79,7 @@ static void set_rights(struct expansion *x, struct table *t, struct level *lv)
 	if (table_path(t, 0, &path) && stat(arena_cstr(&x->j->arena, path), &st) == 0 && st.st_uid != 0) {
 		lv->uid = st.st_uid;
 		lv->gid = st.st_gid;
+		lv->has_user = true;
 		return;
 	}
 	default_rights(x, &lv->uid, &lv->gid);

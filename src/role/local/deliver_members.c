@@ -28,6 +28,7 @@ static void deliver_include(struct expansion *x, struct str path, const struct l
 	                      .sender = lv->sender,
 	                      .has_owner = lv->has_owner,
 	                      .is_resubmitting = true,
+	                      .has_user = lv->has_user,
 	                      .uid = lv->uid,
 	                      .gid = lv->gid};
 	struct message m = {.type = MESSAGE_WORK_READ, .fd = -1, .work_read = {.path = path, .flags = WORK_TRUSTED_FILE}};
@@ -43,10 +44,15 @@ static void deliver_include(struct expansion *x, struct str path, const struct l
 	}
 	if (inner.depth > LEVELS_MAX || expansion_was_here(x, "include", path))
 		return;
-	/* Read as its owner, whose rights its members have; the aliases' owner where that is root. */
-	if (geteuid() == 0 && stat(arena_cstr(&x->j->arena, path), &st) == 0 && st.st_uid != 0) {
+	/*
+	 * What root's aliases include is read as its owner, whose rights its members have; where that is root, too, as whom
+	 * the alias speaks for. What a user includes is read as that user: nobody shall read files of others, or make things
+	 * happen with their rights, by naming them.
+	 */
+	if (geteuid() == 0 && !lv->has_user && stat(arena_cstr(&x->j->arena, path), &st) == 0 && st.st_uid != 0) {
 		inner.uid = st.st_uid;
 		inner.gid = st.st_gid;
+		inner.has_user = true;
 	}
 	workers_run(&(struct identity){.uid = inner.uid, .gid = inner.gid}, &m, NULL, &x->j->arena, &answer);
 	if (answer.error != 0) {

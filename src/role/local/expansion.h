@@ -39,6 +39,7 @@ struct level {
 	struct str sender; /* of mail that goes on: the original one or owner-NAME */
 	bool has_owner;
 	bool is_resubmitting; /* members become new mail, not deliveries of this one */
+	bool has_user;        /* an ordinary user stands behind it: :include: files are read with his rights, and keep them */
 	uid_t uid;            /* the rights of files and commands */
 	gid_t gid;
 };

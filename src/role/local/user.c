@@ -60,6 +60,7 @@ static int try_forward_file(struct expansion *x, struct str path, const struct m
 	                      .sender = lv->sender,
 	                      .has_owner = lv->has_owner,
 	                      .is_resubmitting = true,
+	                      .has_user = u->uid != 0,
 	                      .uid = u->uid,
 	                      .gid = u->gid};
 	struct message m = {.type = MESSAGE_WORK_READ, .fd = -1, .work_read = {.path = path}};
