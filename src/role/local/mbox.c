@@ -96,19 +96,35 @@ static int append(int fd, const struct message_work_mailbox *m, const struct wor
 	return err;
 }
 
+/* Whoever held the lock may have put another file in its place: what is appended to the old one nobody reads. */
+static int check_place(const struct message_work_mailbox *m, const struct stat *st)
+{
+	char *path = str_cstr(m->path);
+	struct stat there;
+	int err = stat(path, &there) != 0 ? -errno : 0;
+
+	free(path);
+	if (err)
+		return err == -ENOENT ? -ESTALE : err;
+	return there.st_dev == st->st_dev && there.st_ino == st->st_ino ? 0 : -ESTALE;
+}
+
 /* The end may have moved while we waited for the lock. */
 static int append_locked(int fd, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
 {
 	struct stat st;
-	int err;
+	int err = fstat(fd, &st) != 0 ? -errno : 0;
 
-	if (fstat(fd, &st) != 0)
-		return -errno;
+	if (!err && is_regular)
+		err = check_place(m, &st);
+	if (err)
+		return err;
 	if (is_regular && m->limit > 0 && (uint64_t)st.st_size + m->head.len + c->size > m->limit)
 		return -EFBIG;
 	err = append(fd, m, c, is_regular);
-	if (err && is_regular && ftruncate(fd, st.st_size) != 0)
-		return err; /* the error that counts is the first */
+	/* The error that counts is the first. */
+	if (err && is_regular)
+		(void)!ftruncate(fd, st.st_size);
 	return err;
 }
 

@@ -293,6 +293,51 @@ TEST(a_mailbox_in_use_is_left_alone)
 	CHECK_INT(count_files("box.lock"), 1);
 }
 
+struct patient {
+	const char *path;
+	struct work_result result;
+};
+
+static void *deliver_patiently(void *arg)
+{
+	struct patient *p = arg;
+	struct work_content c = content_of("x\r\n");
+	struct message_work_mailbox m = {.path = str_of(p->path),
+	                                 .from_line = STR("From a@b  Sun Nov 22 2026"),
+	                                 .flags = WORK_LOCK_DOTLOCK,
+	                                 .lock_attempts = 100,
+	                                 .lock_delay = 1,
+	                                 .stale_lock = 500};
+
+	work_result_init(&p->result);
+	work_mbox(&m, &c, &p->result);
+	close(c.fd);
+	return NULL;
+}
+
+TEST(a_mailbox_that_its_reader_replaced_is_not_written_to)
+{
+	char box[500], lock[500], text[300];
+	struct patient p = {.path = box};
+	pthread_t thread;
+	int fd;
+
+	snprintf(box, sizeof(box), "%s", path_of("read"));
+	snprintf(lock, sizeof(lock), "%s", path_of("read.lock"));
+	fd = open(lock, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	close(fd);
+	CHECK_INT(pthread_create(&thread, NULL, deliver_patiently, &p), 0);
+	/* Opened, and so made, before its lock is waited for. */
+	for (int tries = 0; tries < 20000 && access(box, F_OK) != 0; tries++)
+		usleep(1000);
+	CHECK_INT(rename(box, path_of("read.old")), 0);
+	CHECK_INT(unlink(lock), 0);
+	pthread_join(thread, NULL);
+	CHECK_RESULT(p.result, "4.2.0", NULL);
+	CHECK_STR(read_path(path_of("read.old"), text, sizeof(text)), STR(""));
+	CHECK_INT(count_files("read.lock"), 0);
+}
+
 TEST(only_files_that_may_take_mail_do)
 {
 	int fd;
