@@ -333,6 +333,11 @@ class Virtual(unittest.TestCase):
             server.send("a@far.example", ["demo@test.example"], MESSAGE)
             server.wait_log(r"dsn=4\.3\.5, status=deferred \(.*below virtual_minimum_uid\)")
 
+    def test_a_uid_that_no_user_can_have_is_an_error_of_the_operator(self):
+        with Postrider(main="virtual_uid_maps = static:4294967296\n") as server:
+            server.send("a@far.example", ["demo@test.example"], MESSAGE)
+            server.wait_log(r"dsn=4\.3\.5, status=deferred \(.*bad id \"4294967296\" in virtual_uid_maps\)")
+
     def test_error_and_discard_transports(self):
         main = "transport_maps = inline:{ { gone.example = discard:thrown away }, { closed.example = error:5.7.1 no mail here } }\n"
         with Postrider(main=main + "relay_domains = gone.example closed.example\nsmtpd_reject_unlisted_recipient = no\n") as server:

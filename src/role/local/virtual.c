@@ -38,7 +38,7 @@ static bool find_id(struct job *j, struct maps *m, const char *name, struct str 
 		                          STR_ARG(address), name);
 	else if (err)
 		*ret_outcome = outcome_of(j, "4.3.0", "%s lookup failure: %s", name, buf_cstr(&why));
-	else if (str_parse_u64(str_trim(value), ret_id) != 0)
+	else if (str_parse_u64(str_trim(value), ret_id) != 0 || *ret_id >= UINT32_MAX)
 		*ret_outcome =
 			outcome_of(j, "4.3.5", "mail system configuration error: bad id \"%.*s\" in %s", STR_ARG(value), name);
 	buf_done(&why);
