@@ -304,6 +304,13 @@ class Pipes(unittest.TestCase):
                 server.send("a@far.example", ["bob@pipe.example"], MESSAGE)
                 server.wait_log(rf"dsn=4\.3\.5, status=deferred \(mail system configuration error: service feed: {re.escape(text)}\)$")
 
+    def test_more_arguments_than_a_program_can_have_are_an_error_of_the_operator(self):
+        master = f"feed unix - n n - - pipe user={USER} argv=/bin/true {'${recipient}' * 2000}\n"
+        with Local("x: y\n", main=self.MAIN, master=master) as server:
+            server.send("a@far.example", ["b" * 60 + "@pipe.example"], MESSAGE)
+            server.wait_log(r"dsn=4\.3\.5, status=deferred \(.*: service feed: its arguments are longer than 131072 bytes: "
+                            r"lower feed_destination_recipient_limit\)$")
+
     def test_chroot_shuts_the_program_in(self):
         # Only what the shell has built in.
         command = "/bin/sh -c {while read -r line; do echo \"$$line\"; done > /tmp/mail; echo /* >> /tmp/mail}"

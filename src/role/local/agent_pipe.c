@@ -109,27 +109,36 @@ static int get_macro(struct expand *e, struct str name, bool is_test, struct str
 	return recipient_macro(m, name, ret_value) ? 0 : -ENOENT;
 }
 
+/* An argument with all that it stands for. */
+static int add_argument(struct job *j, const struct pipe_service *s, struct str arg, struct buf *to, struct buf *why)
+{
+	for (uint32_t r = 0; r < j->envelope.recipient_count; r++) {
+		struct macro m = {.j = j, .s = s, .r = &j->envelope.recipients[r]};
+		struct expand e = {.get = get_macro, .context = &m};
+		int err = expand_text(&e, arg, to);
+
+		if (err && err != -EMSGSIZE)
+			buf_addf(why, "%.*s: %s", STR_ARG(arg), e.why ? e.why : strerror(-err));
+		if (err)
+			return err;
+		buf_add_char(to, '\0');
+		if (!m.is_per_recipient)
+			break;
+	}
+	return buf_check(to);
+}
+
 /* All arguments, each ended by a NUL. */
 static int build_argv(struct job *j, const struct pipe_service *s, struct buf *to, struct buf *why)
 {
-	for (size_t i = 0; i < s->argc; i++) {
-		struct str arg = s->argv[i];
+	int err = 0;
 
-		for (uint32_t r = 0; r < j->envelope.recipient_count; r++) {
-			struct macro m = {.j = j, .s = s, .r = &j->envelope.recipients[r]};
-			struct expand e = {.get = get_macro, .context = &m};
-			int err = expand_text(&e, arg, to);
-
-			if (err) {
-				buf_addf(why, "%.*s: %s", STR_ARG(arg), e.why ? e.why : strerror(-err));
-				return err;
-			}
-			buf_add_char(to, '\0');
-			if (!m.is_per_recipient)
-				break;
-		}
-	}
-	return buf_check(to);
+	for (size_t i = 0; !err && i < s->argc; i++)
+		err = add_argument(j, s, s->argv[i], to, why);
+	if (err == -EMSGSIZE)
+		buf_addf(why, "its arguments are longer than %d bytes: lower %.*s_destination_recipient_limit", ARGUMENTS_MAX,
+		         STR_ARG(j->transport->name));
+	return err;
 }
 
 static struct str build_head(struct job *j, const struct pipe_service *s)
