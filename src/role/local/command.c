@@ -160,6 +160,9 @@ static int high_pipe(int ret_ends[2])
 			err = -errno;
 		close(low[i]);
 	}
+	for (size_t i = 0; err && i < 2; i++)
+		if (ret_ends[i] >= 0)
+			close(ret_ends[i]);
 	return err;
 }
 
