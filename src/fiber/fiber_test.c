@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -241,6 +242,52 @@ TEST(cancelled_work_is_waited_for)
 	loop_run();
 	loop_done();
 	CHECK_INT(done, 1);
+}
+
+enum { MEETING_S = 20 };
+
+static struct {
+	sem_t came[2];
+	size_t met;
+} meeting;
+
+/* Says that it is there and waits for the other. */
+static void meet(void *arg)
+{
+	size_t own = *(size_t *)arg;
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += MEETING_S;
+	sem_post(&meeting.came[own]);
+	*(size_t *)arg = sem_timedwait(&meeting.came[1 - own], &deadline) ? 2 : own;
+}
+
+static void goes_to_the_meeting(void *arg)
+{
+	size_t own = (size_t)(uintptr_t)arg, wanted = own;
+
+	CHECK_INT(fiber_work(meet, &own), 0);
+	meeting.met += own == wanted;
+}
+
+/* One thread is idle when both come: it must not be counted on twice. */
+static void holds_a_meeting(void *arg)
+{
+	int n = 1;
+
+	CHECK_INT(fiber_work(double_it, &n), 0);
+	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	for (size_t i = 0; i < 2; i++)
+		fiber_start("member", goes_to_the_meeting, (void *)(uintptr_t)i);
+}
+
+TEST(work_does_not_wait_for_other_work_while_threads_can_be_had)
+{
+	for (size_t i = 0; i < 2; i++)
+		CHECK_INT(sem_init(&meeting.came[i], 0, 0), 0);
+	run(holds_a_meeting, NULL);
+	CHECK_INT(meeting.met, 2);
 }
 
 struct ends {

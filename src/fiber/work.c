@@ -25,10 +25,11 @@ enum { THREADS_MAX = 64 };
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t has_work;
-	struct list waiting; /* jobs, under the lock */
-	struct list done;    /* jobs, under the lock */
-	bool is_ending;      /* under the lock */
-	size_t idle;         /* threads that wait for a job, under the lock */
+	struct list waiting;  /* jobs, under the lock */
+	struct list done;     /* jobs, under the lock */
+	size_t waiting_count; /* under the lock */
+	bool is_ending;       /* under the lock */
+	size_t idle;          /* threads that wait for a job, under the lock */
 	pthread_t threads[THREADS_MAX];
 	size_t thread_count;
 	size_t thread_max;
@@ -49,8 +50,10 @@ static struct job *job_take(void)
 	while (!(first = list_first(&work.waiting)) && !work.is_ending)
 		pthread_cond_wait(&work.has_work, &work.lock);
 	work.idle--;
-	if (first)
+	if (first) {
 		list_remove(first);
+		work.waiting_count--;
+	}
 	pthread_mutex_unlock(&work.lock);
 	return first ? LIST_ENTRY(first, struct job, link) : NULL;
 }
@@ -136,8 +139,11 @@ int fiber_work(void (*fn)(void *arg), void *arg)
 	if (!work.is_open)
 		work_open();
 	pthread_mutex_lock(&work.lock);
+	/* One that was rung for an earlier job, and has not taken it yet, is not free. */
+	bool has_idle = work.idle > work.waiting_count;
+
 	list_add(&work.waiting, &j.link);
-	bool has_idle = work.idle > 0;
+	work.waiting_count++;
 	pthread_mutex_unlock(&work.lock);
 	/* Not under the lock, for which the thread would have to wait again. */
 	pthread_cond_signal(&work.has_work);
