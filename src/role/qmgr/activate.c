@@ -359,7 +359,7 @@ static void activate(struct qmgr *q, struct message_work *w)
 			w->outcomes[i].status = OUTCOME_EARLIER;
 	if (w->m->flags & SPOOL_EXPIRED) {
 		expire_all(w);
-	} else if (!w->is_deleted && !w->is_held && !w->is_requeued) {
+	} else if (!work_is_withdrawn(w)) {
 		log_active(q, w->m);
 		stops = arena_alloc(&w->m->arena, count * sizeof *stops);
 		r->users++;
@@ -368,7 +368,7 @@ static void activate(struct qmgr *q, struct message_work *w)
 				stop_count++;
 		r->users--;
 		routing_release(r);
-		if (!w->is_deleted && !w->is_held && !w->is_requeued)
+		if (!work_is_withdrawn(w))
 			make_jobs(q, w, stops, stop_count);
 	}
 	if (--w->jobs_left == 0)

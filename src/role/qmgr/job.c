@@ -401,7 +401,7 @@ static void job_lost(struct qmgr *q, struct job *job)
 {
 	job_leave_peer(job);
 	job_compact(job);
-	if (job->count && ++job->losses < LOSSES_LIMIT) {
+	if (job->count && !work_is_withdrawn(job->work) && ++job->losses < LOSSES_LIMIT) {
 		schedule_again(q->schedule, &job->entry);
 		return;
 	}

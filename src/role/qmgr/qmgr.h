@@ -72,6 +72,12 @@ struct message_work {
 	bool is_requeued;   /* postsuper -r likewise */
 };
 
+/* A command wants no delivery of it in this round. */
+static inline bool work_is_withdrawn(const struct message_work *w)
+{
+	return w->is_deleted || w->is_held || w->is_requeued;
+}
+
 /* One delivery: recipients of one message with one transport and nexthop. */
 struct job {
 	struct schedule_entry entry;

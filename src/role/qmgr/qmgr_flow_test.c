@@ -525,6 +525,47 @@ TEST(the_jobs_of_a_deliverer_that_dies_go_to_another)
 	play(MAIN, play_death);
 }
 
+/* A deliverer that takes jobs and says nothing, until its channel is freed. */
+static struct channel *add_silent_deliverer(uint32_t id)
+{
+	int fds[2];
+
+	CHECK_INT(channel_socketpair(fds), 0);
+	peer_add(&world->q, ROLE_SMTP, id, channel_new(fds[0]));
+	return channel_new(fds[1]);
+}
+
+static size_t busy_peers(void)
+{
+	size_t count = 0;
+
+	LIST_EACH(&world->q.peers, it)
+		count += LIST_ENTRY(it, struct peer, link)->busy > 0;
+	return count;
+}
+
+static void play_deleted(void)
+{
+	struct channel *silent = add_silent_deliverer(1);
+	size_t at = 0;
+	void *work;
+
+	send_mail("a@example.org", "ok@b.example");
+	WAIT_FOR(busy_peers() == 1);
+	CHECK(map_next(&world->q.works, &at, NULL, &work));
+	((struct message_work *)work)->is_deleted = true;
+	add_deliverer(2, true);
+	channel_free(silent);
+	WAIT_FOR(map_count(&world->q.works) == 0);
+	CHECK_INT(world->jobs, 0);
+	CHECK_INT(count_indexed(), 0);
+}
+
+TEST(a_deleted_message_does_not_go_to_another_deliverer)
+{
+	play(MAIN, play_deleted);
+}
+
 static void play_deadly(void)
 {
 	for (uint32_t i = 1; i <= 4; i++)
