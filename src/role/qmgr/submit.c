@@ -86,8 +86,10 @@ int submit_message(struct qmgr *q, const struct envelope *e, struct str content,
 	struct submit s = {.text = BUF_INIT(2000)};
 	int fd = content_file(content), err;
 
-	if (fd < 0)
+	if (fd < 0) {
+		buf_addf(why, "its content finds no memory: %s", strerror(-fd));
 		return -EAGAIN;
+	}
 	list_init(&s.link);
 	wait_list_init(&s.answer);
 	err = ask(q, &s, e, fd);
