@@ -29,7 +29,6 @@ static struct {
 	time_t stamp_at;
 	char stamp[32];
 	struct buf gathered;
-	size_t lost_count; /* lines that could not be written */
 } the_log = {.sink = LOG_SINK_NONE, .least = LOG_LEVEL_INFO, .fd = -1, .syslog_fd = -1, .gathered = {.max = GATHER_SIZE}};
 
 static const char *const level_words[] = {"", "", "warning: ", "error: ", "fatal: ", "panic: "};
@@ -127,7 +126,6 @@ static void syslog_line(struct str tag, enum log_level level, struct str text)
 			close(the_log.syslog_fd);
 		the_log.syslog_fd = -1;
 	}
-	the_log.lost_count++;
 }
 
 static void gather_line(struct str tag, enum log_level level, struct str text)
@@ -186,10 +184,8 @@ void log_flush(void)
 
 		if (count < 0 && errno == EINTR)
 			continue;
-		if (count < 0) {
-			the_log.lost_count++;
+		if (count < 0)
 			break;
-		}
 		rest = str_from(rest, (size_t)count);
 	}
 	buf_reset(&the_log.gathered);

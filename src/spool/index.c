@@ -295,13 +295,6 @@ int index_settle(struct index_txn *txn, uint32_t segment, uint32_t epoch)
 	return put_segment(txn, segment, &s);
 }
 
-int index_forget_segment(struct index_txn *txn, uint32_t segment)
-{
-	struct key k = segment_key(segment);
-
-	return entry_delete(txn, SEGMENTS, val_of_key(&k));
-}
-
 /* --- what hangs on a row ----------------------------------------------------------- */
 
 static struct key due_key(struct wall_time at, struct str id)

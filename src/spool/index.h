@@ -71,8 +71,6 @@ struct index_segment {
 
 [[nodiscard]] int index_get_segment(struct index_txn *txn, uint32_t segment, struct index_segment *ret_segment);
 [[nodiscard]] int index_settle(struct index_txn *txn, uint32_t segment, uint32_t epoch);
-/* The file is gone or used anew. */
-[[nodiscard]] int index_forget_segment(struct index_txn *txn, uint32_t segment);
 bool index_has_large(struct index_txn *txn, uint64_t number);
 /* The greatest large file number and segment number the index ever referred to and still does. */
 [[nodiscard]] int index_last_numbers(struct index_txn *txn, uint32_t *ret_segment, uint64_t *ret_large);

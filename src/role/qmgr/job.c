@@ -302,7 +302,6 @@ int job_result(struct peer *p, const struct message_delivered *d)
 	o = &job->work->outcomes[at];
 	if (o->status != OUTCOME_PENDING)
 		return -EBADMSG;
-	job->answered++;
 	o->status = outcome_of(p->q, m, d->status);
 	o->is_ours = job->transport->is_final;
 	/* A sole recipient is marked with its message, a moment later. */
@@ -329,7 +328,6 @@ int job_pass(struct peer *p, const struct message_pass_on *m)
 	o = &job->work->outcomes[job->recipients[m->recipient]];
 	if (o->status != OUTCOME_PENDING)
 		return -EBADMSG;
-	job->answered++;
 	o->status = OUTCOME_PASSED;
 	o->reason.mta = keep(&job->work->m->arena, m->transport);
 	o->reason.text = keep(&job->work->m->arena, m->nexthop);
@@ -394,7 +392,6 @@ static void job_compact(struct job *job)
 		job->addresses[left++] = job->addresses[i];
 	}
 	job->count = left;
-	job->answered = 0;
 }
 
 static void job_lost(struct qmgr *q, struct job *job)

@@ -91,7 +91,6 @@ struct job {
 	struct str *addresses; /* resolved */
 	uint32_t *recipients;  /* places in the envelope */
 	uint32_t count;
-	uint32_t answered;
 	uint32_t losses; /* deliverers that died with it */
 	uint64_t id;     /* 0 when no deliverer has it */
 };
