@@ -243,6 +243,7 @@ void spool_close(struct spool *sp)
 	fiber_cancel(sp->committer);
 	fiber_join(sp->committer);
 	segments_sync_marks(sp);
+	large_remove_lost(sp);
 	spool_free(sp);
 }
 

@@ -259,6 +259,15 @@ SPOOL_TEST(a_flush_brings_everything_once)
 	fixture_close(f);
 }
 
+/* Everything deferred so far is in the index. */
+static void settle(struct fixture *f)
+{
+	struct spool_list *list;
+
+	CHECK_INT(spool_list_open(f->sp, &list), 0);
+	spool_list_close(list);
+}
+
 SPOOL_TEST(held_messages_wait_for_their_release)
 {
 	struct fixture *f = arg;
@@ -355,9 +364,11 @@ SPOOL_TEST(segments_are_used_again)
 		CHECK_INT(fixture_append(f, "a@example.com", 1, content), 0);
 		CHECK(fixture_wait(f, 1));
 		fixture_finish(f, "a@example.com");
+		/* The keeper may be late on a busy machine; what it does is what counts. */
+		CHECK(fixture_wait_cleared(f));
+		spool_count(f->sp, &counts);
+		CHECK(counts.segments <= 6);
 	}
-	spool_count(f->sp, &counts);
-	CHECK(counts.segments <= 6);
 	CHECK(f->gone >= 6);
 	CHECK_STR(buf_str(&f->troubles), STR(""));
 	fixture_close(f);
@@ -383,9 +394,11 @@ SPOOL_TEST(sparse_segments_are_compacted)
 		else
 			fixture_finish(f, sender);
 	}
-	for (int i = 0; i < 500 && f->gone < 8; i++)
+	for (int i = 0; i < 1250 && f->gone < 8; i++)
 		CHECK_INT(fiber_sleep(duration_ms(20)), 0);
 	CHECK(f->gone >= 8);
+	/* The last one may be on its way still. */
+	settle(f);
 	spool_count(f->sp, &counts);
 	CHECK_INT(counts.indexed, 13);
 	CHECK_STR(buf_str(&f->troubles), STR(""));
@@ -589,7 +602,7 @@ SPOOL_TEST(an_owner_distrusts_what_it_hears)
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 8191, false), -EINVAL);
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 0, false), -EINVAL);
 	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 8192, false), 0);
-	for (int i = 0; i < 500 && !f->troubles.len; i++)
+	for (int i = 0; i < 2500 && !f->troubles.len; i++)
 		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
 	CHECK_INT((int)f->count, 0);
 	CHECK(f->troubles.len > 0);

@@ -8,6 +8,8 @@
 #include "spool/disk.h"
 #include "spool/spool_internal.h"
 
+enum { PATIENCE_S = 25 }; /* less than a test may take */
+
 void fixture_run(fiber_fn *fn, void *arg)
 {
 	loop_init();
@@ -180,12 +182,30 @@ int fixture_append(struct fixture *f, const char *sender, unsigned recipients, s
 
 bool fixture_wait(struct fixture *f, size_t count)
 {
-	struct instant deadline = clock_deadline(duration_s(5));
+	struct instant deadline = clock_deadline(duration_s(PATIENCE_S));
 	int err = 0;
 
 	while (!err && f->count < count)
 		err = wait_list_wait(&f->arrived, deadline);
 	return !err;
+}
+
+static bool is_clearing(struct fixture *f)
+{
+	LIST_EACH(&f->sp->segments, it)
+		if (LIST_ENTRY(it, struct segment_file, link)->state == SEGMENT_CLEARING)
+			return true;
+	return false;
+}
+
+bool fixture_wait_cleared(struct fixture *f)
+{
+	struct instant deadline = clock_deadline(duration_s(PATIENCE_S));
+	int err = 0;
+
+	while (!err && is_clearing(f) && instant_is_before(clock_now(), deadline))
+		err = fiber_sleep(duration_ms(2));
+	return !is_clearing(f);
 }
 
 static size_t find(struct fixture *f, const char *sender)

@@ -30,8 +30,10 @@ void fixture_close(struct fixture *f) WAITS;
 void fixture_kill_appender(struct fixture *f) WAITS;
 /* A message from `sender` to `recipients` r0@example.org ... */
 [[nodiscard]] int fixture_append(struct fixture *f, const char *sender, unsigned recipients, struct str content) WAITS;
-/* Waits until `count` messages have come in all; gives up after five seconds. */
+/* Waits until `count` messages have come in all; gives up after 25 seconds. */
 bool fixture_wait(struct fixture *f, size_t count) WAITS;
+/* Waits likewise until no segment is on its way to be used anew. */
+bool fixture_wait_cleared(struct fixture *f) WAITS;
 /* The message of that sender, or NULL. */
 struct spool_message *fixture_find(struct fixture *f, const char *sender);
 void fixture_finish(struct fixture *f, const char *sender);
