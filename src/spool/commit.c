@@ -188,16 +188,33 @@ static bool must_wait(const struct op *o)
 	return o->kind == OP_PUT && o->result == -EEXIST;
 }
 
+/* Times up to the one that was given last are not looked at again before the next start. */
+static void put_behind(struct op *o, struct wall_time given)
+{
+	char bytes[ROW_HEAD_SIZE + 1];
+	struct buf head;
+
+	if (o->kind != OP_PUT || o->head.next_attempt.us > given.us)
+		return;
+	o->head.next_attempt.us = given.us + 1;
+	buf_init_on(&head, bytes, sizeof bytes, ROW_HEAD_SIZE);
+	row_head_encode(&head, &o->head);
+	memcpy(o->row.ptr, head.ptr, head.len);
+	buf_done(&head);
+}
+
+/* While the index is locked, so that nothing is given before they stand in it. */
 static void group_take(struct spool *sp, struct op_group *g)
 {
 	size_t count = 0;
 
 	list_init(&g->ops);
 	while (!list_is_empty(&sp->ops) && count++ < GROUP_MAX) {
-		struct list *first = list_first(&sp->ops);
+		struct op *o = LIST_ENTRY(list_first(&sp->ops), struct op, link);
 
-		list_remove(first);
-		list_add(&g->ops, first);
+		list_remove(&o->link);
+		list_add(&g->ops, &o->link);
+		put_behind(o, sp->due.at);
 	}
 }
 

@@ -308,9 +308,6 @@ void spool_defer(struct spool *sp, struct spool_message *m)
 	                            .deferred_at = m->deferred_at,
 	                            .attempts = m->attempts,
 	                            .flags = m->flags};
-	/* What was given already is not looked at again before the next start. */
-	if (o->head.next_attempt.us <= sp->due.at.us)
-		o->head.next_attempt.us = sp->due.at.us + 1;
 	o->is_young = !m->is_indexed;
 	buf_init(&o->row, ROW_SIZE_MAX);
 	row_encode(&o->row, &o->head, m);

@@ -268,6 +268,37 @@ static void settle(struct fixture *f)
 	spool_list_close(list);
 }
 
+SPOOL_TEST(what_is_deferred_to_a_time_that_was_given_already_comes_back)
+{
+	struct fixture *f = arg;
+	struct wall_time in_two_hours = {in_an_hour().us + 3600 * INT64_C(1000000)};
+	struct wall_time in_a_minute = {clock_wall().us + 60 * INT64_C(1000000)};
+	struct spool_counts counts;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("a\r\n")), 0);
+	CHECK_INT(fixture_append(f, "b@example.com", 1, STR("b\r\n")), 0);
+	CHECK(fixture_wait(f, 2));
+	fixture_defer(f, "b@example.com", in_an_hour(), "later");
+	settle(f);
+	/* On its way into the index, where b is looked at meanwhile. */
+	fixture_defer(f, "a@example.com", in_a_minute, "later");
+	CHECK(fixture_take_due(f, in_two_hours) > 0);
+	settle(f);
+	(void)fixture_take_due(f, in_two_hours);
+	CHECK(fixture_find(f, "a@example.com") && fixture_find(f, "b@example.com"));
+	CHECK_INT((int)f->count, 2);
+	fixture_finish(f, "a@example.com");
+	fixture_finish(f, "b@example.com");
+	fixture_close(f);
+	OPEN(f);
+	spool_count(f->sp, &counts);
+	CHECK_INT(counts.indexed, 0);
+	CHECK(spool_next_due(f->sp).us == INT64_MAX);
+	fixture_close(f);
+}
+
 SPOOL_TEST(held_messages_wait_for_their_release)
 {
 	struct fixture *f = arg;
