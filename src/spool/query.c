@@ -199,9 +199,11 @@ int spool_take_due(struct spool *sp, struct wall_time now, uint32_t max, spool_t
 	if (j->err)
 		err = j->err;
 	sp->due = j->due;
-	sp->flush_due = j->flush_due;
-	if (j->is_flush_over && j->flush_at.us == sp->flush_at.us)
-		sp->is_flushing = false;
+	/* One that was asked for meanwhile begins at its own beginning. */
+	if (j->flush_at.us == sp->flush_at.us) {
+		sp->flush_due = j->flush_due;
+		sp->is_flushing &= !j->is_flush_over;
+	}
 	sp->is_next_known = false;
 	for (uint32_t i = 0; i < j->count; i++) {
 		if (map_find(&sp->taken, str_of(j->messages[i]->envelope.queue_id)))

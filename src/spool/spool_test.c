@@ -268,6 +268,45 @@ static void settle(struct fixture *f)
 	spool_list_close(list);
 }
 
+static void take_none(void *arg, struct spool_message *m)
+{
+	die("nothing is due");
+}
+
+static void take_beside(void *arg)
+{
+	struct fixture *f = arg;
+	uint32_t count;
+
+	CHECK_INT(spool_take_due(f->sp, long_ago, 100, take_none, NULL, &count), 0);
+}
+
+SPOOL_TEST(a_flush_counts_that_comes_while_the_index_is_read)
+{
+	struct fixture *f = arg;
+	struct wall_time in_a_minute = {clock_wall().us + 60 * INT64_C(1000000)};
+	struct fiber *other;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "a@example.com", 1, STR("x\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	fixture_defer(f, "a@example.com", in_an_hour(), "later");
+	settle(f);
+	spool_flush(f->sp);
+	CHECK_INT(fixture_take_due(f, clock_wall()), 1);
+	/* Before the place where the first flush ended. */
+	fixture_defer(f, "a@example.com", in_a_minute, "later again");
+	settle(f);
+	other = fiber_start("other", take_beside, f);
+	fiber_make_joinable(other);
+	CHECK(!fiber_yield());
+	spool_flush(f->sp);
+	fiber_join(other);
+	CHECK_INT(fixture_take_due(f, clock_wall()), 1);
+	fixture_close(f);
+}
+
 SPOOL_TEST(what_is_deferred_to_a_time_that_was_given_already_comes_back)
 {
 	struct fixture *f = arg;
