@@ -174,6 +174,8 @@ static bool scan_some(struct spool *sp, struct segment_file *seg)
 	bool had_writer = seg->is_recovered && segment_has_writer(seg);
 	uint64_t from = seg->handed_at;
 
+	/* Its writer may seal it while a helper thread reads: it is not to be used anew, or gone, under our hands. */
+	seg->users++;
 	scan_init(&scan, seg->fd, seg->epoch, from, scan_limit(seg));
 	*b = (struct batch){.sp = sp, .scan = &scan, .seg = seg, .is_recovered = seg->is_recovered, .may_skip = !had_writer};
 	scan.checks_content = seg->is_recovered;
@@ -200,6 +202,7 @@ static bool scan_some(struct spool *sp, struct segment_file *seg)
 
 	scan_done(&scan);
 	free(b);
+	seg->users--;
 	segment_check(sp, seg);
 	return goes_on && seg->handed_at > from;
 }

@@ -35,7 +35,7 @@ struct segment_file {
 	uint64_t end;       /* records before it were announced */
 	uint64_t handed_at; /* records before it were handed out */
 	uint64_t young;     /* messages handed out that are not in the index yet */
-	uint64_t users;     /* messages in memory and ops that refer to it, the young among them */
+	uint64_t users;     /* messages in memory and ops that refer to it, the young among them, and who reads it */
 	uint64_t rows;      /* of the index that point into it */
 	uint64_t row_bytes;
 };

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "spool/disk.h"
 #include "spool/reader.h"
+#include "spool/spool_internal.h"
 #include "spool_fixture.h"
 
 enum { SMALL_SEGMENT = 256 << 10 };
@@ -168,6 +169,27 @@ SPOOL_TEST(a_receiver_outlives_its_owner)
 	CHECK(fixture_wait(f, 4));
 	CHECK_INT((int)f->count, 4);
 	CHECK_STR(buf_str(&f->troubles), STR(""));
+	fixture_close(f);
+}
+
+SPOOL_TEST(a_segment_stays_while_it_is_read_though_its_writer_seals_it)
+{
+	struct fixture *f = arg;
+	struct spool_grant g;
+
+	OPEN(f);
+	CHECK_INT(spool_grant(f->sp, &g), 0);
+	fixture_close(f);
+
+	/* The reader of this owner begins with the first yield; its thread is heard of when the loop has asked for events. */
+	OPEN(f);
+	CHECK(!fiber_yield());
+	CHECK_INT(spool_queued(f->sp, g.segment, g.epoch, 4096, true), 0);
+	CHECK_INT(f->gone, 0);
+	for (int i = 0; i < 2500 && segment_find(f->sp, g.segment, g.epoch); i++)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	CHECK(!segment_find(f->sp, g.segment, g.epoch));
+	close(g.fd);
 	fixture_close(f);
 }
 
