@@ -229,8 +229,10 @@ static void group_put_back(struct spool *sp, struct op_group *g)
 	}
 }
 
-void op_group_is_done(struct spool *sp, struct op_group *g)
+size_t op_group_is_done(struct spool *sp, struct op_group *g)
 {
+	size_t count = 0;
+
 	LIST_EACH(&g->ops, it) {
 		struct op *o = LIST_ENTRY(it, struct op, link);
 
@@ -238,11 +240,12 @@ void op_group_is_done(struct spool *sp, struct op_group *g)
 			continue;
 		op_is_done(sp, o);
 		op_free(o);
-		sp->ops_finished++;
+		count++;
 	}
 	sp->indexed = g->indexed;
 	sp->held = g->held;
 	sp->is_next_known = false;
+	return count;
 }
 
 static void group_has_failed(struct spool *sp, struct op_group *g)
@@ -255,7 +258,7 @@ static void group_has_failed(struct spool *sp, struct op_group *g)
 
 static void group_has_succeeded(struct spool *sp, struct op_group *g)
 {
-	op_group_is_done(sp, g);
+	sp->ops_finished += op_group_is_done(sp, g);
 	if (!list_is_empty(&g->ops) && !sp->is_stuck)
 		spool_trouble(sp, "some messages have queue ids that others have; they wait");
 	sp->is_stuck = !list_is_empty(&g->ops);

@@ -137,11 +137,9 @@ static int commit_moves(struct spool *sp, struct move_job *j)
 	}
 	moves_free(j, false);
 	(void)fiber_work(op_group_run, &g);
-	if (!g.err) {
-		LIST_EACH(&g.ops, it)
-			sp->ops_added++; /* they count as finished in a moment */
-		op_group_is_done(sp, &g);
-	}
+	/* They never stood in line, and do not count as finished before those that do. */
+	if (!g.err)
+		(void)op_group_is_done(sp, &g);
 	LIST_EACH(&g.ops, it) {
 		struct op *o = LIST_ENTRY(it, struct op, link);
 

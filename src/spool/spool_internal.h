@@ -187,9 +187,11 @@ struct op_group {
 };
 /* For a helper thread, while the index is locked. */
 void op_group_run(void *arg);
-/* After a group that did not fail, still under the lock: marks and counts what changed, frees its ops but those that must wait.
+/*
+ * After a group that did not fail, still under the lock: marks and counts what changed, frees its ops but those that
+ * must wait. Returns how many it freed.
  */
-void op_group_is_done(struct spool *sp, struct op_group *g);
+size_t op_group_is_done(struct spool *sp, struct op_group *g);
 /* Waits until every op asked for so far is durable; -EIO and the like when that fails now. */
 [[nodiscard]] int ops_settle(struct spool *sp) WAITS;
 
