@@ -88,14 +88,20 @@ bool sts_policy_applies(const struct smtp_settings *s, const struct tls_policy *
 	       (p->level == CLIENT_TLS_MAY || p->level == CLIENT_TLS_ENCRYPT || p->level == CLIENT_TLS_DANE);
 }
 
+/* There may be thousands of lines, and their owner is a stranger: all go into one piece of memory. */
 static void add_lines(struct tls_policy *p, const struct sts_policy *sts, struct str text, struct arena *a)
 {
+	struct buf lines = BUF_INIT(STS_POLICY_SIZE_MAX), patterns = BUF_INIT(STS_POLICY_SIZE_MAX);
 	struct str line;
 
 	while (str_next(&text, "\r\n", &line))
-		add_line(&p->policy_strings, line, a);
+		buf_addf(&lines, "%s%.*s", lines.len ? "\n" : "", STR_ARG(line));
 	for (size_t i = 0; i < sts->mx_count; i++)
-		add_line(&p->mx_patterns, sts->mx[i], a);
+		buf_addf(&patterns, "%s%.*s", patterns.len ? "\n" : "", STR_ARG(sts->mx[i]));
+	p->policy_strings = arena_str(a, buf_str(&lines));
+	p->mx_patterns = arena_str(a, buf_str(&patterns));
+	buf_done(&lines);
+	buf_done(&patterns);
 }
 
 void sts_policy_apply(struct tls_policy *p, struct str text, struct arena *a)

@@ -110,3 +110,22 @@ TEST(a_policy_demands_what_its_mode_says)
 	CHECK_INT(none.type, TLS_POLICY_NONE);
 	arena_done(&a);
 }
+
+TEST(a_policy_of_very_many_lines_takes_no_more_memory_than_a_few_of_its_size)
+{
+	struct buf text = BUF_INIT(65536);
+	struct arena a = ARENA_INIT;
+	struct tls_policy p = {.level = CLIENT_TLS_MAY, .domain = STR("a.example")};
+
+	buf_add(&text, STR("version: STSv1\nmode: enforce\nmax_age: 1\n"));
+	for (int i = 0; i < 900; i++)
+		buf_addf(&text, "mx: h%d.example\n", i);
+	while (text.len < 65000)
+		buf_add(&text, STR("x:y\n"));
+	sts_policy_apply(&p, buf_str(&text), &a);
+	CHECK(p.enforces_patterns && sts_policy_names_host(&p, STR("h899.example")));
+	CHECK(str_ends(p.policy_strings, STR("\nx:y")));
+	CHECK(arena_used(&a) < 10 * text.len);
+	buf_done(&text);
+	arena_done(&a);
+}
