@@ -131,6 +131,8 @@ static int converse(struct delivery *d, struct connection *c, struct verdict *v)
 		bool is_held_over = false;
 		int err = transaction_run(d, c, v);
 
+		/* Replies to what was said are still on their way: nobody else may take them for his. */
+		c->is_broken |= err == -ECANCELED;
 		if (err)
 			return err;
 		for (uint32_t r = 0; r < d->envelope.recipient_count; r++)
