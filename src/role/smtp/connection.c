@@ -136,12 +136,23 @@ static int command(struct connection *c, struct str line, struct duration timeou
 	return err && err != -ECANCELED ? site_failed(v) : err;
 }
 
+static bool has_word(struct str text, struct str word)
+{
+	struct str item;
+
+	while (str_next(&text, " \t\n", &item))
+		if (str_eq_nocase(item, word))
+			return true;
+	return false;
+}
+
 static int read_greeting(struct connection *c, struct arena *a, struct verdict *v)
 {
 	int err = connection_read(c, c->settings->helo_timeout, "receiving the initial server greeting", a, v);
 
 	if (err)
 		return err == -ECANCELED ? err : site_failed(v);
+	c->knows_ehlo = c->settings->sends_ehlo || has_word(buf_str(&c->reply.text), STR("ESMTP"));
 	if (c->reply.code / 100 == 2)
 		return 0;
 	refused(c, a, v);
@@ -185,7 +196,7 @@ static int hello(struct connection *c, struct str nexthop, bool may_helo, struct
 	bool is_lmtp = c->settings->is_lmtp;
 	int err;
 
-	if (!c->settings->never_sends_ehlo) {
+	if (c->knows_ehlo && !c->settings->never_sends_ehlo) {
 		err = say_hello(c, is_lmtp ? "LHLO" : "EHLO",
 		                is_lmtp ? "performing the LHLO handshake" : "performing the EHLO handshake", a, v);
 		if (err)

@@ -30,6 +30,7 @@ struct connection {
 	char *relay; /* "mx.example.org[192.0.2.1]:25" */
 	uint16_t port;
 	unsigned use_count; /* transactions begun */
+	bool knows_ehlo;    /* to be begun with EHLO rather than HELO, as far as the greeting tells */
 	bool is_broken;     /* only good for closing */
 	bool is_spent;      /* a transaction was left open: say QUIT instead of another MAIL */
 	bool has_quit;      /* QUIT was said already */

@@ -378,6 +378,23 @@ TEST(helo_follows_when_ehlo_is_refused)
 	       "x||..dot|.|QUIT|");
 }
 
+TEST(ehlo_may_depend_on_the_greeting)
+{
+	static const char main_cf[] = "myhostname = client.example\ninet_protocols = ipv4\nsmtp_tls_security_level = none\n"
+				      "smtp_always_send_ehlo = no\n";
+
+	rules("220 fake.example ready\r\n", NULL, 0);
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(main_cf);
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
+	       "HELO client.example|MAIL FROM:<a@example.org>|RCPT TO:<b@example.com>|DATA|Subject: x||..dot|.|QUIT|");
+	RULES({0});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(main_cf);
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0",
+	       "EHLO client.example|MAIL FROM:<a@example.org> SIZE=20|RCPT TO:<b@example.com>|DATA|Subject: x||..dot|.|QUIT|");
+}
+
 TEST(a_connection_lost_at_the_end_of_data_is_told_as_such)
 {
 	RULES({".", ""});
