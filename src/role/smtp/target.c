@@ -234,7 +234,7 @@ static int search_mx(struct search *s, struct str domain, const struct dns_answe
 static int drop_own(struct search *s, struct str domain)
 {
 	size_t own_at = 0, kept = 0;
-	unsigned best = UINT16_MAX, own_preference;
+	unsigned own_preference;
 
 	while (own_at < s->list.count && !is_own(&s->list.targets[own_at]))
 		own_at++;
@@ -244,7 +244,6 @@ static int drop_own(struct search *s, struct str domain)
 	for (size_t i = 0; i < s->list.count; i++) {
 		const struct target *t = &s->list.targets[i];
 
-		best = t->preference < best ? t->preference : best;
 		if (is_own(t) && t->preference < own_preference)
 			own_preference = t->preference;
 	}
