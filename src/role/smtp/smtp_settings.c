@@ -58,14 +58,15 @@ static void read_habits(struct smtp_settings *s, const struct params *p)
 	s->address_preference = PICK(address_preference);
 }
 
-static int read_bind_address(struct str text, bool *ret_has, struct sockaddr_storage *ret_address, struct buf *why)
+static int read_bind_address(const char *name, struct str text, bool *ret_has, struct sockaddr_storage *ret_address,
+                             struct buf *why)
 {
 	struct str bare = str_starts(text, STR("[")) && str_ends(text, STR("]")) ? str_cut(text, 1, text.len - 2) : text;
 
 	*ret_has = text.len > 0;
 	if (!text.len || !ip_parse(bare, 0, ret_address))
 		return 0;
-	buf_addf(why, "smtp_bind_address: \"%.*s\" is no IP address", STR_ARG(text));
+	buf_addf(why, "%s: \"%.*s\" is no IP address", name, STR_ARG(text));
 	return -EINVAL;
 }
 
@@ -97,8 +98,11 @@ static int read_network(struct smtp_settings *s, const struct params *p, struct 
 		buf_addf(why, "%s_tcp_port: unknown port \"%.*s\"", s->is_lmtp ? "lmtp" : "smtp", STR_ARG(port));
 		return -EINVAL;
 	}
-	err = read_bind_address(PICK(bind_address), &s->has_bind_v4, &s->bind_v4, why);
-	return err ? err : read_bind_address(PICK(bind_address6), &s->has_bind_v6, &s->bind_v6, why);
+	err = read_bind_address(s->is_lmtp ? "lmtp_bind_address" : "smtp_bind_address", PICK(bind_address), &s->has_bind_v4,
+	                        &s->bind_v4, why);
+	return err ? err
+	           : read_bind_address(s->is_lmtp ? "lmtp_bind_address6" : "smtp_bind_address6", PICK(bind_address6),
+	                               &s->has_bind_v6, &s->bind_v6, why);
 }
 
 /* An empty level falls back to the two switches of old. */
