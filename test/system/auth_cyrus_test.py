@@ -34,6 +34,12 @@ def cyrus_pids(server: Postrider) -> dict:
     return {pid: parent for pid, parent in found.items() if parent in lookup or parent in nurseries}
 
 
+def sockets_of(pid: int) -> set:
+    """What it holds beside its input and output."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {link for entry in folder.iterdir() if int(entry.name) > 2 and (link := os.readlink(entry)).startswith("socket:")}
+
+
 class SaslDb(unittest.TestCase):
     def server(self, settings: str = "", main: str = IN_MAIN, start: bool = True) -> Postrider:
         server = Postrider(main=main, files={
@@ -104,6 +110,19 @@ class SaslDb(unittest.TestCase):
             self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
             self.assertEqual(session.docmd("no base64!")[0], 535)
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_a_worker_holds_no_channel_but_its_own(self):
+        main = IN_MAIN + "smtpd_client_connection_count_limit = 0\n"
+        with self.server(main=main) as server, contextlib.ExitStack() as stack:
+            sessions = [server.smtp() for _ in range(40)]
+            for session in sessions:
+                stack.callback(session.close)
+                session.putcmd("AUTH", "LOGIN")
+            self.assertEqual({session.getreply()[0] for session in sessions}, {334})
+            lookup = server.pids("lookup")
+            held = [sockets_of(pid) for pid, parent in cyrus_pids(server).items() if parent not in lookup]
+            self.assertEqual({len(sockets) for sockets in held}, {1})
+            self.assertGreaterEqual(len(held), len(sessions))
 
     def test_who_holds_dialogues_open_gives_way_to_who_does_not(self):
         main = IN_MAIN + "smtpd_client_connection_count_limit = 0\n"

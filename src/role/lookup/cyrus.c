@@ -309,17 +309,21 @@ static void work(int fd, const struct message_cyrus_worker *settings)
 
 /* --- the nursery --------------------------------------------------------------------------------------- */
 
-static void fork_worker(int fd, const struct message_cyrus_worker *settings)
+/* The first descriptor is the worker's channel; the others are for those that come after it. */
+static void fork_worker(const int *fds, size_t fd_count, const struct message_cyrus_worker *settings)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		(void)signal(SIGCHLD, SIG_DFL);
 		close(CYRUS_CONTROL_FD);
-		work(fd, settings);
+		/* A worker sees its own dialogues alone, and the end of its channel tells of its end. */
+		for (size_t i = 1; i < fd_count; i++)
+			close(fds[i]);
+		work(fds[0], settings);
 	}
 	/* When there is no process, the channel's end says so. */
-	close(fd);
+	close(fds[0]);
 }
 
 static void nurse(void)
@@ -333,9 +337,12 @@ static void nurse(void)
 		struct message m;
 
 		used = 0;
-		while (rest.len && !message_decode(&rest, &m))
-			if (m.type == MESSAGE_CYRUS_WORKER && used < fd_count)
-				fork_worker(fds[used++], &m.cyrus_worker);
+		while (rest.len && !message_decode(&rest, &m)) {
+			if (m.type != MESSAGE_CYRUS_WORKER || used == fd_count)
+				continue;
+			fork_worker(&fds[used], fd_count - used, &m.cyrus_worker);
+			used++;
+		}
 		while (used < fd_count)
 			close(fds[used++]);
 		buf_reset(&packet);
