@@ -147,6 +147,18 @@ int store_next(enum store_table t, struct str key, struct arena *a, struct str *
 	return error_of(rc);
 }
 
+size_t store_count(enum store_table t)
+{
+	MDB_stat stat = {0};
+	MDB_txn *txn;
+
+	if (!store.env || mdb_txn_begin(store.env, NULL, MDB_RDONLY, &txn))
+		return 0;
+	(void)mdb_stat(txn, store.tables[t], &stat);
+	mdb_txn_abort(txn);
+	return stat.ms_entries;
+}
+
 /* A job for a helper thread: the sync at its end takes its time. */
 struct writing {
 	const struct store_change *changes;

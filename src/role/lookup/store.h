@@ -22,6 +22,9 @@ bool store_is_open(void);
 /* The first entry at or behind `key`; its key in *ret_key. -ENOENT at the end. */
 [[nodiscard]] int store_next(enum store_table t, struct str key, struct arena *a, struct str *ret_key, struct str *ret_value);
 
+/* How many entries a table has; 0 when that cannot be told. */
+size_t store_count(enum store_table t);
+
 struct store_change {
 	enum store_table table;
 	struct str key;

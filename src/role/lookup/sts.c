@@ -11,6 +11,7 @@
 #include "mail/mta_sts.h"
 #include "net/dns.h"
 #include "role/lookup/store.h"
+#include "role/lookup/sts_cache.h"
 #include "role/lookup/web.h"
 
 enum {
@@ -21,16 +22,8 @@ enum {
 	REFRESH_AFTER_S = 86400, /* unless half of max_age comes first */
 	RETRY_AFTER_S = 300,     /* RFC 8461, 3.3 */
 	FAILURES_MAX = 10000,
-	RECORD_VERSION = 1
-};
-
-/* As it lies in the store, under the domain. */
-struct cached {
-	struct policy_text {
-		struct str id, text;
-	} now;
-	uint64_t fetched_at; /* seconds since 1970 */
-	uint32_t max_age;
+	FETCHES_MAX = 2000,  /* with those that wait for their turn */
+	POLICIES_MAX = 10000 /* kept; of the largest size they fill three quarters of the store */
 };
 
 /* A fetch under way. Freed by the last who waits for it. */
@@ -41,6 +34,7 @@ struct fetch {
 	size_t users; /* its own fiber, and who waits */
 	bool is_over;
 	const char *failure; /* in the words of RFC 8460, or "" */
+	int unkept;          /* the policy is there and good, but the store did not take it: why */
 };
 
 /* After a fetch that failed, the same policy is left alone for a while. */
@@ -74,60 +68,19 @@ void sts_start(const struct config *c)
 	sts.params = config_main_view(c)->params;
 }
 
-/* --- the store ------------------------------------------------------------------------------ */
+/* --- fetching ------------------------------------------------------------------------------- */
 
 static uint64_t now_s(void)
 {
 	return (uint64_t)(clock_wall().us / 1000000);
 }
 
-/* -ENOENT when there is none that still holds. */
-static int cached_get(struct str domain, struct arena *a, struct cached *ret_cached)
-{
-	struct cursor c = {0};
-	uint64_t now = now_s();
-	int err = store_get(STORE_STS, domain, a, &c.rest);
-
-	if (err)
-		return err;
-	if (cursor_u8(&c) != RECORD_VERSION)
-		return -ENOENT;
-	ret_cached->fetched_at = cursor_u64(&c);
-	ret_cached->max_age = cursor_u32(&c);
-	ret_cached->now.id = cursor_lstr(&c);
-	ret_cached->now.text = cursor_lstr(&c);
-	/* A clock that was set back makes nothing live for longer than its age. */
-	if (c.is_bad || ret_cached->fetched_at > now || now - ret_cached->fetched_at >= ret_cached->max_age)
-		return -ENOENT;
-	return 0;
-}
-
-static void cached_put(struct str domain, const struct cached *c)
-{
-	struct buf record = BUF_INIT(STS_POLICY_SIZE_MAX + 1024);
-	struct store_change change = {.table = STORE_STS, .key = domain};
-	int err;
-
-	buf_add_u8(&record, RECORD_VERSION);
-	buf_add_u64(&record, c->fetched_at);
-	buf_add_u32(&record, c->max_age);
-	buf_add_lstr(&record, c->now.id);
-	buf_add_lstr(&record, c->now.text);
-	change.value = buf_str(&record);
-	err = store_write(&change, 1);
-	if (err)
-		log_error("the MTA-STS policy of %.*s cannot be kept: %s", STR_ARG(domain), strerror(-err));
-	buf_done(&record);
-}
-
-static bool is_due(const struct cached *c)
+static bool is_due(const struct sts_cached *c)
 {
 	uint64_t age = now_s() - c->fetched_at;
 
 	return age >= REFRESH_AFTER_S || age >= c->max_age / 2;
 }
-
-/* --- fetching ------------------------------------------------------------------------------- */
 
 static struct str failure_key(struct str domain, struct str id, struct arena *a)
 {
@@ -189,7 +142,7 @@ static int get_policy(struct fetch *f, struct arena *a, struct buf *why)
 	                        .wants_v4 = has_both || list_has(protocols, STR("ipv4")),
 	                        .wants_v6 = has_both || list_has(protocols, STR("ipv6")),
 	                        .size_max = STS_POLICY_SIZE_MAX};
-	struct cached c = {.fetched_at = now_s(), .now.id = str_of(f->id)};
+	struct sts_cached c = {.fetched_at = now_s(), .id = str_of(f->id)};
 	struct web_answer answer;
 	struct sts_policy policy;
 	int err = web_request(&wish, a, &answer, why);
@@ -203,9 +156,11 @@ static int get_policy(struct fetch *f, struct arena *a, struct buf *why)
 	if (err)
 		return err;
 	f->failure = "";
-	c.now.text = answer.body;
+	c.text = answer.body;
 	c.max_age = policy.max_age;
-	cached_put(str_of(f->domain), &c);
+	f->unkept = sts_cache_put(str_of(f->domain), &c, POLICIES_MAX);
+	if (f->unkept)
+		log_error("the MTA-STS policy of %s cannot be kept: %s", f->domain, strerror(-f->unkept));
 	log_info("MTA-STS policy of %s: mode %s, id %s, for %u s", f->domain, sts_mode_name(policy.mode), f->id, policy.max_age);
 	return 0;
 }
@@ -237,12 +192,12 @@ static void run_fetch(void *arg)
 	buf_done(&why);
 }
 
-/* The fetch under way for this domain, or a new one. */
+/* The fetch under way for this domain, or a new one. NULL when there are too many. */
 static struct fetch *fetch_begin(struct str domain, struct str id)
 {
 	struct fetch *f = map_find(&sts.fetches, domain);
 
-	if (f)
+	if (f || map_count(&sts.fetches) >= FETCHES_MAX)
 		return f;
 	f = mem_alloc(sizeof(*f));
 	*f = (struct fetch){.domain = str_cstr(domain), .id = str_cstr(id), .users = 1, .failure = "sts-policy-fetch-error"};
@@ -252,19 +207,23 @@ static struct fetch *fetch_begin(struct str domain, struct str id)
 	return f;
 }
 
-/* Waits for its end. The failure's word, or "". */
-static const char *fetch_wait(struct fetch *f)
+/* Waits for its end. *ret_failure is the failure's word, or "". An error when there is a policy that could not be kept. */
+static int fetch_wait(struct fetch *f, const char **ret_failure)
 {
 	struct instant deadline = clock_deadline(duration_s(FETCH_WAIT_S));
-	const char *failure;
-	int err = 0;
+	int err = 0, unkept;
 
+	*ret_failure = "sts-policy-fetch-error";
+	if (!f)
+		return 0;
 	f->users++;
 	while (!f->is_over && !err)
 		err = wait_list_wait(&f->over, deadline);
-	failure = f->is_over ? f->failure : "sts-policy-fetch-error";
+	if (f->is_over)
+		*ret_failure = f->failure;
+	unkept = f->unkept;
 	fetch_release(f);
-	return failure;
+	return unkept;
 }
 
 /* --- questions ------------------------------------------------------------------------------ */
@@ -295,12 +254,12 @@ struct question {
 };
 
 /* The policy in force, as RFC 8461, 5.1, says to find it. */
-static int find_policy(struct question *q, struct cached *c, const char **ret_failure)
+static int find_policy(struct question *q, struct sts_cached *c, const char **ret_failure)
 {
 	struct str id;
 	bool is_announced = !announced_id(q->domain, &q->arena, &id);
 	/* After the wait for the DNS: others may have fetched it meanwhile. */
-	int err = cached_get(q->domain, &q->arena, c);
+	int err = sts_cache_get(q->domain, now_s(), &q->arena, c), unkept;
 	const char *recent;
 
 	*ret_failure = "";
@@ -310,9 +269,12 @@ static int find_policy(struct question *q, struct cached *c, const char **ret_fa
 	recent = recent_failure(q->domain, id, &q->arena);
 	if (recent) {
 		*ret_failure = recent;
-	} else if (err || !str_eq(id, c->now.id)) {
-		*ret_failure = fetch_wait(fetch_begin(q->domain, id));
-		err = cached_get(q->domain, &q->arena, c);
+	} else if (err || !str_eq(id, c->id)) {
+		unkept = fetch_wait(fetch_begin(q->domain, id), ret_failure);
+		err = sts_cache_get(q->domain, now_s(), &q->arena, c);
+		/* Mail must not go as if there were none. */
+		if (err == -ENOENT && unkept)
+			err = unkept;
 	} else if (is_due(c)) {
 		(void)fetch_begin(q->domain, id);
 	}
@@ -331,11 +293,11 @@ static void answer(struct client *client, uint64_t token, int err, struct str po
 static void run_question(void *arg)
 {
 	struct question *q = arg;
-	struct cached c = {0};
+	struct sts_cached c = {0};
 	const char *failure;
 	int err = find_policy(q, &c, &failure);
 
-	answer(q->client, q->token, err, c.now.text, failure);
+	answer(q->client, q->token, err, c.text, failure);
 	sts.question_count--;
 	client_release(q->client);
 	arena_done(&q->arena);
