@@ -338,21 +338,27 @@ static int send_report(struct str key, uint64_t begins, struct str text, struct 
 
 /* --- the rounds -------------------------------------------------------------------------------- */
 
-static void forget(struct str key)
-{
-	struct store_change change = {.table = STORE_TLSRPT, .key = key};
-
-	gathering_free(map_remove(&tlsrpt.gathered, key));
-	free(map_remove(&tlsrpt.retries, key));
-	(void)!store_write(&change, 1);
-}
-
-static void try_later(struct str key)
+static void hold_until(struct str key, struct instant until)
 {
 	struct instant *next = mem_alloc(sizeof(*next));
 
-	*next = clock_deadline(duration_s((int64_t)size_min(RETRY_AFTER_S, period_s())));
+	*next = until;
 	free(map_set(&tlsrpt.retries, key, next));
+}
+
+static void forget(struct str key)
+{
+	struct store_change change = {.table = STORE_TLSRPT, .key = key};
+	int err;
+
+	gathering_free(map_remove(&tlsrpt.gathered, key));
+	free(map_remove(&tlsrpt.retries, key));
+	err = store_write(&change, 1);
+	if (!err)
+		return;
+	/* It must not be sent over and over. */
+	log_error("a TLS report that is done with cannot be removed: %s", strerror(-err));
+	hold_until(key, INSTANT_NEVER);
 }
 
 /* Reports of all the world at midnight would be too much of a good thing (RFC 8460, 4.1). */
@@ -376,7 +382,7 @@ static void look_at(struct str key, struct str text, struct arena *a)
 	if (!err || err == -ENOENT || err == -EINVAL || now > ends + delay_of(key) + GIVE_UP_AFTER_S)
 		forget(key);
 	else
-		try_later(key);
+		hold_until(key, clock_deadline(duration_s((int64_t)size_min(RETRY_AFTER_S, period_s()))));
 }
 
 static void look_at_all(void)
