@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 
@@ -128,6 +129,7 @@ class WebServer:
         self.text = text
         self.status = 200
         self.headers = {"Content-Type": "text/plain"}
+        self.holds_posts = False  # their answers wait until it is False again
         self.requests = []  # (method, Host, path, headers, body)
         outer = self
 
@@ -135,6 +137,8 @@ class WebServer:
             def _handle(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.command, self.headers["Host"], self.path, dict(self.headers), body))
+                while outer.holds_posts and self.command == "POST":
+                    time.sleep(0.05)
                 answer = outer.text.encode()
                 self.send_response(outer.status)
                 for name, value in outer.headers.items():

@@ -5,6 +5,7 @@ import contextlib
 import email
 import gzip
 import json
+import re
 import smtplib
 import tempfile
 import unittest
@@ -136,6 +137,18 @@ class Reports(unittest.TestCase):
             world.ours.stop()
             world.ours.start()
             wait_until(lambda: total([r for _, r in self.posted(world)], "total-successful-session-count") == 1, "the report")
+
+    def test_outcomes_are_written_down_while_a_collector_takes_its_time(self):
+        with World("https://collector.example:PORT/v1/tlsrpt") as world:
+            world.web.holds_posts = True
+            world.send("one", "sent")
+            wait_until(lambda: self.posted(world), "a posted report")
+            world.send("two", "sent")
+            store = next(world.ours.folder.rglob("lookup.mdb"))
+            wait_until(lambda: len(set(re.findall(rb"[0-9a-f]{16} far\.example", store.read_bytes()))) > 1, "the next report in the store")
+            self.assertNotIn("TLS report", world.ours.log_text())
+            world.web.holds_posts = False
+            world.ours.wait_log(r"TLS report \S+ for far.example: sent to")
 
     def test_a_collector_that_fails_is_tried_again(self):
         with World("https://collector.example:PORT/v1/tlsrpt") as world:

@@ -49,6 +49,8 @@ static struct {
 	bool is_running;
 	struct map gathered; /* key of the store: struct gathering */
 	struct map retries;  /* key of the store: struct instant, the next try */
+	bool is_looking;     /* through what there is to send */
+	uint64_t looks_at;   /* what had ended before */
 } tlsrpt;
 
 bool tlsrpt_is_wanted(const struct config *c)
@@ -376,7 +378,7 @@ static void look_at(struct str key, struct str text, struct arena *a)
 		 now = now_s();
 	int err;
 
-	if (now < ends + delay_of(key) || (next && instant_is_before(clock_now(), *next)))
+	if (tlsrpt.looks_at < ends + delay_of(key) || (next && instant_is_before(clock_now(), *next)))
 		return;
 	err = send_report(key, begins, text, a);
 	if (!err || err == -ENOENT || err == -EINVAL || now > ends + delay_of(key) + GIVE_UP_AFTER_S)
@@ -385,7 +387,8 @@ static void look_at(struct str key, struct str text, struct arena *a)
 		hold_until(key, clock_deadline(duration_s((int64_t)size_min(RETRY_AFTER_S, period_s()))));
 }
 
-static void look_at_all(void)
+/* On a fiber of its own, for the servers of others may take their time. */
+static void look_at_all(void *unused)
 {
 	struct arena a = ARENA_INIT, step = ARENA_INIT;
 	struct str key = STR(""), text;
@@ -403,6 +406,7 @@ static void look_at_all(void)
 	}
 	arena_done(&a);
 	arena_done(&step);
+	tlsrpt.is_looking = false;
 }
 
 static void run(void *arg)
@@ -410,11 +414,15 @@ static void run(void *arg)
 	struct instant look = clock_now();
 
 	while (!fiber_sleep(duration_s((int64_t)size_min(FLUSH_AFTER_S, period_s())))) {
+		uint64_t now = now_s();
+
 		tlsrpt_flush();
-		if (instant_is_before(clock_now(), look))
+		if (tlsrpt.is_looking || instant_is_before(clock_now(), look))
 			continue;
 		look = clock_deadline(duration_s((int64_t)size_min(LOOK_AFTER_S, period_s())));
-		look_at_all();
+		tlsrpt.is_looking = true;
+		tlsrpt.looks_at = now;
+		fiber_start("tls reports, sending", look_at_all, NULL);
 	}
 }
 
