@@ -10,11 +10,16 @@
 /*
  * One buffer serves all fibers: between reading a chunk into it and the last write from
  * it nobody waits, because so much has been flushed before that even a chunk of nothing
- * but dots fits into what the stream gathers.
+ * but dots fits into what the stream gathers. Lines that are broken every other byte would not.
  */
-enum { CHUNK_SIZE = 16 * 1024, GATHERED_MAX = 24 * 1024 };
+enum { CHUNK_SIZE = 16 * 1024, GATHERED_MAX = 24 * 1024, LINE_LIMIT_MIN = 12 };
 
 static char chunk[CHUNK_SIZE];
+
+static struct body_state begin(size_t line_limit)
+{
+	return (struct body_state){.line_limit = line_limit ? size_max(line_limit, LINE_LIMIT_MIN) : 0};
+}
 
 /* A stretch without line end. */
 static int write_part(struct stream *s, struct body_state *state, struct str part)
@@ -101,7 +106,7 @@ int body_write(struct stream *s, struct body_state *state, struct str text)
 
 int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit)
 {
-	struct body_state state = {.line_limit = line_limit};
+	struct body_state state = begin(line_limit);
 	int err = 0;
 
 	while (!err && size) {
@@ -124,7 +129,7 @@ int body_send(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_
 
 int body_send_downgraded(struct stream *s, int fd, uint64_t at, uint64_t size, size_t line_limit)
 {
-	struct body_state state = {.line_limit = line_limit};
+	struct body_state state = begin(line_limit);
 	struct downgrade *d = downgrade_new();
 	struct buf out = BUF_INIT(DOWNGRADE_OUT_MAX);
 	int err = 0;

@@ -754,3 +754,30 @@ TEST(dots_are_doubled_and_long_lines_broken)
 		loop_done();
 	}
 }
+
+static void send_short_lines(void *unused)
+{
+	static const char text[] = "1234567890123456\r\n";
+	int fds[2], fd = content_open(text);
+	struct stream *s;
+	char got[200];
+	ssize_t n;
+
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	s = stream_new(fds[0]);
+	CHECK_INT(body_send(s, fd, 0, sizeof(text) - 1, 1), 0);
+	CHECK_INT(stream_flush(s), 0);
+	n = read(fds[1], got, sizeof(got));
+	CHECK_STR(str_n(got, n > 0 ? (size_t)n : 0), STR("123456789012\r\n 3456\r\n"));
+	stream_free(s);
+	close(fds[1]);
+	close(fd);
+}
+
+TEST(a_line_limit_leaves_room_for_text)
+{
+	loop_init();
+	fiber_start("body", send_short_lines, NULL);
+	loop_run();
+	loop_done();
+}
