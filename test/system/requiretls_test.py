@@ -114,6 +114,19 @@ class Client(unittest.TestCase):
             self.assertIn("status=sent", world.outcome("two"))
         self.assertEqual([is_encrypted for is_encrypted, *_ in world.best.messages], [False])
 
+    def test_a_connection_kept_from_mail_that_did_not_ask_for_it_is_not_used(self):
+        more = ("smtp_tls_security_level = encrypt\nsmtp_tls_per_site = inline:{mx.far.example=NONE}\n"
+                "smtp_requiretls_policy = opportunistic+starttls\nsmtp_connection_cache_time_limit = 60s\n")
+        with World(more=more) as world:
+            for i in range(12):
+                world.send(f"n{i}", options=())
+            for i in range(12):
+                self.assertIn("status=sent", world.outcome(f"n{i}"))
+            world.send("last", TEXT.replace("hello", "guarded"))
+            self.assertIn("status=sent", world.outcome("last"))
+        self.assertEqual({is_encrypted for is_encrypted, _, content in world.best.messages if b"guarded" in content}, {True})
+        self.assertIn(False, {is_encrypted for is_encrypted, *_ in world.best.messages})
+
     def test_a_client_without_tls_returns_the_mail(self):
         with World(more="smtp_tls_security_level = none\n", best=("REQUIRETLS",)) as world:
             world.send()

@@ -123,14 +123,17 @@ static void report_unnamed(struct delivery *d, const struct tls_policy *p, struc
 
 /* --- all together ---------------------------------------------------------------------------- */
 
-/* Connections with the same key have met the same demands. */
+/* Connections with the same key have met the same demands, also those made of each host. */
 static void seal(struct delivery *d, struct tls_policy *last)
 {
-	tls_policy_seal(last, &d->arena);
-	if (last == &d->policy)
-		return;
+	struct str key = STR("");
+
+	if (last != &d->policy) {
+		tls_policy_seal(last, &d->arena);
+		key = last->key;
+	}
 	tls_policy_seal(&d->policy, &d->arena);
-	d->policy.key = arena_printf(&d->arena, "%.*s\n%d\n%.*s", STR_ARG(d->policy.key), d->requiretls, STR_ARG(last->key));
+	d->policy.key = arena_printf(&d->arena, "%.*s\n%d\n%.*s", STR_ARG(d->policy.key), d->requiretls, STR_ARG(key));
 }
 
 static int find_all(struct delivery *d, const struct nexthop *nexthop, struct buf *why)
