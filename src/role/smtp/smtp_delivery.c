@@ -399,12 +399,13 @@ static void refuse_bad_addresses(struct delivery *d)
 {
 	static const struct verdict bad = {.is_permanent = true, .dsn = {"5.1.3", 5}, .text = {"bad address syntax", 18}};
 	bool is_sender_bad = has_control(d->envelope.sender) || has_control(d->envelope.envid);
+	bool is_probe = d->envelope.flags & ENVELOPE_VERIFY_ONLY;
 
 	for (uint32_t i = 0; i < d->envelope.recipient_count; i++) {
 		const struct recipient *r = &d->envelope.recipients[i];
 
 		if (is_sender_bad || has_control(r->address) || has_control(r->orcpt))
-			delivery_settle(d, i, DELIVERY_BOUNCED, &bad, NULL);
+			delivery_settle(d, i, is_probe ? DELIVERY_UNDELIVERABLE : DELIVERY_BOUNCED, &bad, NULL);
 	}
 }
 

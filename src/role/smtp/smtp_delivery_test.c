@@ -697,6 +697,10 @@ TEST(an_address_cannot_smuggle_a_command)
 	order = (struct order){.recipients = "b@example.com>\r\nDATA\r\n"};
 	run();
 	expect("0 bounced 5.1.3 bad address syntax|site 0", "");
+	RULES({0});
+	order = (struct order){.recipients = "b@example.com>\r\nDATA\r\n", .flags = ENVELOPE_VERIFY_ONLY};
+	run();
+	expect("0 undeliverable 5.1.3 bad address syntax|site 0", "");
 }
 
 TEST(an_unknown_transport_is_told)
