@@ -127,6 +127,11 @@ class Client(unittest.TestCase):
         self.assertEqual({is_encrypted for is_encrypted, _, content in world.best.messages if b"guarded" in content}, {True})
         self.assertIn(False, {is_encrypted for is_encrypted, *_ in world.best.messages})
 
+    def test_a_host_whose_policy_cannot_be_read_lets_the_mail_wait(self):
+        with World(names=(), more="smtp_tls_per_site = inline:{other.far.example=NONSENSE}\n") as world:
+            world.send()
+            self.assertRegex(world.outcome(), r"status=deferred")
+
     def test_a_client_without_tls_returns_the_mail(self):
         with World(more="smtp_tls_security_level = none\n", best=("REQUIRETLS",)) as world:
             world.send()

@@ -259,6 +259,8 @@ int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, s
 	int err = ask_site(d, wish, v);
 	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
 
+	/* What the host before this one could not do says nothing of this one. */
+	d->outcome = (struct tls_outcome){.result = TLS_RESULT_UNTRIED};
 	if (err || !is_dane)
 		return err;
 	err = dane_find(wish, &d->arena, v);
