@@ -15,7 +15,7 @@ struct tls_report;
 /* From what tls_report_encode() wrote; a fresh one for "" and for what is none. */
 [[nodiscard]] struct tls_report *tls_report_new(struct str text);
 void tls_report_free(struct tls_report *r);
-/* Counts one session. What goes beyond the limits is counted without its details. */
+/* Counts one session, beyond the limit of failures without its details. Sessions under one policy too many do not count. */
 void tls_report_add(struct tls_report *r, const struct message_tls_outcome *o);
 /* For the store. */
 void tls_report_encode(const struct tls_report *r, struct buf *to);

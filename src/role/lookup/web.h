@@ -29,7 +29,8 @@ struct web_answer {
 
 /*
  * One request: certificate checked, no redirects, no proxy, a minute at most. At most a few run at once, the
- * others wait for them. 0 with any status, or -EIO with the reason in `why`; -ECANCELED.
+ * others wait for them. 0 with any status, -EINVAL when `host` is no host name, or another error, each with its reason in
+ * `why`; -ECANCELED without.
  */
 [[nodiscard]] int web_request(const struct web_wish *wish, struct arena *a, struct web_answer *ret_answer, struct buf *why) WAITS;
 /* Once a process, before threads. */
