@@ -10,7 +10,6 @@
 #include "base/map.h"
 #include "config/params.h"
 #include "fiber/fiber.h"
-#include "net/dns.h"
 #include "role/lookup/lookup.h"
 #include "sasl/server.h"
 
@@ -61,11 +60,10 @@ static bool is_ours(const struct view *v)
 
 int dialogue_prepare(struct process *p, struct buf *why)
 {
-	int err;
+	int err = 0;
 
 	dialogues.process = p;
 	list_init(&dialogues.all);
-	err = dns_init(config_main_view(p->config), why);
 	for (size_t i = 0; !err && i < config_service_count(p->config); i++) {
 		const struct service *service = config_service(p->config, i);
 		const struct view *v = config_service_view(p->config, service);
@@ -267,6 +265,7 @@ static void begin(struct client *c, const struct message *m)
 	d->text = BUF_INIT(MESSAGE_SIZE_MAX);
 	d->token = m->auth_begin.token;
 	if (copy_message(&d->text, m, &d->begin)) {
+		wipe(&d->text);
 		free(d);
 		return;
 	}

@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "config/params.h"
 #include "fiber/fiber.h"
-#include "role/lookup/dialogue.h"
 #include "net/dns.h"
+#include "role/lookup/dialogue.h"
 #include "role/lookup/store.h"
 #include "role/lookup/sts.h"
 #include "role/lookup/tlsrpt.h"
@@ -38,12 +38,11 @@ static struct {
 
 int lookup_prepare(struct process *p, struct buf *why)
 {
-	int err;
+	int err = dns_init(config_main_view(p->config), why);
 
 	lookup.process = p;
 	fiber_work_set_threads(THREADS);
 	lookup.goes_out = sts_is_wanted(p->config) || tlsrpt_is_wanted(p->config);
-	err = lookup.goes_out ? dns_init(config_main_view(p->config), why) : 0;
 	if (!err && lookup.goes_out)
 		err = web_init(why);
 	return err ? err : dialogue_prepare(p, why);
