@@ -5,7 +5,7 @@
 
 #include "mail/smtp_command.h"
 
-enum { COMMAND_FLAGS = COMMAND_UTF8 | COMMAND_DSN | COMMAND_SMTPUTF8 | COMMAND_SIZE | COMMAND_8BITMIME };
+enum { COMMAND_FLAGS = COMMAND_UTF8 | COMMAND_DSN | COMMAND_SMTPUTF8 };
 
 /* The message under way. */
 struct transaction {

@@ -20,7 +20,7 @@ struct command {
 /* A line without its end. */
 void command_parse(struct str line, struct command *ret_command);
 
-/* What this session takes; anything else is an unknown option. */
+/* What this session takes beside SIZE and BODY. */
 enum command_flag {
 	COMMAND_STRICT = 1, /* strict_rfc821_envelopes */
 	COMMAND_UTF8 = 2,   /* UTF-8 in addresses */
@@ -28,8 +28,6 @@ enum command_flag {
 	COMMAND_SMTPUTF8 = 8,
 	COMMAND_AUTH = 16,
 	COMMAND_REQUIRETLS = 32,
-	COMMAND_SIZE = 64,
-	COMMAND_8BITMIME = 128,
 };
 
 struct mail_command {
