@@ -160,6 +160,16 @@ bool str_next_braced(struct str *rest, const char *separators, struct str *ret_t
 	return true;
 }
 
+bool str_list_has(struct str list, struct str word)
+{
+	struct str item;
+
+	while (str_next(&list, " \t\r\n,", &item))
+		if (str_eq_nocase(item, word))
+			return true;
+	return false;
+}
+
 bool str_split(struct str s, char c, struct str *ret_left, struct str *ret_right)
 {
 	size_t at = str_find(s, c);

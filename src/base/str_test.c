@@ -63,3 +63,14 @@ TEST(searches_answer_the_length_when_nothing_is_found)
 	CHECK_INT(str_find_str(STR("hello"), STR("lo!")), 5);
 	CHECK(str_ends_nocase(STR("A.Example"), STR(".eXAMPLE")));
 }
+
+TEST(a_list_has_a_word_or_not)
+{
+	static const char list[] = "one, Two\tthree\nfour";
+
+	CHECK(str_list_has(str_of(list), STR("two")));
+	CHECK(str_list_has(str_of(list), STR("FOUR")));
+	CHECK(!str_list_has(str_of(list), STR("thr")));
+	CHECK(!str_list_has(str_of(list), STR("")));
+	CHECK(!str_list_has(STR(""), STR("one")));
+}

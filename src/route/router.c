@@ -10,16 +10,6 @@
 #include "route/router_internal.h"
 #include "table/ip_set.h"
 
-bool list_has_word(struct str list, struct str word)
-{
-	struct str item;
-
-	while (str_next(&list, ", \t\r\n", &item))
-		if (str_eq_nocase(item, word))
-			return true;
-	return false;
-}
-
 int as_temporary(int err)
 {
 	return err == 0 || err == -ENOENT ? err : -EAGAIN;
@@ -29,13 +19,13 @@ static unsigned sides_of(struct str list)
 {
 	unsigned sides = 0;
 
-	if (list_has_word(list, STR("envelope_sender")))
+	if (str_list_has(list, STR("envelope_sender")))
 		sides |= SIDE_ENVELOPE_SENDER;
-	if (list_has_word(list, STR("envelope_recipient")))
+	if (str_list_has(list, STR("envelope_recipient")))
 		sides |= SIDE_ENVELOPE_RECIPIENT;
-	if (list_has_word(list, STR("header_sender")))
+	if (str_list_has(list, STR("header_sender")))
 		sides |= SIDE_HEADER_SENDER;
-	if (list_has_word(list, STR("header_recipient")))
+	if (str_list_has(list, STR("header_recipient")))
 		sides |= SIDE_HEADER_RECIPIENT;
 	return sides;
 }
@@ -97,7 +87,7 @@ static int open_lists(struct router *r, struct buf *why)
 
 	for (size_t i = 0; i < COUNT_OF(all); i++) {
 		struct buf problem = BUF_INIT(1 << 20);
-		bool wants_parents = list_has_word(p->parent_domain_matches_subdomains, str_of(all[i].name));
+		bool wants_parents = str_list_has(p->parent_domain_matches_subdomains, str_of(all[i].name));
 		int err = match_list_open(all[i].text, all[i].kind, TABLE_SURROGATE | (wants_parents ? MATCH_PARENTS : 0),
 		                          r->view, &r->lists[all[i].which], &problem);
 
@@ -187,9 +177,9 @@ int router_new(const struct view *v, struct router **ret_router, struct buf *why
 	r->sender_canonical_sides = sides_of(p->sender_canonical_classes);
 	r->recipient_canonical_sides = sides_of(p->recipient_canonical_classes);
 	r->masquerade_sides = sides_of(p->masquerade_classes);
-	r->propagates_canonical = list_has_word(p->propagate_unmatched_extensions, STR("canonical"));
-	r->propagates_virtual = list_has_word(p->propagate_unmatched_extensions, STR("virtual"));
-	r->transport_wants_parents = list_has_word(p->parent_domain_matches_subdomains, STR("transport_maps"));
+	r->propagates_canonical = str_list_has(p->propagate_unmatched_extensions, STR("canonical"));
+	r->propagates_virtual = str_list_has(p->propagate_unmatched_extensions, STR("virtual"));
+	r->transport_wants_parents = str_list_has(p->parent_domain_matches_subdomains, STR("transport_maps"));
 	*ret_router = r;
 	return 0;
 }

@@ -53,7 +53,5 @@ struct router {
 
 /* Is it mydestination, or [address] of ours? 1, 0, <0. */
 [[nodiscard]] int router_is_local(struct router *r, struct str domain, struct buf *why);
-/* Does the list parameter have this word? */
-bool list_has_word(struct str list, struct str word);
 /* Every table failure looks the same from here: -EAGAIN. */
 int as_temporary(int err);

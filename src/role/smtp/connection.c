@@ -136,23 +136,13 @@ static int command(struct connection *c, struct str line, struct duration timeou
 	return err && err != -ECANCELED ? site_failed(v) : err;
 }
 
-static bool has_word(struct str text, struct str word)
-{
-	struct str item;
-
-	while (str_next(&text, " \t\n", &item))
-		if (str_eq_nocase(item, word))
-			return true;
-	return false;
-}
-
 static int read_greeting(struct connection *c, struct arena *a, struct verdict *v)
 {
 	int err = connection_read(c, c->settings->helo_timeout, "receiving the initial server greeting", a, v);
 
 	if (err)
 		return err == -ECANCELED ? err : site_failed(v);
-	c->knows_ehlo = c->settings->sends_ehlo || has_word(buf_str(&c->reply.text), STR("ESMTP"));
+	c->knows_ehlo = c->settings->sends_ehlo || str_list_has(buf_str(&c->reply.text), STR("ESMTP"));
 	if (c->reply.code / 100 == 2)
 		return 0;
 	refused(c, a, v);

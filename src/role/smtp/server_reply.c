@@ -89,21 +89,11 @@ static const struct {
 	{"REQUIRETLS", EHLO_REQUIRETLS},
 };
 
-static bool is_discarded(struct str discard, struct str keyword)
-{
-	struct str item;
-
-	while (str_next(&discard, " \t\r\n,", &item))
-		if (str_eq_nocase(item, keyword))
-			return true;
-	return false;
-}
-
 static void add_keyword(struct ehlo *e, struct str line, struct str discard)
 {
 	struct str keyword;
 
-	if (!str_next(&line, " \t=", &keyword) || is_discarded(discard, keyword))
+	if (!str_next(&line, " \t=", &keyword) || str_list_has(discard, keyword))
 		return;
 	for (size_t i = 0; i < COUNT_OF(keywords); i++) {
 		unsigned long long limit;

@@ -70,30 +70,20 @@ static int read_bind_address(const char *name, struct str text, bool *ret_has, s
 	return -EINVAL;
 }
 
-static bool list_has(struct str list, struct str word)
-{
-	struct str item;
-
-	while (str_next(&list, " \t\r\n,", &item))
-		if (str_eq_nocase(item, word))
-			return true;
-	return false;
-}
-
 static int read_network(struct smtp_settings *s, const struct params *p, struct buf *why)
 {
 	struct str lookup = PICK(host_lookup), level = PICK(dns_support_level), port = PICK(tcp_port);
 	int err;
 
 	s->uses_dns = level.len ? !str_eq_nocase(level, STR("disabled")) : !p->disable_dns_lookups;
-	if (list_has(PICK(dns_resolver_options), STR("res_defnames")))
+	if (str_list_has(PICK(dns_resolver_options), STR("res_defnames")))
 		s->dns_search |= DNS_SEARCH_SINGLE;
-	if (list_has(PICK(dns_resolver_options), STR("res_dnsrch")))
+	if (str_list_has(PICK(dns_resolver_options), STR("res_dnsrch")))
 		s->dns_search |= DNS_SEARCH_ALL;
-	s->asks_dns = s->uses_dns && list_has(lookup, STR("dns"));
-	s->asks_hosts = !s->asks_dns || list_has(lookup, STR("native"));
-	s->wants_v4 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv4"));
-	s->wants_v6 = list_has(p->inet_protocols, STR("all")) || list_has(p->inet_protocols, STR("ipv6"));
+	s->asks_dns = s->uses_dns && str_list_has(lookup, STR("dns"));
+	s->asks_hosts = !s->asks_dns || str_list_has(lookup, STR("native"));
+	s->wants_v4 = str_list_has(p->inet_protocols, STR("all")) || str_list_has(p->inet_protocols, STR("ipv4"));
+	s->wants_v6 = str_list_has(p->inet_protocols, STR("all")) || str_list_has(p->inet_protocols, STR("ipv6"));
 	if (ip_parse_port(port, &s->port)) {
 		buf_addf(why, "%s_tcp_port: unknown port \"%.*s\"", s->is_lmtp ? "lmtp" : "smtp", STR_ARG(port));
 		return -EINVAL;
