@@ -23,7 +23,7 @@ class World:
         try:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-")))
             folder.chmod(0o755)
-            authority = Authority(folder)
+            self.authority = authority = Authority(folder)
             zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
                     "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
             dns = self._stack.enter_context(NameServer(zone))
@@ -131,6 +131,16 @@ class Client(unittest.TestCase):
         with World(names=(), more="smtp_tls_per_site = inline:{other.far.example=NONSENSE}\n") as world:
             world.send()
             self.assertRegex(world.outcome(), r"status=deferred")
+
+    def test_a_client_whose_keys_cannot_be_read_lets_the_mail_wait(self):
+        with World(more="smtp_tls_cert_file = {folder}/etc/client.pem\n", best=("REQUIRETLS",), start=False) as world:
+            keys = world.ours.etc / "client.pem"
+            keys.write_bytes(world.authority.certificate("client.example").read_bytes())
+            world.ours.start()
+            keys.write_text("nothing\n")
+            world.ours.kill("smtp")
+            world.send()
+            self.assertRegex(world.outcome(), r"dsn=4.7.5, status=deferred \(TLS is required, but our TLS engine is unavailable")
 
     def test_a_client_without_tls_returns_the_mail(self):
         with World(more="smtp_tls_security_level = none\n", best=("REQUIRETLS",)) as world:

@@ -177,7 +177,8 @@ int delivery_policy_read(struct delivery *d, const struct nexthop *nexthop, stru
 
 	if (err && err != -ECANCELED) {
 		err = not_understood(d, &why, v);
-	} else if (!err && d->requiretls != REQUIRETLS_OPPORTUNISTIC && !d->settings->tls_encrypt) {
+	} else if (!err && d->requiretls != REQUIRETLS_OPPORTUNISTIC && !d->settings->tls_encrypt &&
+	           !d->settings->tls_is_broken) {
 		*v = (struct verdict){.is_permanent = true, .dsn = STR("5.7.30")};
 		v->text = STR("REQUIRETLS support required, but our TLS client is off");
 		err = -EHOSTUNREACH;

@@ -124,6 +124,7 @@ static void read_tls_contexts(struct smtp_settings *s)
 		return;
 	if (!tls_client_context_new(s->view, false, &s->tls_may, &why))
 		(void)!tls_client_context_new(s->view, true, &s->tls_encrypt, &why);
+	s->tls_is_broken = !s->tls_encrypt;
 	if (why.len)
 		log_warn("%.*s: TLS is not available: %s", STR_ARG(s->tag), buf_cstr(&why));
 	buf_done(&why);

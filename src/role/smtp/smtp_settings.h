@@ -96,6 +96,7 @@ struct smtp_settings {
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */
 	struct tls_context *tls_may;      /* NULL when there is none */
 	struct tls_context *tls_encrypt;
+	bool tls_is_broken;       /* it is wanted, but cannot be had */
 	struct str dane_obstacle; /* why no TLSA record is looked for; empty: they are */
 	struct str dane_insecure_mx;
 	bool dane_forces_lookup;
