@@ -23,13 +23,19 @@ static struct {
 	enum log_level least;
 	int fd;
 	int syslog_fd;
+	int facility;
 	bool has_stderr;
 	char *host;
 	char *tag;
 	time_t stamp_at;
 	char stamp[32];
 	struct buf gathered;
-} the_log = {.sink = LOG_SINK_NONE, .least = LOG_LEVEL_INFO, .fd = -1, .syslog_fd = -1, .gathered = {.max = GATHER_SIZE}};
+} the_log = {.sink = LOG_SINK_NONE,
+             .least = LOG_LEVEL_INFO,
+             .fd = -1,
+             .syslog_fd = -1,
+             .facility = LOG_MAIL,
+             .gathered = {.max = GATHER_SIZE}};
 
 static const char *const level_words[] = {"", "", "warning: ", "error: ", "fatal: ", "panic: "};
 static const int level_priorities[] = {LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR, LOG_CRIT, LOG_CRIT};
@@ -38,6 +44,24 @@ void log_set_tag(struct str tag)
 {
 	free(the_log.tag);
 	the_log.tag = str_cstr(tag);
+}
+
+void log_set_facility(struct str name)
+{
+	static const struct {
+		const char *name;
+		int facility;
+	} all[] = {
+		{"auth", LOG_AUTH},     {"authpriv", LOG_AUTHPRIV}, {"cron", LOG_CRON},     {"daemon", LOG_DAEMON},
+		{"ftp", LOG_FTP},       {"kern", LOG_KERN},         {"lpr", LOG_LPR},       {"mail", LOG_MAIL},
+		{"news", LOG_NEWS},     {"syslog", LOG_SYSLOG},     {"user", LOG_USER},     {"uucp", LOG_UUCP},
+		{"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1},     {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},
+		{"local4", LOG_LOCAL4}, {"local5", LOG_LOCAL5},     {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(all); i++)
+		if (str_eq(name, str_of(all[i].name)))
+			the_log.facility = all[i].facility;
 }
 
 struct str log_tag(void)
@@ -113,7 +137,7 @@ static int syslog_connect(void)
 static void syslog_line(struct str tag, enum log_level level, struct str text)
 {
 	char line[LINE_MAX_SIZE + 128];
-	int len = snprintf(line, sizeof line, "<%d>%s %.*s[%d]: %s%.*s", LOG_MAIL | level_priorities[level], time_stamp(),
+	int len = snprintf(line, sizeof line, "<%d>%s %.*s[%d]: %s%.*s", the_log.facility | level_priorities[level], time_stamp(),
 	                   STR_ARG(tag), log_pid(), level_words[level], STR_ARG(text));
 	size_t size = size_min((size_t)len, sizeof line - 1);
 

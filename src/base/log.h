@@ -24,6 +24,8 @@ enum log_sink { LOG_SINK_SYSLOG, LOG_SINK_FD, LOG_SINK_NONE };
 /* The part before "[pid]", such as "postfix/smtpd"; copied. */
 void log_set_tag(struct str tag);
 struct str log_tag(void);
+/* By its name in syslog.conf ("mail", which it is before the first call, "local0"); another name changes nothing. */
+void log_set_facility(struct str name);
 /* `host` stands in lines for LOG_SINK_FD. `fd` must be open for appending; it stays the caller's. */
 void log_open(enum log_sink sink, int fd, struct str host);
 void log_set_level(enum log_level least);

@@ -17,6 +17,7 @@ void command_log_open(const struct view *v)
 		host[0] = 0;
 	name = str_of(host);
 	name = str_cut(name, 0, str_find(name, '.'));
+	log_set_facility(view_get(v, STR("syslog_facility")));
 	/* The descriptor stays open until the command ends. */
 	if (*path)
 		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);

@@ -71,7 +71,7 @@ static void open_log(int fd)
 	self.log_fd = fd;
 }
 
-static void set_log_tag(const struct process *p)
+static void set_log_names(const struct process *p)
 {
 	struct buf tag = BUF_INIT(256);
 	struct str name = view_get(config_main_view(p->config), STR("syslog_name"));
@@ -79,6 +79,7 @@ static void set_log_tag(const struct process *p)
 	buf_addf(&tag, "%.*s/%s", STR_ARG(name), p->rights->program);
 	log_set_tag(buf_str(&tag));
 	buf_done(&tag);
+	log_set_facility(view_get(config_main_view(p->config), STR("syslog_facility")));
 }
 
 static int read_config(int fd, struct config **ret_config)
@@ -117,7 +118,7 @@ static int take_config(struct process *p, const struct message *m, struct buf *w
 		config_free(c);
 		return err;
 	}
-	set_log_tag(p);
+	set_log_names(p);
 	/* A log file comes as a descriptor; that there is none any more only the configuration tells. */
 	if (!view_get(config_main_view(c), STR("maillog_file")).len)
 		open_log(-1);
@@ -141,7 +142,7 @@ static int settle(struct process *p, struct buf *why)
 	char *owner;
 	int err;
 
-	set_log_tag(p);
+	set_log_names(p);
 	sandbox_raise_file_limit();
 	umask(077);
 	if (p->role->prepare) {

@@ -40,7 +40,7 @@ def listen() -> None:
                 lines.append(log.recv(65536).decode())
         collector = threading.Thread(target=collect)
         collector.start()
-        with Postrider(main="maillog_file =\nsyslog_name = mail-in") as server:
+        with Postrider(main="maillog_file =\nsyslog_name = mail-in\nsyslog_facility = local3") as server:
             with server.smtp() as session:
                 session.noop()
             collector.join()
@@ -59,8 +59,8 @@ class Syslog(unittest.TestCase):
                                   capture_output=True, text=True, timeout=3 * PATIENCE)
         self.assertEqual(done.returncode, 0, done.stderr)
         time = r"[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d"
-        self.assertRegex(done.stdout, rf"(?m)^<22>{time} mail-in/smtpd\[\d+\]: connect from localhost\[127\.0\.0\.1\]$")
-        self.assertRegex(done.stdout, rf"(?m)^<22>{time} mail-in/master\[\d+\]: daemon started -- ")
+        self.assertRegex(done.stdout, rf"(?m)^<158>{time} mail-in/smtpd\[\d+\]: connect from localhost\[127\.0\.0\.1\]$")
+        self.assertRegex(done.stdout, rf"(?m)^<158>{time} mail-in/master\[\d+\]: daemon started -- ")
         self.assertEqual(re.findall(r"(?m)^(?!<\d+>).+", done.stdout), [])
 
 
