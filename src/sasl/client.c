@@ -136,6 +136,8 @@ static int begin_password(struct sasl_client *c, const struct sasl_login *login)
 
 	if (!err)
 		err = set_property(c->session, GSASL_AUTHID, login->user);
+	if (!err && login->names_twice)
+		err = set_property(c->session, GSASL_AUTHZID, login->user);
 	if (!err)
 		err = set_property(c->session, GSASL_PASSWORD, login->secret);
 	/* libgsasl would not do without it once it knows one. */

@@ -32,7 +32,8 @@ struct sasl_login {
 	struct str user;
 	struct str secret; /* a password or, with is_token, an access token */
 	bool is_token;
-	struct str host; /* the server's name */
+	bool names_twice; /* says as well for whom it acts: for itself */
+	struct str host;  /* the server's name */
 	struct str port;
 	struct str binding; /* what ties the login to the TLS connection; empty without TLS */
 	bool is_exporter;   /* it is a tls-exporter (RFC 9266), not tls-unique */

@@ -101,6 +101,26 @@ TEST(what_is_said_is_what_the_documents_say)
 	               "n,a=a=3Db=2Cc,\1host=mx.example\1port=587\1auth=Bearer ya29\1\1|\1");
 }
 
+TEST(for_whom_one_acts_is_said_where_it_is_wanted)
+{
+	struct sasl_login login = joe;
+	struct buf said = BUF_INIT(1000);
+	struct sasl_client *c;
+	const char *why;
+
+	login.names_twice = true;
+	CHECK_INT(sasl_client_new(STR("PLAIN"), &login, &c), 0);
+	CHECK_INT(sasl_client_step(c, STR(""), &said, &why), 0);
+	CHECK_STR(buf_str(&said), str_n("joe\0joe\0secret", 14));
+	sasl_client_free(c);
+	buf_reset(&said);
+	CHECK_INT(sasl_client_new(STR("SCRAM-SHA-256"), &login, &c), 0);
+	CHECK_INT(sasl_client_step(c, STR(""), &said, &why), 0);
+	CHECK(str_starts(buf_str(&said), STR("n,a=joe,n=joe,r=")));
+	sasl_client_free(c);
+	buf_done(&said);
+}
+
 TEST(plain_hides_nothing_and_ends_at_once)
 {
 	struct buf said = BUF_INIT(1000);

@@ -6,6 +6,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "config/params.h"
 #include "net/tls.h"
 #include "role/smtp/auth_cache.h"
 #include "role/smtp/credentials.h"
@@ -182,6 +183,7 @@ static int use(struct connection *c, const struct credentials *who, struct arena
 	struct sasl_login login = {.user = who->user,
 	                           .secret = who->secret,
 	                           .is_token = who->is_token,
+	                           .names_twice = c->settings->params->send_cyrus_sasl_authzid,
 	                           .host = str_of(c->host),
 	                           .port = arena_printf(a, "%u", c->port)};
 	struct auth_attempt attempt = attempt_of(c, who);

@@ -568,6 +568,14 @@ TEST(login_and_cram_md5_answer_challenges)
 	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
 }
 
+TEST(for_whom_it_logs_in_is_said_where_that_is_wanted)
+{
+	RULES({"EHLO", "250-fake.example\r\n250 AUTH PLAIN\r\n"}, {"AUTH", "235 2.7.0 welcome\r\n"});
+	order = (struct order){.recipients = "b@example.com"};
+	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\nsend_cyrus_sasl_authzid = yes\n");
+	CHECK(str_find_str(buf_str(&server.heard), STR("|AUTH PLAIN am9lAGpvZQBzZWNyZXQ=|")) < server.heard.len);
+}
+
 TEST(a_password_is_not_shown_where_that_is_forbidden)
 {
 	RULES({"EHLO", "250-fake.example\r\n250 AUTH LOGIN PLAIN\r\n"});
