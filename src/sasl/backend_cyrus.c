@@ -7,17 +7,13 @@
 #include "sasl/cyrus.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/list.h"
 #include "fiber/fiber.h"
-#include "ipc/channel.h"
+#include "ipc/helper.h"
 #include "sasl/server_internal.h"
 
 enum {
@@ -51,74 +47,18 @@ static struct {
 	struct wait_list freed;
 } pool;
 
-extern char **environ;
-
 /* --- the nursery ------------------------------------------------------------------------------------- */
-
-static int spawn(const char *program, const char *owner, int fd)
-{
-	char *argv[] = {(char *)(uintptr_t)CYRUS_PROGRAM, (char *)(uintptr_t)owner, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none;
-	pid_t pid;
-	int err;
-
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, fd, CYRUS_CONTROL_FD);
-	posix_spawn_file_actions_addclosefrom_np(&actions, CYRUS_CONTROL_FD + 1);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	err = posix_spawn(&pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return -err;
-}
-
-/* "/usr/libexec/postrider/lookup" becomes "/usr/libexec/postrider/cyrus". */
-static int program_path(struct buf *to)
-{
-	char self[1024];
-	ssize_t size = readlink("/proc/self/exe", self, sizeof(self));
-	struct str path = str_n(self, size > 0 ? (size_t)size : 0);
-
-	if (size < 0)
-		return -errno;
-	buf_addf(to, "%.*s/%s", STR_ARG(str_cut(path, 0, str_find_last(path, '/'))), CYRUS_PROGRAM);
-	return buf_check(to);
-}
 
 static int start_nursery(const struct params *p, struct buf *why)
 {
-	struct buf path = BUF_INIT(2048);
-	char *owner = str_cstr(p->mail_owner);
-	int fds[2], high, err = channel_socketpair(fds);
+	int err = helper_start(CYRUS_PROGRAM, p->mail_owner, &pool.nursery, why);
 
-	if (err) {
-		free(owner);
+	if (err)
 		return err;
-	}
-	high = fcntl(fds[1], F_DUPFD_CLOEXEC, 10);
-	close(fds[1]);
-	err = high < 0 ? -errno : program_path(&path);
-	if (!err)
-		err = spawn(buf_cstr(&path), owner, high);
-	if (high >= 0)
-		close(high);
-	if (err) {
-		buf_addf(why, "smtpd_sasl_type = cyrus: cannot start %s: %s", buf_cstr(&path), strerror(-err));
-		close(fds[0]);
-	} else {
-		pool.nursery = channel_new(fds[0]);
-		list_init(&pool.busy);
-		list_init(&pool.idle);
-		wait_list_init(&pool.freed);
-	}
-	buf_done(&path);
-	free(owner);
-	return err;
+	list_init(&pool.busy);
+	list_init(&pool.idle);
+	wait_list_init(&pool.freed);
+	return 0;
 }
 
 static int cyrus_open(struct sasl_server *s, struct buf *why)
@@ -154,22 +94,16 @@ static void cyrus_close(struct sasl_server *s)
 
 static int worker_new(const struct cyrus *c, struct worker **ret_worker)
 {
-	struct worker *w;
-	int fds[2], err = channel_socketpair(fds);
 	struct message m = {.type = MESSAGE_CYRUS_WORKER, .cyrus_worker = {.path = c->path, .config_path = c->config_path}};
+	struct channel *channel;
+	struct worker *w;
+	int err = helper_fork(pool.nursery, &m, &channel);
 
+	pool.is_lost |= err == -EPIPE;
 	if (err)
 		return err;
-	m.fd = fds[1];
-	err = channel_send(pool.nursery, &m);
-	close(fds[1]);
-	if (err) {
-		pool.is_lost |= err == -EPIPE;
-		close(fds[0]);
-		return err;
-	}
 	w = mem_alloc(sizeof(*w));
-	w->channel = channel_new(fds[0]);
+	w->channel = channel;
 	w->path = c->path;
 	w->config_path = c->config_path;
 	list_add(&pool.busy, &w->link);

@@ -2,16 +2,13 @@
 /*
  * Cyrus SASL in processes of its own. Its library blocks (saslauthd, PAM, data bases) and loads
  * modules of many hands, so no role runs it. Before its rights go, lookup starts the program "cyrus" beside it, the
- * nursery; that one forks a worker for each channel that lookup sends it (CYRUS_WORKER). A worker serves one dialogue after
+ * nursery (ipc/helper.h), which forks workers (CYRUS_WORKER). A worker serves one dialogue after
  * another, in plain blocking code. A call that takes too long ends the worker by SIGALRM, a module that crashes ends it as well:
  * a temporary failure for the client whose dialogue it was.
  */
 #pragma once
 
-enum {
-	CYRUS_CONTROL_FD = 3,    /* where the nursery finds its channel */
-	CYRUS_CALL_LIMIT_S = 25, /* for one call into the library */
-};
+enum { CYRUS_CALL_LIMIT_S = 25 }; /* for one call into the library */
 
-/* The program's name in the folder of the roles; its argument is the user to become. */
+/* The program's name in the folder of the roles. */
 #define CYRUS_PROGRAM "cyrus"

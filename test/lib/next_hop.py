@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Next hops on 127.0.0.2 that do one thing wrong, or nothing: what a client does about it is the test."""
 
+import base64
 import contextlib
 import hashlib
 import socket
@@ -19,12 +20,15 @@ class NextHop:
 
     FAULTS = ("", "no-offer", "stripped", "refused", "refused-for-good", "broken", "smuggled", "silent-auth", "wrapper", "hangs-up", "early")
 
-    def __init__(self, folder: Path | None = None, certificate: str = "", fault: str = "", more: tuple = (), bits8: bool = True):
+    def __init__(self, folder: Path | None = None, certificate: str = "", fault: str = "", more: tuple = (), bits8: bool = True,
+                 tokens: set | None = None):
         assert fault in self.FAULTS
         self.messages = []  # (was it encrypted, content)
         self.heard = []  # (was it encrypted, line)
         self.resumed = []  # of each handshake
         self.shown = []  # the client's certificate in each
+        self.tokens = tokens  # that may log in by XOAUTH2; None: whoever says AUTH
+        self.tried_tokens = []
         self._fault = fault
         self._more = more + (("8BITMIME",) if bits8 else ())
         self._context = None
@@ -118,6 +122,15 @@ class NextHop:
                     sock, lines, is_encrypted = stack.enter_context(contextlib.closing(secure)), secure.makefile("rwb"), True
             elif verb == b"STARTTLS":
                 say("502 5.5.1 what?")
+            elif verb == b"AUTH" and self.tokens is not None:
+                token = base64.b64decode(line.split()[2]).decode().partition("Bearer ")[2].rstrip("\x01")
+                self.tried_tokens.append(token)
+                if token in self.tokens:
+                    say("235 2.7.0 welcome")
+                else:
+                    say("334 " + base64.b64encode(b'{"status": "400"}').decode())
+                    self.heard.append((is_encrypted, lines.readline()))
+                    say("535 5.7.8 bad token")
             elif verb == b"DATA":
                 say("354 go on")
                 content = b"".join(iter(lines.readline, b".\r\n"))

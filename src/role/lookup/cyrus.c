@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program "cyrus": Cyrus SASL for the lookup role, see sasl/cyrus.h. First the nursery, which
- * does nothing but fork, then the workers, which block as they like. Packets are those of ipc/channel.h.
+ * does nothing but fork, then the workers, which block as they like.
  */
 #include "sasl/cyrus.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sasl/sasl.h>
 #include <sasl/saslplug.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "ipc/message.h"
-#include "process/sandbox.h"
-
-enum { PACKET_MAX = 256 << 10, FDS_MAX = 16, PACKET_HEAD = 2 };
+#include "role/lookup/nursery.h"
 
 static struct {
 	int fd;
@@ -31,63 +23,9 @@ static struct {
 	char last_log[300]; /* what the library complained of in this call */
 } worker;
 
-/* --- packets ----------------------------------------------------------------------------------------- */
-
-/* One whole message, or several, behind what `to` holds. 0, or an error at the end of the channel. */
-static int recv_packets(int fd, struct buf *to, int fds[FDS_MAX], size_t *ret_fd_count)
-{
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-	} control;
-	bool goes_on = true;
-
-	*ret_fd_count = 0;
-	while (goes_on) {
-		char *room = buf_room(to, PACKET_MAX);
-		struct iovec iov = {.iov_base = room, .iov_len = PACKET_MAX};
-		struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-		ssize_t size;
-
-		if (!room)
-			return -EMSGSIZE;
-		size = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size < PACKET_HEAD || room[0] != 1)
-			return -EPIPE;
-		for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c; c = CMSG_NXTHDR(&mh, c))
-			if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-				*ret_fd_count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-				memcpy(fds, CMSG_DATA(c), *ret_fd_count * sizeof(int));
-			}
-		goes_on = room[1] == 1;
-		memmove(room, room + PACKET_HEAD, (size_t)size - PACKET_HEAD);
-		buf_added(to, (size_t)size - PACKET_HEAD);
-	}
-	return 0;
-}
-
-/* Channels come non-blocking; here it is blocking that is wanted. */
-static void make_blocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK))
-		_exit(1);
-}
-
 static void answer(const struct message *m)
 {
-	struct buf packet = BUF_INIT(PACKET_MAX);
-	ssize_t size;
-
-	buf_add_bytes(&packet, "\1\0", PACKET_HEAD);
-	message_encode(&packet, m);
-	size = buf_check(&packet) ? -1 : send(worker.fd, packet.ptr, packet.len, MSG_NOSIGNAL);
-	if (size < 0)
-		_exit(1);
-	buf_done(&packet);
+	nursery_send(worker.fd, m);
 }
 
 /* --- the library ------------------------------------------------------------------------------------- */
@@ -284,87 +222,16 @@ static void serve(const struct message *m)
 	alarm(0);
 }
 
-static void work(int fd, const struct message_cyrus_worker *settings)
+static void work(int fd, const struct message *order)
 {
-	struct buf packet = BUF_INIT(MESSAGE_SIZE_MAX);
-	size_t fd_count;
-	int fds[FDS_MAX];
-
 	worker.fd = fd;
-	make_blocking(fd);
 	alarm(CYRUS_CALL_LIMIT_S);
-	start_library(settings->path, settings->config_path);
+	start_library(order->cyrus_worker.path, order->cyrus_worker.config_path);
 	alarm(0);
-	while (!recv_packets(fd, &packet, fds, &fd_count)) {
-		struct str rest = buf_str(&packet);
-		struct message m;
-
-		while (rest.len && !message_decode(&rest, &m))
-			serve(&m);
-		explicit_bzero(packet.ptr, packet.size);
-		buf_reset(&packet);
-	}
-	_exit(0);
-}
-
-/* --- the nursery --------------------------------------------------------------------------------------- */
-
-/* The first descriptor is the worker's channel; the others are for those that come after it. */
-static void fork_worker(const int *fds, size_t fd_count, const struct message_cyrus_worker *settings)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		(void)signal(SIGCHLD, SIG_DFL);
-		close(CYRUS_CONTROL_FD);
-		/* A worker sees its own dialogues alone, and the end of its channel tells of its end. */
-		for (size_t i = 1; i < fd_count; i++)
-			close(fds[i]);
-		work(fds[0], settings);
-	}
-	/* When there is no process, the channel's end says so. */
-	close(fds[0]);
-}
-
-static void nurse(void)
-{
-	struct buf packet = BUF_INIT(MESSAGE_SIZE_MAX);
-	size_t fd_count, used;
-	int fds[FDS_MAX];
-
-	while (!recv_packets(CYRUS_CONTROL_FD, &packet, fds, &fd_count)) {
-		struct str rest = buf_str(&packet);
-		struct message m;
-
-		used = 0;
-		while (rest.len && !message_decode(&rest, &m)) {
-			if (m.type != MESSAGE_CYRUS_WORKER || used == fd_count)
-				continue;
-			fork_worker(&fds[used], fd_count - used, &m.cyrus_worker);
-			used++;
-		}
-		while (used < fd_count)
-			close(fds[used++]);
-		buf_reset(&packet);
-	}
+	nursery_serve(fd, serve);
 }
 
 int main(int argc, char **argv)
 {
-	struct buf why = BUF_INIT(1000);
-
-	if (argc != 2) {
-		fprintf(stderr, "cyrus: started by the lookup process only\n");
-		return 1;
-	}
-	if (sandbox_become(argv[1], &why)) {
-		fprintf(stderr, "cyrus: %s\n", buf_cstr(&why));
-		return 1;
-	}
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	make_blocking(CYRUS_CONTROL_FD);
-	/* Nobody waits for workers: their channels tell when they end. */
-	(void)signal(SIGCHLD, SIG_IGN);
-	nurse();
-	return 0;
+	return nursery_main(argc, argv, MESSAGE_CYRUS_WORKER, work);
 }

@@ -14,6 +14,7 @@
 #include "role/lookup/store.h"
 #include "role/lookup/sts.h"
 #include "role/lookup/tlsrpt.h"
+#include "role/lookup/token_keeper.h"
 #include "role/lookup/web.h"
 
 enum {
@@ -45,6 +46,8 @@ int lookup_prepare(struct process *p, struct buf *why)
 	lookup.goes_out = sts_is_wanted(p->config) || tlsrpt_is_wanted(p->config);
 	if (!err && lookup.goes_out)
 		err = web_init(why);
+	if (!err)
+		err = token_keeper_prepare(p, why);
 	return err ? err : dialogue_prepare(p, why);
 }
 
@@ -107,6 +110,10 @@ static void take_message(struct client *c, const struct message *m)
 		sts_take_question(c, &m->sts_ask);
 	} else if (m->type == MESSAGE_TLS_OUTCOME) {
 		tlsrpt_take(&m->tls_outcome);
+	} else if (m->type == MESSAGE_ACCESS_TOKEN_ASK) {
+		token_keeper_ask(c, &m->access_token_ask);
+	} else if (m->type == MESSAGE_ACCESS_TOKEN_REFUSED) {
+		token_keeper_refused(&m->access_token_refused);
 	} else {
 		log_warn("a peer sent %s, which is not for lookup", message_name(m->type));
 		if (m->fd >= 0)

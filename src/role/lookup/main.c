@@ -2,7 +2,7 @@
 /*
  * The lookup role: the only process that holds password tables. smtpd asks it whether a
  * name and a password belong together; the hashing runs on helper threads. smtp asks it for
- * MTA-STS policies.
+ * MTA-STS policies and access tokens.
  */
 #include "role/lookup/lookup.h"
 

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <unistd.h>
 
 #include "config/params.h"
 #include "role/smtp/smtp_settings.h"
+#include "sasl/access_token.h"
 #include "table/table.h"
 
 enum { TOKEN_FILE_MAX = 32 * 1024 };
@@ -44,31 +44,6 @@ static int find_text(const struct smtp_settings *s, const struct login_place *pl
 	return err;
 }
 
-static int token_from_json(struct str text, struct arena *a, struct str *ret_token)
-{
-	json_t *object = json_loadb(text.ptr, text.len, 0, NULL);
-	const char *token = json_string_value(json_object_get(object, "access_token"));
-	bool has = token && *token;
-
-	if (has)
-		*ret_token = arena_str(a, str_of(token));
-	json_decref(object);
-	return has ? 0 : -EINVAL;
-}
-
-int token_parse(struct str text, struct arena *a, struct str *ret_token)
-{
-	struct str line = {0};
-
-	text = str_trim(text);
-	if (str_starts(text, STR("{")))
-		return token_from_json(text, a, ret_token);
-	if (!str_next(&text, "\r\n", &line))
-		return -EINVAL;
-	*ret_token = arena_str(a, str_trim(line));
-	return ret_token->len ? 0 : -EINVAL;
-}
-
 static int file_read(const char *path, struct buf *to)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -92,11 +67,12 @@ static int read_token(struct str path, struct arena *a, struct str *ret_token, s
 {
 	struct buf text = BUF_INIT(TOKEN_FILE_MAX);
 	char *name = arena_cstr(a, path);
+	int64_t lifetime;
 	int err = file_read(name, &text);
 
 	if (err)
 		buf_addf(why, "cannot read the access token in %s: %s", name, strerror(-err));
-	else if ((err = token_parse(buf_str(&text), a, ret_token)))
+	else if ((err = access_token_parse(buf_str(&text), a, ret_token, &lifetime)))
 		buf_addf(why, "%s holds no access token: its first line or \"access_token\" in JSON would be one", name);
 	if (text.ptr)
 		explicit_bzero(text.ptr, text.len);
@@ -117,25 +93,39 @@ static bool is_for_tokens(const struct smtp_settings *s)
 	return is;
 }
 
+/* What stands in place of a password. */
+static int find_token(const struct smtp_settings *s, struct arena *a, struct credentials *c, struct buf *why)
+{
+	static const struct str file = {"{token_file=", 12};
+
+	if (str_eq(c->secret, STR("{token_command}"))) {
+		c->is_token = c->is_from_command = true;
+		c->secret = STR("");
+		if (s->sasl_token_command.len)
+			return 0;
+		buf_addf(why, "\"%.*s:{token_command}\" needs %s_sasl_token_command, the command that prints an access token",
+		         STR_ARG(c->user), s->is_lmtp ? "lmtp" : "smtp");
+		return -EINVAL;
+	}
+	if (str_starts(c->secret, file) && str_ends(c->secret, STR("}"))) {
+		c->is_token = true;
+		c->secret = str_cut(c->secret, file.len, c->secret.len - file.len - 1);
+	} else if (str_starts(c->secret, STR("/")) && is_for_tokens(s)) {
+		c->is_token = true;
+	}
+	return c->is_token ? read_token(str_trim(c->secret), a, &c->secret, why) : 0;
+}
+
 int credentials_find(const struct smtp_settings *s, const struct login_place *place, struct arena *a, struct credentials *ret,
                      struct buf *why)
 {
-	static const struct str file = {"{token_file=", 12};
 	struct str text;
 	int err = s->sasl_passwords ? find_text(s, place, a, &text, why) : -ENOENT;
 
 	if (err)
 		return err;
-	if (!s->sasl_delimiter.len || !str_split(text, s->sasl_delimiter.ptr[0], &ret->user, &ret->secret))
-		*ret = (struct credentials){.user = text, .secret = STR("")};
-	ret->is_token = false;
-	if (!ret->user.len)
-		return -ENOENT;
-	if (str_starts(ret->secret, file) && str_ends(ret->secret, STR("}"))) {
-		ret->is_token = true;
-		ret->secret = str_cut(ret->secret, file.len, ret->secret.len - file.len - 1);
-	} else if (str_starts(ret->secret, STR("/")) && is_for_tokens(s)) {
-		ret->is_token = true;
-	}
-	return ret->is_token ? read_token(str_trim(ret->secret), a, &ret->secret, why) : 0;
+	*ret = (struct credentials){.user = text, .secret = STR("")};
+	if (s->sasl_delimiter.len)
+		(void)str_split(text, s->sasl_delimiter.ptr[0], &ret->user, &ret->secret);
+	return ret->user.len ? find_token(s, a, ret, why) : -ENOENT;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who we are to a server: from smtp_sasl_password_maps, "user:password". Where the password is
- * "{token_file=/path}" an access token is read from that file instead, anew for each login.
+ * "{token_file=/path}" an access token is read from that file instead, anew for each login; where it is
+ * "{token_command}" the lookup role has one, or has it made.
  */
 #pragma once
 
@@ -17,6 +18,7 @@ struct credentials {
 	struct str user;
 	struct str secret;
 	bool is_token;
+	bool is_from_command; /* the token is to be asked for: `secret` is empty until then */
 };
 
 /* For which login. */
@@ -32,5 +34,3 @@ struct login_place {
  */
 [[nodiscard]] int credentials_find(const struct smtp_settings *s, const struct login_place *place, struct arena *a,
                                    struct credentials *ret, struct buf *why);
-/* The token in such a file: its first line or, in an object of JSON, "access_token". -EINVAL for what has none. */
-[[nodiscard]] int token_parse(struct str text, struct arena *a, struct str *ret_token);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "fiber/fiber.h"
 
-/* Longer than a fetch of a policy may take. */
+/* Longer than lookup may take to fetch a policy or to run a command. */
 enum { ANSWER_WAIT_S = 90 };
 
 struct question {
@@ -15,12 +15,14 @@ struct question {
 	struct wait_list changed;
 	struct channel *asked; /* NULL: nobody who is still there */
 	uint64_t token;
-	struct str domain;
-	struct arena *arena; /* of who asks */
+	struct message message; /* its strings are those of who asks */
+	struct arena *arena;    /* of who asks */
 	bool is_answered;
 	int error;
-	struct str policy;
-	struct str failure;
+	/* The answer, to either question. */
+	struct str policy, failure;
+	struct str access_token;
+	bool is_new;
 };
 
 static struct {
@@ -35,27 +37,50 @@ static void open_once(void)
 		list_init(&peer.questions);
 }
 
-static void take_answer(const struct message_sts_answer *answer)
+/* The question with this token, if this is an answer to it. */
+static struct question *find_question(uint64_t token, enum message_type asked)
 {
 	LIST_EACH(&peer.questions, it) {
 		struct question *q = LIST_ENTRY(it, struct question, link);
 
-		if (q->token != answer->token)
-			continue;
-		q->is_answered = true;
-		q->error = answer->result > INT16_MAX ? -EAGAIN : -(int)answer->result;
-		q->policy = arena_str(q->arena, answer->policy);
-		q->failure = arena_str(q->arena, answer->failure);
-		wait_list_wake_all(&q->changed);
-		return;
+		if (q->token == token && q->message.type == asked)
+			return q;
 	}
+	return NULL;
+}
+
+static void settle(struct question *q, uint32_t result)
+{
+	q->is_answered = true;
+	q->error = result > INT16_MAX ? -EAGAIN : -(int)result;
+	wait_list_wake_all(&q->changed);
+}
+
+static void take_sts_answer(const struct message_sts_answer *answer)
+{
+	struct question *q = find_question(answer->token, MESSAGE_STS_ASK);
+
+	if (!q)
+		return;
+	q->policy = arena_str(q->arena, answer->policy);
+	q->failure = arena_str(q->arena, answer->failure);
+	settle(q, answer->result);
+}
+
+static void take_access_token(const struct message_access_token_answer *answer)
+{
+	struct question *q = find_question(answer->token, MESSAGE_ACCESS_TOKEN_ASK);
+
+	if (!q)
+		return;
+	q->access_token = arena_str(q->arena, answer->access_token);
+	q->is_new = answer->is_new;
+	settle(q, answer->result);
 }
 
 static void send_question(struct question *q)
 {
-	struct message m = {.type = MESSAGE_STS_ASK, .sts_ask = {.token = q->token, .domain = q->domain}};
-
-	q->asked = peer.newest && !channel_send(peer.newest, &m) ? peer.newest : NULL;
+	q->asked = peer.newest && !channel_send(peer.newest, &q->message) ? peer.newest : NULL;
 }
 
 /* Whoever waited for this process asks the next one. */
@@ -77,7 +102,9 @@ static void serve(void *arg)
 
 	while (!(err = channel_recv(ch, INSTANT_NEVER, &m))) {
 		if (m.type == MESSAGE_STS_ANSWER)
-			take_answer(&m.sts_answer);
+			take_sts_answer(&m.sts_answer);
+		else if (m.type == MESSAGE_ACCESS_TOKEN_ANSWER)
+			take_access_token(&m.access_token_answer);
 		else
 			log_warn("lookup sent %s, which is not for smtp", message_name(m.type));
 	}
@@ -97,24 +124,61 @@ void lookup_peer_add(struct channel *ch)
 	fiber_start("lookup", serve, ch);
 }
 
-int lookup_peer_ask_sts(struct str domain, struct arena *a, struct str *ret_policy, struct str *ret_failure)
+/* 0 when there is an answer. */
+static int ask(struct question *q)
 {
 	struct instant deadline = clock_deadline(duration_s(ANSWER_WAIT_S));
-	struct question q = {.token = ++peer.last_token, .domain = domain, .arena = a};
 	int err = 0;
 
 	open_once();
-	wait_list_init(&q.changed);
-	list_add(&peer.questions, &q.link);
-	send_question(&q);
-	while (!q.is_answered && !err)
-		err = wait_list_wait(&q.changed, deadline);
-	list_remove(&q.link);
-	if (!q.is_answered)
-		return err == -ECANCELED ? err : -EAGAIN;
+	wait_list_init(&q->changed);
+	list_add(&peer.questions, &q->link);
+	send_question(q);
+	while (!q->is_answered && !err)
+		err = wait_list_wait(&q->changed, deadline);
+	list_remove(&q->link);
+	if (q->is_answered)
+		return 0;
+	return err == -ECANCELED ? err : -EAGAIN;
+}
+
+int lookup_peer_ask_sts(struct str domain, struct arena *a, struct str *ret_policy, struct str *ret_failure)
+{
+	struct question q = {.token = ++peer.last_token, .arena = a};
+	int err;
+
+	q.message = (struct message){.type = MESSAGE_STS_ASK, .sts_ask = {.token = q.token, .domain = domain}};
+	err = ask(&q);
+	if (err)
+		return err;
 	*ret_policy = q.policy;
 	*ret_failure = q.failure;
 	return q.error;
+}
+
+int lookup_peer_ask_token(struct str transport, struct str user, struct arena *a, struct str *ret_token, bool *ret_is_new)
+{
+	struct question q = {.token = ++peer.last_token, .arena = a};
+	int err;
+
+	q.message = (struct message){.type = MESSAGE_ACCESS_TOKEN_ASK,
+	                             .access_token_ask = {.token = q.token, .transport = transport, .user = user}};
+	err = ask(&q);
+	if (err)
+		return err;
+	*ret_token = q.access_token;
+	*ret_is_new = q.is_new;
+	return q.error;
+}
+
+void lookup_peer_refuse_token(struct str transport, struct str user, struct str token)
+{
+	struct message m = {.type = MESSAGE_ACCESS_TOKEN_REFUSED,
+	                    .access_token_refused = {.transport = transport, .user = user, .access_token = token}};
+
+	/* A new lookup process has none to forget. */
+	if (peer.newest)
+		(void)!channel_send(peer.newest, &m);
 }
 
 void lookup_peer_report(const struct tls_outcome *o, struct str failure)

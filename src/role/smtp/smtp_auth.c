@@ -6,10 +6,12 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "config/config.h"
 #include "config/params.h"
 #include "net/tls.h"
 #include "role/smtp/auth_cache.h"
 #include "role/smtp/credentials.h"
+#include "role/smtp/lookup_peer.h"
 #include "sasl/client.h"
 
 enum { LINE_MAX_SIZE = 128 * 1024, BINDING_MAX = 256 };
@@ -177,32 +179,73 @@ static struct str choose(struct connection *c, struct sasl_login *login, struct 
 	return sasl_client_choose(str_of(c->auth), c->settings->sasl_filter, demands_of(c), login);
 }
 
-static int use(struct connection *c, const struct credentials *who, struct arena *a, struct verdict *v)
+static int use(struct connection *c, const struct credentials *who, struct str mechanism, struct sasl_login *login,
+               struct arena *a, struct verdict *v)
+{
+	struct auth_attempt attempt = attempt_of(c, who);
+	struct str known = auth_cache_find(&attempt);
+
+	if (known.len)
+		return refused(c, arena_str(a, known), STR("5.7.8"), a, v);
+	login->secret = who->secret;
+	return log_in(c, mechanism, login, who, a, v);
+}
+
+static int get_token(struct connection *c, struct credentials *who, struct arena *a, struct verdict *v, bool *ret_is_new)
+{
+	int err = lookup_peer_ask_token(c->settings->view->service->name, who->user, a, &who->secret, ret_is_new);
+
+	if (!err || err == -ECANCELED)
+		return err;
+	return put_off(c,
+	               arena_printf(a, "SASL authentication failed; there is no access token (%s_sasl_token_command)",
+	                            c->settings->is_lmtp ? "lmtp" : "smtp"),
+	               a, v);
+}
+
+/* A token that was kept may have been called back before its time: then there is a second try with a new one. */
+static int use_command(struct connection *c, struct credentials *who, struct str mechanism, struct sasl_login *login,
+                       struct arena *a, struct verdict *v)
+{
+	bool is_new = false;
+
+	for (;;) {
+		int err = get_token(c, who, a, v, &is_new);
+		bool is_refused;
+
+		if (err)
+			return err;
+		err = use(c, who, mechanism, login, a, v);
+		is_refused = err == -EHOSTUNREACH && !c->is_broken && c->reply.code / 100 == 5;
+		if (is_refused)
+			lookup_peer_refuse_token(c->settings->view->service->name, who->user, who->secret);
+		if (!is_refused || is_new)
+			return err;
+	}
+}
+
+static int log_in_as(struct connection *c, struct credentials *who, struct arena *a, struct verdict *v)
 {
 	struct buf binding = BUF_INIT(BINDING_MAX);
 	struct sasl_login login = {.user = who->user,
-	                           .secret = who->secret,
 	                           .is_token = who->is_token,
 	                           .names_twice = c->settings->params->send_cyrus_sasl_authzid,
 	                           .host = str_of(c->host),
 	                           .port = arena_printf(a, "%u", c->port)};
-	struct auth_attempt attempt = attempt_of(c, who);
-	struct str known = auth_cache_find(&attempt);
-	struct str mechanism;
+	struct str mechanism = choose(c, &login, &binding);
 	int err;
 
-	if (known.len)
-		return refused(c, arena_str(a, known), STR("5.7.8"), a, v);
-	mechanism = choose(c, &login, &binding);
-	if (mechanism.len)
-		err = log_in(c, mechanism, &login, who, a, v);
-	else
+	if (!mechanism.len)
 		err = put_off(c,
 		              arena_printf(a,
 		                           "SASL authentication failed; server %s offered no compatible authentication "
 		                           "mechanisms for this type of connection security",
 		                           c->peer),
 		              a, v);
+	else if (who->is_from_command)
+		err = use_command(c, who, mechanism, &login, a, v);
+	else
+		err = use(c, who, mechanism, &login, a, v);
 	buf_done(&binding);
 	return err;
 }
@@ -221,7 +264,7 @@ int smtp_auth(struct connection *c, const struct connection_wish *wish, struct a
 		log_tagged(c->settings->tag, LOG_LEVEL_WARN, "smtp_sasl_password_maps: %s", buf_cstr(&why));
 		err = put_off(c, STR("SASL password lookup error"), a, v);
 	} else {
-		err = err ? 0 : use(c, &who, a, v);
+		err = err ? 0 : log_in_as(c, &who, a, v);
 	}
 	buf_done(&why);
 	return err;

@@ -13,9 +13,12 @@
 #include "net/tls.h"
 #include "net/tls_log.h"
 #include "role/smtp/auth_cache.h"
+#include "sasl/access_token.h"
 #include "sasl/client.h"
 #include "role/smtp/requiretls.h"
 #include "table/table.h"
+
+enum { TOKEN_COMMAND_MAX = 8192 };
 
 static struct map all; /* transport name: struct smtp_settings */
 
@@ -262,6 +265,22 @@ static int read_mechanisms(struct smtp_settings *s, const struct params *p, stru
 	return err;
 }
 
+/* The lookup role takes it apart for each login; what is wrong with it is told at the start. */
+static int read_token_command(struct smtp_settings *s, const struct params *p, struct buf *why)
+{
+	struct buf arguments = BUF_INIT(TOKEN_COMMAND_MAX), reason = BUF_INIT(TOKEN_COMMAND_MAX);
+	int err = 0;
+
+	s->sasl_token_command = str_trim(PICK(sasl_token_command));
+	if (s->sasl_token_command.len)
+		err = token_command_parse(s->sasl_token_command, STR("user"), &arguments, &reason);
+	if (err)
+		buf_addf(why, "%s_sasl_token_command: %s", s->is_lmtp ? "lmtp" : "smtp", buf_cstr(&reason));
+	buf_done(&arguments);
+	buf_done(&reason);
+	return err;
+}
+
 static int read_sasl(struct smtp_settings *s, const struct view *v, struct buf *why)
 {
 	const struct params *p = v->params;
@@ -276,6 +295,8 @@ static int read_sasl(struct smtp_settings *s, const struct view *v, struct buf *
 	if (PICK(sasl_auth_cache_name).len)
 		s->sasl_cache_time = PICK(sasl_auth_cache_time);
 	err = read_mechanisms(s, p, why);
+	if (!err)
+		err = read_token_command(s, p, why);
 	if (!err)
 		err = maps_open(PICK(sasl_password_maps), TABLE_FOLD | TABLE_SURROGATE | TABLE_NO_REGSUB, v, &s->sasl_passwords,
 		                why);

@@ -66,6 +66,7 @@ struct smtp_settings {
 	bool skips_quit_reply;
 	struct maps *sasl_passwords; /* NULL when the client logs in nowhere */
 	struct str sasl_delimiter;
+	struct str sasl_token_command;  /* lookup runs it; empty: none */
 	struct match_list *sasl_filter; /* NULL: all mechanisms */
 	unsigned sasl_demands;          /* in clear; enum sasl_demand */
 	unsigned sasl_tls_demands;
