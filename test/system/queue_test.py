@@ -128,7 +128,7 @@ class Retry(QueueCase):
         self.assertEqual([r["address"] for r in item["recipients"]], ["b@far.example", "c@far.example"])
         self.assertIn("Connection refused", item["recipients"][0]["delay_reason"])
         self.server.wait_log(r"postfix/qmgr\[\d+\]: \w+: from=<demo@test\.example>, size=\d+, nrcpt=2 \(queue active\)$")
-        self.server.wait_log(r"to=<b@far\.example>, relay=none, delay=\S+, delays=\S+, dsn=4\.4\.1, status=deferred \(connect to ")
+        self.server.wait_log(r"to=<b@far\.example>, relay=none, delay=\S+, delays=\S+, tls=may\?, dsn=4\.4\.1, status=deferred \(connect to ")
         self.hop.up()
         self.assertEqual(self.server.run("postqueue", "-f").returncode, 0)
         self.wait_empty()

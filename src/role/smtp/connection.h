@@ -36,6 +36,7 @@ struct connection {
 	bool has_quit;      /* QUIT was said already */
 	bool is_verified;   /* the server showed that it is who the policy asks for */
 	bool is_logged_in;
+	const char *tls_level; /* what it was held to; of tls_status_level() */
 	struct tls_log tls_log;
 	struct instant opened_at;
 	struct instant trust_ends; /* of the policy that it met */

@@ -10,6 +10,7 @@
 #include "role/smtp/credentials.h"
 #include "role/smtp/delivery_policy.h"
 #include "role/smtp/smtp_tls.h"
+#include "role/smtp/tls_status.h"
 #include "role/smtp/transaction.h"
 
 enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
@@ -46,6 +47,7 @@ static void log_outcome(struct delivery *d, const struct recipient *r, enum deli
 		.connected = d->connected,
 		.ended = clock_wall(),
 		.digits = d->settings ? (int)d->settings->params->delay_logging_resolution_limit : 2,
+		.tls = d->tls_status,
 		.dsn = v->dsn,
 		.status = str_of(status_word(d, status)),
 		.text = v->text,
@@ -172,6 +174,7 @@ static int try_kept(struct delivery *d)
 		int err;
 
 		d->connected = d->started;
+		tls_status_note_kept(d, c);
 		if (stream_tls(c->stream) && c->tls_log.parts & TLS_LOG_SUMMARY)
 			smtp_tls_log(c, &d->policy, true);
 		err = converse(d, c, &v);
@@ -215,6 +218,9 @@ static int open_connection(struct delivery *d, struct connection_wish *wish, str
 		wish->avoids_tls = true;
 		err = connection_open(wish, &d->arena, ret_connection, v);
 	}
+	tls_status_note(d, wish->policy, *ret_connection, v);
+	if (*ret_connection)
+		(*ret_connection)->tls_level = tls_status_level(&d->policy, wish->policy);
 	return err;
 }
 
@@ -233,6 +239,7 @@ static int try_in_clear(struct delivery *d, struct connection_wish *wish, struct
 	connection_close(*c);
 	wish->avoids_tls = true;
 	err = connection_open(wish, &d->arena, c, v);
+	tls_status_note(d, wish->policy, *c, v);
 	return err ? err : converse(d, *c, v);
 }
 
@@ -241,9 +248,13 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 {
 	struct connection *c;
 	struct verdict v = {0};
-	int err = delivery_policy_for_host(d, wish, &v);
+	int err;
 
-	if (!err)
+	d->outcome = (struct tls_outcome){0};
+	err = delivery_policy_for_host(d, wish, &v);
+	if (err)
+		tls_status_note(d, wish->policy, NULL, &v);
+	else
 		err = open_connection(d, wish, &c, &v);
 	*ret_has_session = !err;
 	if (err == -ECANCELED)
@@ -333,6 +344,7 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		return 0;
 	}
 	d->tried = text;
+	d->tls_status = STR("");
 	err = delivery_policy_read(d, &nexthop, &v);
 	if (err == -ECANCELED)
 		return err;

@@ -38,6 +38,7 @@ struct delivery {
 	struct str tried;           /* the one of the nexthops that is tried now */
 	struct tls_policy policy;   /* for it */
 	struct tls_outcome outcome; /* of the connection tried last */
+	struct str tls_status;      /* of the same, for the log; may be empty */
 	bool is_reported;           /* the outcome counts for the TLS report of the domain */
 	enum requiretls requiretls; /* what is demanded of it because the message asks for REQUIRETLS */
 	size_t unmet_count;         /* hosts that could not do it */

@@ -163,6 +163,7 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	s->uses_sts = !s->is_lmtp && p->smtp_mta_sts;
 	s->enforces_sts_patterns = PICK(tls_enforce_sts_mx_patterns);
 	s->tls_notes_offer = PICK(tls_note_starttls_offer);
+	s->logs_tls_status = PICK(log_tls_feature_status);
 	s->tls_log_parts = tls_log_parse(log_level, &is_good);
 	if (!is_good)
 		log_warn("%.*s: bad TLS loglevel \"%.*s\", taken for 0", STR_ARG(s->tag), STR_ARG(log_level));

@@ -92,6 +92,7 @@ struct smtp_settings {
 	bool uses_sts;                        /* finds MTA-STS policies itself */
 	bool enforces_sts_patterns;           /* of those that tables tell */
 	bool tls_notes_offer;
+	bool logs_tls_status;             /* tls= in delivery lines */
 	unsigned tls_log_parts;           /* enum tls_log_part, where no table says otherwise */
 	struct maps *tls_log_levels;      /* by nexthop, host and address */
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */

@@ -29,6 +29,11 @@ int tls_level_parse(struct str word, enum client_tls *ret_level)
 	return -EINVAL;
 }
 
+const char *tls_level_name(enum client_tls level)
+{
+	return level_names[level];
+}
+
 static bool is_host_name(struct str name)
 {
 	bool is_label_empty = true;

@@ -60,6 +60,7 @@ struct tls_policy {
 
 /* "may", "dane-only". -EINVAL for others. */
 [[nodiscard]] int tls_level_parse(struct str word, enum client_tls *ret_level);
+const char *tls_level_name(enum client_tls level);
 /* "level name=value { name = value } ...", as a table has it. -EINVAL with the reason; nothing bad is passed over. */
 [[nodiscard]] int tls_policy_parse(struct str text, struct arena *a, struct tls_policy *ret_policy, struct buf *why);
 /* The policy for this nexthop, as it is written in the job. A reason in `why` for anything but 0. */
