@@ -63,6 +63,29 @@ int base64_decode(struct buf *to, struct str text)
 	return 0;
 }
 
+int base64url_decode(struct buf *to, struct str text)
+{
+	struct buf plain = BUF_INIT(text.len + 4);
+	int err;
+
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+
+		if (c == '+' || c == '/' || c == '=') {
+			buf_done(&plain);
+			return -EINVAL;
+		}
+		buf_add_char(&plain, c == '-' ? '+' : c == '_' ? '/' : c);
+	}
+	while (plain.len % 4)
+		buf_add_char(&plain, '=');
+	err = base64_decode(to, buf_str(&plain));
+	if (plain.ptr)
+		explicit_bzero(plain.ptr, plain.len);
+	buf_done(&plain);
+	return err;
+}
+
 void hex_encode(struct buf *to, struct str bytes)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -27,6 +27,12 @@ TEST(base64_is_rfc_4648)
 	CHECK_INT(base64_decode(&b, STR("Z===")), -EINVAL);
 	CHECK_INT(base64_decode(&b, STR("Zg==Zg==")), -EINVAL);
 	CHECK_INT(base64_decode(&b, STR("Z*==")), -EINVAL);
+	buf_reset(&b);
+	CHECK_INT(base64url_decode(&b, STR("-_8")), 0);
+	CHECK_STR(buf_str(&b), STR("\xfb\xff"));
+	CHECK_INT(base64url_decode(&b, STR("-_8=")), -EINVAL);
+	CHECK_INT(base64url_decode(&b, STR("+/8")), -EINVAL);
+	CHECK_INT(base64url_decode(&b, STR("Z")), -EINVAL);
 	buf_done(&b);
 }
 

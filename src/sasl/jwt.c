@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/encoding.h"
+#include "sasl/jwk.h"
 
 enum { TOKEN_MAX = 32 << 10, KEYS_MAX = 32, SECRET_MIN = 32, SECRET_MAX = 512, RSA_BITS_MIN = 2048, HALF_MAX = 48 };
 
@@ -22,6 +23,8 @@ enum key_kind { KEY_RSA, KEY_P256, KEY_P384, KEY_ED25519, KEY_SECRET };
 struct key {
 	enum key_kind kind;
 	EVP_PKEY *pkey;
+	char *name;                  /* "kid"; NULL: none */
+	const struct algorithm *alg; /* the only one that it is for; NULL: all of its kind */
 	unsigned char secret[SECRET_MAX];
 	size_t secret_size;
 };
@@ -41,6 +44,14 @@ static const struct algorithm {
 	{"ES256", KEY_P256, "SHA256", 32},  {"ES384", KEY_P384, "SHA384", 48},  {"EdDSA", KEY_ED25519, NULL, 0},
 	{"HS256", KEY_SECRET, "SHA256", 0}, {"HS384", KEY_SECRET, "SHA384", 0}, {"HS512", KEY_SECRET, "SHA512", 0},
 };
+
+static const struct algorithm *find_algorithm(const char *name)
+{
+	for (size_t i = 0; i < COUNT_OF(algorithms) && name; i++)
+		if (strcmp(name, algorithms[i].name) == 0)
+			return &algorithms[i];
+	return NULL;
+}
 
 /* --- keys ---------------------------------------------------------------------------------------------- */
 
@@ -122,11 +133,75 @@ static int add_secrets(struct jwt_keys *keys, struct str text, struct buf *why)
 	return 0;
 }
 
+static const char *fill_key(struct key *key, EVP_PKEY *pkey, const struct buf *secret)
+{
+	if (pkey)
+		return find_kind(pkey, &key->kind) ? NULL : "it is none of RSA from 2048 bits on, P-256, P-384, Ed25519";
+	if (secret->len < SECRET_MIN)
+		return "the secret is shorter than 32 bytes";
+	key->kind = KEY_SECRET;
+	memcpy(key->secret, secret->ptr, secret->len);
+	key->secret_size = secret->len;
+	return NULL;
+}
+
+/* Keys for what we do not do are passed over (RFC 7517, 5). */
+static int add_jwk(struct jwt_keys *keys, const json_t *jwk, const char **why)
+{
+	struct key *key = &keys->items[keys->count];
+	struct buf secret = BUF_INIT(SECRET_MAX);
+	const char *name = json_string_value(json_object_get(jwk, "kid"));
+	const char *alg = json_string_value(json_object_get(jwk, "alg"));
+	EVP_PKEY *pkey = NULL;
+	int err = alg && !find_algorithm(alg) ? -ENOTSUP : jwk_read(jwk, &pkey, &secret, why);
+
+	if (!err && keys->count == KEYS_MAX)
+		*why = "there are too many";
+	else if (!err)
+		*why = fill_key(key, pkey, &secret);
+	if (!err && !*why) {
+		key->pkey = pkey;
+		key->name = name ? mem_strdup(name) : NULL;
+		key->alg = find_algorithm(alg);
+		keys->count++;
+	} else {
+		EVP_PKEY_free(pkey);
+		err = err == -ENOTSUP ? 0 : -EINVAL;
+	}
+	if (secret.ptr)
+		explicit_bzero(secret.ptr, secret.size);
+	buf_done(&secret);
+	ERR_clear_error();
+	return err;
+}
+
+/* A set of keys in JSON, or one key. */
+static int add_set(struct jwt_keys *keys, struct str text, struct buf *why)
+{
+	json_t *object = claims_parse(text), *set = json_object_get(object, "keys");
+	size_t count = json_is_array(set) ? json_array_size(set) : json_object_get(object, "kty") ? 1 : 0;
+	const char *reason = NULL;
+	int err = 0;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		err = add_jwk(keys, set ? json_array_get(set, i) : object, &reason);
+		if (err)
+			buf_addf(why, "key %zu of the set: %s", i + 1, reason);
+	}
+	if (!err && !keys->count) {
+		buf_addf(why, "%s", object ? "no key for signatures in the JSON (RFC 7517)" : "it is no JSON");
+		err = -EINVAL;
+	}
+	json_decref(object);
+	return err;
+}
+
 int jwt_keys_parse(struct str text, struct jwt_keys **ret_keys, struct buf *why)
 {
 	struct jwt_keys *keys = mem_alloc(sizeof(*keys));
-	bool is_pem = str_find_str(text, STR("-----BEGIN ")) < text.len;
-	int err = is_pem ? add_pem(keys, text, why) : add_secrets(keys, text, why);
+	bool is_json = str_starts(str_trim(text), STR("{"));
+	bool is_pem = !is_json && str_find_str(text, STR("-----BEGIN ")) < text.len;
+	int err = is_json ? add_set(keys, text, why) : is_pem ? add_pem(keys, text, why) : add_secrets(keys, text, why);
 
 	if (!err && !keys->count) {
 		buf_addf(why, is_pem ? "no public key in PEM (`openssl pkey -in key.pem -pubout` makes it)" : "it is empty");
@@ -144,36 +219,21 @@ void jwt_keys_free(struct jwt_keys *keys)
 {
 	if (!keys)
 		return;
-	for (size_t i = 0; i < keys->count; i++)
+	for (size_t i = 0; i < keys->count; i++) {
 		EVP_PKEY_free(keys->items[i].pkey);
+		free(keys->items[i].name);
+	}
 	explicit_bzero(keys, sizeof(*keys));
 	free(keys);
 }
 
 /* --- the signature --------------------------------------------------------------------------------------- */
 
-/* base64url without padding (RFC 7515, section 2). */
 static int decode_part(struct str text, struct buf *to)
 {
-	struct buf plain = BUF_INIT(TOKEN_MAX + 4);
-	int err;
+	int err = base64url_decode(to, text);
 
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.ptr[i];
-
-		if (c == '+' || c == '/' || c == '=') {
-			buf_done(&plain);
-			return -EINVAL;
-		}
-		buf_add_char(&plain, c == '-' ? '+' : c == '_' ? '/' : c);
-	}
-	while (plain.len % 4)
-		buf_add_char(&plain, '=');
-	err = base64_decode(to, buf_str(&plain));
-	if (!err)
-		err = buf_check(to);
-	buf_done(&plain);
-	return err;
+	return err ? err : buf_check(to);
 }
 
 static bool has_mac(const struct key *key, const struct algorithm *alg, struct str signed_part, struct str signature)
@@ -230,19 +290,17 @@ static bool is_signed(const struct key *key, const struct algorithm *alg, struct
 	return is_good;
 }
 
-/* The algorithm that the header names, if it is one of ours and the header has nothing that we would have to understand. */
-static const struct algorithm *read_header(struct str part)
+/* Which algorithm the header names, if it is one of ours and the header has nothing that we would have to understand. */
+static const struct algorithm *read_header(struct str part, struct arena *a, const char **ret_name)
 {
 	struct buf text = BUF_INIT(TOKEN_MAX);
-	const struct algorithm *found = NULL;
 	json_t *header = decode_part(part, &text) ? NULL : claims_parse(buf_str(&text));
-	const char *name = json_string_value(json_object_get(header, "alg"));
+	const struct algorithm *found = find_algorithm(json_string_value(json_object_get(header, "alg")));
+	const char *name = json_string_value(json_object_get(header, "kid"));
 
-	for (size_t i = 0; i < COUNT_OF(algorithms) && name && !found; i++)
-		if (strcmp(name, algorithms[i].name) == 0)
-			found = &algorithms[i];
 	if (json_object_get(header, "crit") || json_object_get(header, "zip") || json_object_get(header, "enc"))
 		found = NULL;
+	*ret_name = name ? arena_cstr(a, str_of(name)) : NULL;
 	json_decref(header);
 	buf_done(&text);
 	return found;
@@ -264,11 +322,17 @@ bool jwt_has_form(struct str token)
 	return split(token, &a, &b, &c);
 }
 
-static bool is_signed_by_one(const struct jwt_keys *keys, const struct algorithm *alg, struct str signed_part,
+/* Two that have names go together only if they have the same. */
+static bool is_meant(const struct key *key, const struct algorithm *alg, const char *name)
+{
+	return key->kind == alg->kind && (!key->alg || key->alg == alg) && (!name || !key->name || strcmp(name, key->name) == 0);
+}
+
+static bool is_signed_by_one(const struct jwt_keys *keys, const struct algorithm *alg, const char *name, struct str signed_part,
                              struct str signature)
 {
 	for (size_t i = 0; i < keys->count; i++)
-		if (keys->items[i].kind == alg->kind && is_signed(&keys->items[i], alg, signed_part, signature))
+		if (is_meant(&keys->items[i], alg, name) && is_signed(&keys->items[i], alg, signed_part, signature))
 			return true;
 	return false;
 }
@@ -279,16 +343,17 @@ int jwt_check(struct str token, const struct jwt_keys *keys, const struct claim_
 	struct str header, payload, signature;
 	struct buf bytes = BUF_INIT(TOKEN_MAX), claims_text = BUF_INIT(TOKEN_MAX);
 	const struct algorithm *alg;
+	const char *name;
 	json_t *claims = NULL;
 	int err = -EACCES;
 
 	*why = "the token is no JWT";
 	if (split(token, &header, &payload, &signature)) {
-		alg = read_header(header);
+		alg = read_header(header, a, &name);
 		if (!alg)
 			*why = "the token's algorithm is none of ours";
 		else if (decode_part(signature, &bytes) ||
-		         !is_signed_by_one(keys, alg, str_cut(token, 0, header.len + 1 + payload.len), buf_str(&bytes)))
+		         !is_signed_by_one(keys, alg, name, str_cut(token, 0, header.len + 1 + payload.len), buf_str(&bytes)))
 			*why = "none of the keys has signed the token";
 		else if (decode_part(payload, &claims_text) || !(claims = claims_parse(buf_str(&claims_text))))
 			*why = "the token's claims are no JSON";

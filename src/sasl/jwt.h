@@ -13,7 +13,8 @@ struct jwt_keys;
 
 /*
  * Any number of public keys in PEM, one behind the other; or lines "HS256 SECRET", the secret in base64 and at least 32 bytes
- * long. -EINVAL with what is wrong.
+ * long; or a set of keys in JSON (RFC 7517), of which a token that names one is checked with that alone. -EINVAL with what is
+ * wrong.
  */
 [[nodiscard]] int jwt_keys_parse(struct str text, struct jwt_keys **ret_keys, struct buf *why);
 void jwt_keys_free(struct jwt_keys *keys);

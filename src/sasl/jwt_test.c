@@ -20,6 +20,13 @@ static const char public[] = "-----BEGIN PUBLIC KEY-----\n"
 			     "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
 			     "-----END PUBLIC KEY-----\n";
 
+/* The same keys as the standard writes them. */
+#define OCT_KEY \
+	"{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow\"}"
+#define EC_POINT \
+	"\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\"," \
+	"\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\""
+
 TEST(the_examples_of_the_standard_are_good)
 {
 	static const struct {
@@ -28,6 +35,15 @@ TEST(the_examples_of_the_standard_are_good)
 	} cases[] = {
 		{"a shared secret", secret, HS256, NULL, 1300819000},
 		{"a public key", public, ES256, NULL, 1300819000},
+		{"a set", "{\"keys\":[" OCT_KEY ",{" EC_POINT ",\"kid\":\"a\"}]}", ES256, NULL, 1300819000},
+		{"a set, its secret", "{\"keys\":[" OCT_KEY ",{" EC_POINT "}]}", HS256, NULL, 1300819000},
+		{"one key in JSON", " {" EC_POINT ",\"alg\":\"ES256\",\"use\":\"sig\"} ", ES256, NULL, 1300819000},
+		{"a set with strangers",
+	         "{\"keys\":[{\"kty\":\"new\"},{\"kty\":\"EC\",\"crv\":\"secp256k1\"},{\"kty\":\"RSA\",\"use\":\"enc\"},"
+	         "{\"kty\":\"OKP\",\"crv\":\"X25519\"},{\"kty\":\"RSA\",\"alg\":\"RSA-OAEP\"},{" EC_POINT "}]}",
+	         ES256, NULL, 1300819000},
+		{"a key for another algorithm", "{" EC_POINT ",\"alg\":\"RS256\"}", ES256,
+	         "none of the keys has signed the token", 1300819000},
 		{"expired", public, ES256, "the token has expired", 1300819500},
 		{"the other key", public, HS256, "none of the keys has signed the token", 1300819000},
 		{"the other secret", secret, ES256, "none of the keys has signed the token", 1300819000},
@@ -110,13 +126,27 @@ TEST(hostile_json_is_no_claim)
 
 TEST(keys_that_are_too_weak_are_refused)
 {
-	static const char *const cases[] = {"",
-	                                    "junk",
-	                                    "HS256 c2hvcnQ=",
-	                                    "HS256 !!",
-	                                    "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-	                                    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAjSC41kqMFeoOUrxO3T1sL"
-	                                    "Z5hcNHBHGbCkLwTTuPiGkQ=\n-----END PUBLIC KEY-----\n"};
+	static const char *const cases[] = {
+		"",
+		"{\"keys\":[]}",
+		"{\"keys\":{}}",
+		"{\"keys\":[1]}",
+		"{\"keys\":[{\"kty\":\"new\"}]}",
+		"{\"keys\":[{\"kty\":\"oct\",\"k\":\"c2hvcnQ\"}]}",
+		"{\"keys\":[{\"kty\":\"oct\"}]}",
+		"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}]}",
+		"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"AQAB\"}]}",
+		"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}",
+		"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
+		"\"y\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\"}",
+		"{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQAB\"}",
+		"{" EC_POINT,
+		"junk",
+		"HS256 c2hvcnQ=",
+		"HS256 !!",
+		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+		"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAjSC41kqMFeoOUrxO3T1sL"
+		"Z5hcNHBHGbCkLwTTuPiGkQ=\n-----END PUBLIC KEY-----\n"};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct buf why = BUF_INIT(1000);

@@ -56,6 +56,16 @@ class Keys:
     def public(self, name: str) -> str:
         return openssl("pkey", "-in", str(self.folder / name), "-pubout").decode()
 
+    def jwk(self, name: str) -> dict:
+        """The public half as token servers publish it, named as here."""
+        der = openssl("pkey", "-in", str(self.folder / name), "-pubout", "-outform", "DER")
+        if name == "ed":
+            return {"kid": name, "kty": "OKP", "crv": "Ed25519", "x": url64(der[-32:])}
+        if name == "rs":
+            modulus = openssl("rsa", "-in", str(self.folder / name), "-noout", "-modulus").decode().strip().partition("=")[2]
+            return {"kid": name, "kty": "RSA", "use": "sig", "alg": "RS256", "n": url64(bytes.fromhex(modulus)), "e": "AQAB"}
+        return {"kid": name, "kty": "EC", "crv": "P-256", "x": url64(der[-64:-32]), "y": url64(der[-32:])}
+
     def sign(self, name: str, data: bytes) -> bytes:
         (self.folder / "data").write_bytes(data)
         if name == "ed":
@@ -104,6 +114,27 @@ class LocalKeys(unittest.TestCase):
                         session.mail("a@test.example")
                         self.assertEqual(session.rcpt("x@elsewhere.example")[0], 250)
             server.wait_log("sasl_method=OAUTHBEARER, sasl_username=demo@test.example")
+
+    def test_a_set_of_keys_as_token_servers_publish_it(self):
+        published = {"keys": [self.keys.jwk(name) for name in ("rs", "ed", "es")] + [{"kty": "RSA", "use": "enc", "kid": "x"}]}
+        main = MAIN + "smtpd_sasl_oauth_key_file = {folder}/etc/keys\n"
+        with Postrider(main=main, files={"keys": json.dumps(published)}) as server, server.smtp() as session:
+            for name in ("rs", "ed", "es"):
+                for header in ({}, {"kid": name}):
+                    with server.smtp() as other:
+                        self.assertEqual(other.docmd("AUTH", "OAUTHBEARER " + bearer(self.keys.token(name, header)))[0], 235, (name, header))
+            for refused in (self.keys.token("es", {"kid": "rs"}), self.keys.token("es", {"kid": "new"}), self.keys.token("other")):
+                self.assertEqual(self.refused(session, "OAUTHBEARER", bearer(refused))[1], 535)
+            # The next set has a key more.
+            published["keys"].append(self.keys.jwk("other"))
+            (server.etc / "keys.new").write_text(json.dumps(published))
+            (server.etc / "keys.new").rename(server.etc / "keys")
+
+            def logs_in():
+                with server.smtp() as other:
+                    code, _ = other.docmd("AUTH", "XOAUTH2 " + xoauth2(self.keys.token("other", {"kid": "other"})))
+                    return code == 235 or (code == 334 and other.docmd("")[0] != 535)
+            wait_until(logs_in, "a login with the new key")
 
     def test_the_token_may_come_after_an_empty_challenge(self):
         with self.server() as server, server.smtp() as session:
