@@ -13,9 +13,11 @@
 
 #include "cmd/commands.h"
 #include "cmd/explain.h"
+#include "cmd/libexec.h"
 #include "config/config.h"
 #include "config/params.h"
 #include "fiber/fiber.h"
+#include "ipc/helper.h"
 #include "mail/address.h"
 #include "net/dns.h"
 #include "net/ip.h"
@@ -58,6 +60,7 @@ struct explanation {
 	struct router *router;
 	struct policy *policy;
 	struct sasl_server *sasl;
+	struct str login_doubt; /* why its mechanisms are but assumed; or empty */
 	struct policy_session session;
 	struct policy_action action;
 	struct arena arena;
@@ -168,6 +171,24 @@ static int load(struct explanation *e)
 	return 0;
 }
 
+/* The back ends themselves tell what they offer. One whose secrets we may not read is taken for a usual one. */
+static int open_login(struct explanation *e, struct buf *why)
+{
+	struct buf folder = BUF_INIT(4096), doubt = BUF_INIT(4096);
+	int err;
+
+	if (!libexec_find(&folder))
+		helper_set_folder(buf_str(&folder));
+	err = sasl_server_new(e->view, sasl_all_backends, &e->sasl, &doubt);
+	if (err) {
+		e->login_doubt = arena_str(&e->arena, buf_str(&doubt));
+		err = sasl_server_new(e->view, sasl_smtpd_backends, &e->sasl, why);
+	}
+	buf_done(&folder);
+	buf_done(&doubt);
+	return err;
+}
+
 static int open_parts(struct explanation *e)
 {
 	struct buf why = BUF_INIT(8192);
@@ -178,7 +199,7 @@ static int open_parts(struct explanation *e)
 		err = policy_new(e->view, e->router, &e->policy, &why);
 	}
 	if (!err)
-		err = sasl_server_new(e->view, sasl_smtpd_backends, &e->sasl, &why);
+		err = open_login(e, &why);
 	if (!err)
 		err = dns_init(e->view, &why);
 	if (err)
@@ -234,7 +255,9 @@ static bool is_encrypt(const struct params *p)
 static void describe_login(struct explanation *e)
 {
 	struct policy_session *s = &e->session;
-	struct sasl_peer peer = {.has_tls = s->has_tls, .client_address = s->client_address};
+	/* TLS of today gives a channel binding. */
+	struct sasl_peer peer = {
+		.has_tls = s->has_tls, .binding = s->has_tls ? STR("any") : STR(""), .client_address = s->client_address};
 	const char *why = NULL;
 	struct str mechanisms = sasl_server_mechanisms(e->sasl, &peer, &e->arena, &why);
 
@@ -242,6 +265,8 @@ static void describe_login(struct explanation *e)
 		explain_fact(e->page, "AUTH", "offered: %.*s", STR_ARG(mechanisms));
 	else
 		explain_fact(e->page, "AUTH", "not offered: %s", why ? why : "no mechanism is left");
+	if (!str_is_empty(e->login_doubt) && !str_is_empty(mechanisms))
+		explain_fact(e->page, "", "(assumed, for it cannot be seen from here: %.*s)", STR_ARG(e->login_doubt));
 	if (!e->q->user) {
 		explain_fact(e->page, "login", "none");
 	} else if (str_is_empty(mechanisms)) {
@@ -429,6 +454,7 @@ int cmd_explain(int argc, char **argv)
 	}
 	if (!load(&e)) {
 		loop_init();
+		channel_loop_init();
 		fiber_start("explain", run, &e);
 		loop_run();
 		sasl_server_free(e.sasl);

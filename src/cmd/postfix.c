@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "cmd/command_log.h"
 #include "cmd/commands.h"
+#include "cmd/libexec.h"
 #include "cmd/trial.h"
 #include "config/config.h"
 #include "process/problems.h"
@@ -91,27 +92,14 @@ static int refuse_errors(const struct instance *in, const char *consequence)
 
 /* --- start -------------------------------------------------------------------------------- */
 
-static bool find_beside(struct buf *to, struct str folder, const char *way)
-{
-	buf_reset(to);
-	buf_addf(to, "%.*s/%s/master", STR_ARG(folder), way);
-	return !access(buf_cstr(to), X_OK);
-}
-
-/* In the tree of a build and in an installed one; $POSTRIDER_LIBEXEC goes first. */
 static int find_master(struct buf *to)
 {
-	static char self[4096];
-	const char *env = getenv("POSTRIDER_LIBEXEC");
-	ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	struct str folder = str_n(self, size > 0 ? (size_t)size : 0);
-
-	folder = str_cut(folder, 0, str_find_last(folder, '/'));
-	if ((env && find_beside(to, str_of(env), ".")) || find_beside(to, folder, "../libexec/postrider") ||
-	    find_beside(to, folder, "../../libexec/postrider") || find_beside(to, folder, "../lib/postrider"))
-		return 0;
-	log_fatal("the master program is not beside this one; set POSTRIDER_LIBEXEC to the folder that holds it");
-	return -ENOENT;
+	if (libexec_find(to)) {
+		log_fatal("the master program is not beside this one; set POSTRIDER_LIBEXEC to the folder that holds it");
+		return -ENOENT;
+	}
+	buf_add(to, STR("/master"));
+	return 0;
 }
 
 /* True when master said that it serves. */

@@ -199,3 +199,4 @@ const struct sasl_backend sasl_backend_builtin = {
 };
 
 const struct sasl_backend *const sasl_lookup_backends[] = {&sasl_backend_builtin, &sasl_backend_cyrus, NULL};
+const struct sasl_backend *const sasl_all_backends[] = {&sasl_backend_builtin, &sasl_backend_cyrus, &sasl_backend_dovecot, NULL};

@@ -54,6 +54,8 @@ struct sasl_backend;
 extern const struct sasl_backend *const sasl_smtpd_backends[];
 /* lookup: builtin and cyrus themselves; in a library of their own, with what they need. */
 extern const struct sasl_backend *const sasl_lookup_backends[];
+/* Tools: every back end itself. */
+extern const struct sasl_backend *const sasl_all_backends[];
 
 /*
  * Reads the smtpd_sasl_* parameters. With smtpd_sasl_auth_enable = no the result offers nothing.

@@ -8,7 +8,7 @@ import threading
 import unittest
 
 from name_server import NameServer, reverse
-from postrider import BUILD, Postrider, wait_until
+from postrider import BUILD, Postrider, any_certificate, wait_until
 
 ZONE = {
     "good.example": [("MX", 10, "mx.good.example")],
@@ -323,6 +323,27 @@ class Explain(unittest.TestCase):
                                   ("reject_unlisted_recipient", "\treject_unlisted_recipient"),
                                   ("reject_unauth_destination", "  reject_unauth_destination")):
                 self.assertRegex(done.stdout, rf"main\.cf:{lines.index(written) + 1} +{rule}\b", done.stdout)
+
+    def test_the_mechanisms_are_those_of_the_server(self):
+        def shown(server: Postrider, *options: str) -> str:
+            done = explain(server, "--client", "127.0.0.1", "--client-name", "unknown", "--from", "a@b.example", "--rcpt", RCPT, *options)
+            found = re.search(r"^ *AUTH +offered: (.*)\n *(\(assumed.*)?", done.stdout, re.M)
+            self.assertTrue(found, done.stdout + done.stderr)
+            return found[1] + " ".join(filter(None, found.groups()[1:]))
+
+        main = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_security_options = noplaintext, noanonymous\nsmtpd_sasl_tls_security_options = noanonymous\n"
+        for passwords in ("demo {PLAIN}secret\n", "demo {PLAIN}secret\nother $6$x$y\n"):
+            with self.subTest(passwords), Postrider(main=main, files={"passwords": passwords}) as server:
+                with server.smtp() as session:
+                    in_clear = session.esmtp_features.get("auth", "").split()
+                    session.starttls(context=any_certificate())
+                    session.ehlo()
+                    self.assertEqual(shown(server, "--tls").split(), session.esmtp_features["auth"].split())
+                if in_clear:
+                    self.assertEqual(shown(server).split(), in_clear)
+        with Postrider(main=main, start=False) as server:
+            (server.etc / "passwords").unlink()
+            self.assertRegex(shown(server, "--tls"), r"^PLAIN LOGIN ?\(assumed, for it cannot be seen from here: smtpd_sasl_builtin_maps: .*passwords")
 
     def test_auth_that_is_not_offered_is_no_login(self):
         with Postrider(main="mynetworks =\n", start=False) as server:
