@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cyrus SASL's own programs, unpacked and run from private folders: saslpasswd2 fills a sasldb, saslauthd asks an IMAP
-server that the test plays."""
+server that the test plays, or PAM."""
 
 import contextlib
 import os
@@ -75,21 +75,47 @@ class FakeImap:
             connection.close()
 
 
-class Saslauthd:
-    """saslauthd -a rimap; `path` is what saslauthd_path of an application's settings names."""
+PAM_CHECK = """\
+#!/usr/bin/env python3
+import os, sys
+sys.exit({users!r}.get(os.environ["PAM_USER"]) != sys.stdin.buffer.read().rstrip(b"\\0").decode())
+"""
 
-    def __init__(self, users: dict):
+
+class Saslauthd:
+    """saslauthd -a rimap, or -a pam; `path` is what saslauthd_path of an application's settings names."""
+
+    def __init__(self, users: dict, has_pam: bool = False):
         self._temp = tempfile.TemporaryDirectory(prefix="saslauthd-")
         self.folder = Path(self._temp.name)
         self.folder.chmod(0o755)
         self.path = self.folder / "mux"
         self._imap = FakeImap(users)
+        self._has_pam = has_pam
+        if has_pam:
+            self._write_pam(users)
         self._process = None
+
+    def _write_pam(self, users: dict) -> None:
+        """The service "smtp" of PAM, as a program that knows the users."""
+        pam = self.folder / "pam.d"
+        pam.mkdir()
+        check = self.folder / "check"
+        check.write_text(PAM_CHECK.format(users=users))
+        check.chmod(0o755)
+        (pam / "smtp").write_text(f"auth required pam_exec.so expose_authtok quiet {check}\naccount required pam_permit.so\n")
+
+    def _command(self, program: str) -> list[str]:
+        if not self._has_pam:
+            return [program, "-d", "-a", "rimap", "-O", f"127.0.0.1/{self._imap.port}", "-r", "-n", "5", "-m", str(self.folder)]
+        # PAM reads /etc/pam.d and nothing else: the daemon sees another one there, alone.
+        rights = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
+        return ["unshare", *rights, "sh", "-c", 'mount --bind "$0" /etc/pam.d && exec "$@"', str(self.folder / "pam.d"),
+                program, "-d", "-a", "pam", "-n", "5", "-m", str(self.folder)]
 
     def __enter__(self) -> "Saslauthd":
         program, env = _tool("saslauthd")
-        self._process = subprocess.Popen([program, "-d", "-a", "rimap", "-O", f"127.0.0.1/{self._imap.port}", "-r", "-n", "5", "-m",
-                                          str(self.folder)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        self._process = subprocess.Popen(self._command(program), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          start_new_session=True)
         deadline = time.monotonic() + 30
         while not self.path.exists():

@@ -4,12 +4,14 @@
 import base64
 import contextlib
 import os
+import re
 import signal
+import subprocess
 import unittest
 from pathlib import Path
 
 from cyrus_sasl import Saslauthd, make_sasldb
-from postrider import Postrider, any_certificate, wait_until
+from postrider import BUILD, PATIENCE, Postrider, any_certificate, wait_until
 from scram_client import Scram
 
 MAIN = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\nmynetworks =\n"
@@ -71,6 +73,15 @@ class SaslDb(unittest.TestCase):
             answers = {session.docmd("AUTH", "PLAIN " + plain(*pair)) for pair in (("demo", "wrong"), ("nobody", "secret"))}
             self.assertEqual(answers, {(535, b"5.7.8 Error: authentication failed: authentication failure")})
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
+
+    def test_explain_knows_what_is_offered(self):
+        with self.server("mech_list: LOGIN CRAM-MD5 SCRAM-SHA-256\n", start=False) as server:
+            for arguments in ((), ("--tls",)):
+                done = subprocess.run([str(BUILD / "bin/postrider"), "explain", "-c", str(server.etc), "--port", str(server.ports["smtp"]),
+                                       "--client", "127.0.0.1", "--from", "a@test.example", "--rcpt", "demo@test.example", *arguments],
+                                      capture_output=True, text=True, timeout=PATIENCE)
+                offered = re.search(r"^ *AUTH +offered: (.*)$", done.stdout, re.M)
+                self.assertEqual(set(offered[1].split()) if offered else done.stdout + done.stderr, {"LOGIN", "CRAM-MD5", "SCRAM-SHA-256"})
 
     def test_options_take_mechanisms_away(self):
         main = IN_MAIN + "smtpd_sasl_security_options = noanonymous, noplaintext\nsmtpd_sasl_tls_security_options = noanonymous\n"
@@ -175,6 +186,14 @@ class WithSaslauthd(unittest.TestCase):
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "wrong"))[0], 535)
             self.assertEqual(session.docmd("AUTH", "PLAIN " + plain("demo", "secret"))[0], 235)
             server.wait_log("SASL PLAIN authentication failed: authentication failure")
+
+    def test_pam_decides_behind_saslauthd(self):
+        with Saslauthd({"demo": "secret", "o'neill": "x y"}, has_pam=True) as daemon, self.server(daemon.path) as server, server.smtp() as session:
+            for name, password, code in (("demo", "wrong", 535), ("nobody", "secret", 535), ("demo", "secret", 235)):
+                self.assertEqual(session.docmd("AUTH", "PLAIN " + plain(name, password))[0], code, (name, password))
+            with server.smtp() as other:
+                self.assertEqual(other.docmd("AUTH", "PLAIN " + plain("o'neill", "x y"))[0], 235)
+            server.wait_log("SASL PLAIN authentication failed: authentication failure", 2)
 
     def test_without_saslauthd_it_is_a_temporary_failure_until_it_comes(self):
         with Saslauthd({"demo": "secret"}) as daemon, self.server(daemon.path) as server, server.smtp() as session:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging in to real servers: Dovecot's submission service, Debian's Postfix with Dovecot behind it."""
+"""Logging in to real servers: Dovecot's submission service, Debian's Postfix with Dovecot or Cyrus SASL behind it."""
 
 import base64
 import contextlib
 import json
+import smtplib
 import tempfile
 import unittest
 from pathlib import Path
@@ -12,8 +13,9 @@ import debian_dovecot
 import debian_postfix
 from auth_oauth_test import MAIN as OAUTH_MAIN
 from auth_oauth_test import Keys
+from cyrus_sasl import make_sasldb
 from next_hop import NextHop, make_authority
-from postrider import Postrider, free_ports, wait_until
+from postrider import Postrider, any_certificate, free_ports, wait_until
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
@@ -127,6 +129,51 @@ class Servers(unittest.TestCase):
                 ours.send("a@source.example", ["b@far.example"], TEXT)
                 ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
             self.assertIn("sasl_method=SCRAM-SHA-256, sasl_username=demo", peer.log_text())
+
+    def postfix_with_cyrus(self) -> tuple:
+        """Debian's, and its port."""
+        make_sasldb(self.folder / "sasldb", {"demo": "secret"}, "peer.example")
+        port = free_ports(1)[0]
+        main = (f"smtpd_tls_cert_file = {self.folder}/good.pem\nsmtpd_tls_key_file = {self.folder}/key.pem\nsmtpd_tls_security_level = encrypt\n"
+                f"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\n"
+                "smtpd_sasl_local_domain = peer.example\nsmtpd_sasl_tls_security_options = noanonymous\nmynetworks = 10.0.0.0/8\n"
+                "smtpd_relay_restrictions = permit_sasl_authenticated, reject\ndefault_transport = discard\n")
+        peer = self.stack.enter_context(debian_postfix.DebianPostfix(main=main, master=f"127.0.0.1:{port} inet n - n - - smtpd\n"))
+        # Where it looks for settings.
+        (peer.config / "sasl").mkdir()
+        (peer.config / "sasl/smtpd.conf").write_text(
+            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {self.folder}/sasldb\n"
+            "mech_list: PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256\n")
+        return peer.start(port), port
+
+    def test_postfix_with_cyrus_behind_it(self):
+        peer, port = self.postfix_with_cyrus()
+        with smtplib.SMTP("127.0.0.1", port) as session:
+            session.starttls(context=any_certificate())
+            session.ehlo()
+            self.assertEqual(set(session.esmtp_features["auth"].split()),
+                             {"PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"})
+        # DIGEST-MD5 is obsolete (RFC 6331): where it is all that is left, nothing is.
+        cases = [(f"smtp_sasl_mechanism_filter = {m.lower()}", m) for m in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256")]
+        cases += [("", "SCRAM-SHA-256"), ("smtp_sasl_mechanism_filter = !scram-sha-256, static:all", "SCRAM-SHA-1")]
+        cases += [(f"smtp_sasl_mechanism_filter = {m.lower()}\nsend_cyrus_sasl_authzid = yes", m) for m in ("PLAIN", "SCRAM-SHA-256")]
+        for settings, mechanism in cases:
+            with self.subTest(settings=settings), Postrider(main=logging_in(port, "demo:secret", settings)) as ours:
+                before = peer.log_text().count(f"sasl_method={mechanism}, sasl_username=demo@peer.example")
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
+                self.assertEqual(peer.log_text().count(f"sasl_method={mechanism}, sasl_username=demo@peer.example"), before + 1)
+
+    def test_a_password_that_cyrus_refuses_waits(self):
+        peer, port = self.postfix_with_cyrus()
+        for mechanism in ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"):
+            with self.subTest(mechanism=mechanism), Postrider(main=logging_in(port, "demo:wrong", f"smtp_sasl_mechanism_filter = {mechanism}")) as ours:
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                ours.wait_log(r"dsn=4.7.8, status=deferred \(SASL authentication failed; server 127.0.0.1\[127.0.0.1\] said: 535 5.7.8 ")
+        with Postrider(main=logging_in(port, "demo:secret", "smtp_sasl_mechanism_filter = digest-md5")) as ours:
+            ours.send("a@source.example", ["b@far.example"], TEXT)
+            ours.wait_log(r"dsn=4.7.0, status=deferred \(SASL authentication failed; server .* offered no compatible authentication mechanisms")
+        self.assertNotIn("client=", peer.log_text())
 
     def test_demands_depend_on_what_tls_has_shown(self):
         """No password in clear; in TLS only with a server that proved its name; and then PLAIN is good enough."""

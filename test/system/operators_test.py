@@ -44,6 +44,20 @@ class Sending(unittest.TestCase):
                              "--auth-user", "demo", "--auth-password", "secret")
             server.wait_mail("demo")
 
+    def test_swaks_logs_in_by_each_mechanism_in_both_kinds_of_tls(self):
+        main = "smtpd_sasl_builtin_mechanisms = PLAIN, LOGIN, CRAM-MD5\n"
+        with Postrider(main=main, files={"passwords": "demo {PLAIN}secret\n"}) as server:
+            for service, option in (("submission", "--tls"), ("submissions", "--tls-on-connect")):
+                for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
+                    with self.subTest(service=service, mechanism=mechanism):
+                        common = ("--port", str(server.ports[service]), option, "--auth", mechanism, "--auth-user", "demo", "--auth-password")
+                        self.check_swaks(server, *common, "secret")
+                        server.wait_log(rf"/{service}/smtpd\[.*sasl_method={mechanism}, sasl_username=demo$")
+                        done = swaks("--server", "127.0.0.1", "--to", "demo@test.example", "--helo", "client.example", *common, "guess")
+                        self.assertIn("535 5.7.8 Error: authentication failed", done.stdout)
+                        self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(len(server.wait_mail("demo", 6)), 6)
+
     def test_a_wrong_password_is_refused(self):
         with Postrider() as server:
             done = swaks("--server", "127.0.0.1", "--port", str(server.ports["submission"]), "--tls", "--auth", "PLAIN",
