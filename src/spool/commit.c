@@ -162,6 +162,7 @@ static void settle_is_done(struct spool *sp, struct op *o)
 	if (seg->state == SEGMENT_SEALED)
 		segment_set_state(seg, SEGMENT_SETTLED);
 	drop_user(sp, o->head.ref);
+	spool_poke(sp); /* it may be one to compact */
 }
 
 static void op_is_done(struct spool *sp, struct op *o)

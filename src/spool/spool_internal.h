@@ -123,7 +123,7 @@ struct large_file {
 
 /* owner.c */
 void spool_trouble(struct spool *sp, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Wakes the keeper: there are marks to sync, segments to clear, files to remove. */
+/* Wakes the keeper: there are marks to sync, segments to clear or to compact, files to remove. */
 void spool_poke(struct spool *sp);
 void index_lock(struct spool *sp) WAITS;
 void index_unlock(struct spool *sp);

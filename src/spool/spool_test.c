@@ -508,6 +508,57 @@ SPOOL_TEST(sparse_segments_are_compacted)
 	buf_done(&b);
 }
 
+static void wait_for_marks(struct fixture *f)
+{
+	bool has_marks = true;
+
+	for (int i = 0; i < 2500 && has_marks; i++) {
+		has_marks = false;
+		LIST_EACH(&f->sp->segments, it)
+			has_marks |= LIST_ENTRY(it, struct segment_file, link)->has_marks;
+		if (has_marks)
+			CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	}
+	CHECK(!has_marks);
+}
+
+/* Two segments with one message each; the index hears late that there is nothing else in them. */
+SPOOL_TEST(a_segment_that_settles_when_all_is_quiet_is_compacted)
+{
+	struct fixture *f = arg;
+	struct buf b = BUF_INIT(65536);
+	struct str content = repeat(&b, 'y', 10000);
+	struct spool_counts counts = {0};
+	char sender[32];
+	unsigned gone;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	for (int i = 0; i < 80; i++) {
+		snprintf(sender, sizeof sender, "s%d@example.com", i);
+		CHECK_INT(fixture_append(f, sender, 1, content), 0);
+		CHECK(fixture_wait(f, 1 + (i > 0) + (i > 30)));
+		if (i != 0 && i != 30)
+			fixture_finish(f, sender);
+	}
+	wait_for_marks(f);
+	fixture_defer(f, "s0@example.com", in_an_hour(), "later");
+	fixture_defer(f, "s30@example.com", in_an_hour(), "later");
+	for (int i = 0; i < 25000 && counts.indexed < 2; i++) {
+		CHECK_INT(fiber_sleep(duration_ms(1)), 0);
+		spool_count(f->sp, &counts);
+	}
+	index_lock(f->sp);
+	wait_for_marks(f);
+	gone = f->gone;
+	index_unlock(f->sp);
+	for (int i = 0; i < 2500 && f->gone == gone; i++)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	CHECK_INT(f->gone, gone + 1);
+	fixture_close(f);
+	buf_done(&b);
+}
+
 SPOOL_TEST(a_large_message_has_a_file_of_its_own)
 {
 	struct fixture *f = arg;
