@@ -117,6 +117,31 @@ TEST(references_into_a_segment_are_counted)
 	index_close(ix);
 }
 
+TEST(a_row_is_whole_however_many_recipients_have_long_reasons)
+{
+	enum { COUNT = RECORD_RECIPIENTS_MAX };
+	struct recipient *recipients = mem_alloc(COUNT * sizeof *recipients);
+	struct spool_recipient *states = mem_alloc(COUNT * sizeof *states);
+	struct spool_message m = {.envelope = {.queue_id = "A1", .recipients = recipients, .recipient_count = COUNT},
+	                          .recipients = states};
+	struct row_head head = {0};
+	struct buf row = BUF_INIT(ROW_SIZE_MAX);
+	char reply[4000];
+
+	memset(reply, 'x', sizeof reply);
+	for (size_t i = 0; i < COUNT; i++) {
+		struct str text = str_n(reply, sizeof reply);
+
+		recipients[i].address = STR("r@example.org");
+		states[i].reason = (struct spool_reason){.dsn = STR("4.0.0"), .text = text, .mta = text, .diagnostic = text};
+	}
+	row_encode(&row, &head, &m);
+	CHECK_INT(buf_check(&row), 0);
+	buf_done(&row);
+	free(states);
+	free(recipients);
+}
+
 TEST(what_was_committed_is_there_at_the_next_open)
 {
 	struct index *ix = open_index();

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-enum { ROW_VERSION = 1, ROW_RECIPIENT_LEAST = 1 + 4 * 4 };
+enum { ROW_VERSION = 1, REASON_TEXT_MAX = 2000 };
 
 void row_head_encode(struct buf *to, const struct row_head *head)
 {
@@ -43,15 +43,16 @@ int row_head_decode(struct str row, struct row_head *ret_head)
 	return 0;
 }
 
-/* A stranger's reply may be long; what people read of it is not. */
-static void add_text(struct buf *to, struct str text)
+/* A stranger's reply may be long; what people read of it is not. All four of every recipient fit into half a row. */
+static size_t text_max(uint32_t recipients)
 {
-	buf_add_lstr(to, str_cut(text, 0, 2000));
+	return size_min(REASON_TEXT_MAX, ROW_SIZE_MAX / 2 / 4 / size_max(recipients, 1));
 }
 
 void row_encode(struct buf *to, struct row_head *head, const struct spool_message *m)
 {
 	struct buf envelope = BUF_INIT(RECORD_ENVELOPE_MAX);
+	size_t max = text_max(m->envelope.recipient_count);
 
 	envelope_encode(&envelope, &m->envelope);
 	head->size = record_size(&(struct record_head){.envelope_size = (uint32_t)envelope.len,
@@ -68,10 +69,10 @@ void row_encode(struct buf *to, struct row_head *head, const struct spool_messag
 		const struct spool_reason *why = r->is_done ? &none : &r->reason;
 
 		buf_add_u8(to, r->is_done ? RECIPIENT_DONE : RECIPIENT_PENDING);
-		add_text(to, why->dsn);
-		add_text(to, why->text);
-		add_text(to, why->mta);
-		add_text(to, why->diagnostic);
+		buf_add_lstr(to, str_cut(why->dsn, 0, max));
+		buf_add_lstr(to, str_cut(why->text, 0, max));
+		buf_add_lstr(to, str_cut(why->mta, 0, max));
+		buf_add_lstr(to, str_cut(why->diagnostic, 0, max));
 	}
 }
 
