@@ -2,6 +2,7 @@
 #include "net/tls_sni.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/list.h"
@@ -234,6 +235,8 @@ static int on_name(SSL *ssl, int *alert, void *arg)
 		return SSL_TLSEXT_ERR_NOACK;
 	}
 	err = choose(arg, ssl, name, t);
+	/* The table may have waited, and other connections failed meanwhile: what they left would be taken for our failure. */
+	ERR_clear_error();
 	t->sni_fate = !err ? TLS_SNI_MATCHED : err == -ENOENT ? TLS_SNI_UNKNOWN : TLS_SNI_BROKEN;
 	if (!err)
 		return SSL_TLSEXT_ERR_OK;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -165,6 +166,8 @@ static void connect_to(void *arg)
 	finish(p, why);
 }
 
+static tls_sni_find_fn *sni_find;
+
 /* One connection between a server and a client with this configuration. */
 static void converse(const char *main_cf, struct party *server, struct party *client)
 {
@@ -177,6 +180,8 @@ static void converse(const char *main_cf, struct party *server, struct party *cl
 	CHECK_INT(tls_server_context_new(v, &server->ctx, &why), 0);
 	CHECK_INT(tls_client_context_new(v, false, &client->ctx, &why), 0);
 	CHECK_STR(buf_str(&why), STR(""));
+	if (sni_find)
+		tls_context_set_sni(server->ctx, tls_sni_new(sni_find, NULL));
 	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 	loop_init();
 	server->s = stream_new(fds[0]);
@@ -336,6 +341,26 @@ TEST(no_common_protocol_is_told_on_both_sides)
 	CHECK_STR(str_of(server.why), STR("unsupported protocol"));
 	CHECK_INT(client.err, -EPROTO);
 	CHECK_STR(str_of(client.why), STR("tlsv1 alert protocol version"));
+	parties_done(&server, &client);
+}
+
+/* As a table that waits while another connection fails. */
+static int find_among_failures(void *arg, struct str key, struct tls_sni_value *ret_value, struct buf *why)
+{
+	ERR_raise(ERR_LIB_SSL, SSL_R_BAD_SIGNATURE);
+	return -ENOENT;
+}
+
+TEST(a_failure_elsewhere_while_the_chain_is_looked_up_does_no_harm)
+{
+	struct party server, client;
+
+	make_chain("ec.pem", false, false);
+	sni_find = find_among_failures;
+	converse(main_cf("smtp_tls_protocols = <=TLSv1.2", "ec.pem"), &server, &client);
+	sni_find = NULL;
+	CHECK_INT(server.err, 0);
+	CHECK_STR(buf_str(&client.got), STR("hello"));
 	parties_done(&server, &client);
 }
 
