@@ -95,6 +95,7 @@ TEST(stacks_are_deep_enough_and_keep_their_contents_over_a_switch)
 }
 
 struct order {
+	struct instant begin;
 	char text[16];
 	size_t len;
 };
@@ -104,14 +105,17 @@ static struct order order;
 static void sleeper(void *arg)
 {
 	const char *name = arg;
+	struct wait_list wl;
 
-	CHECK_INT(fiber_sleep(duration_ms((name[0] - 'a') * 5)), 0);
+	wait_list_init(&wl);
+	/* From one beginning for all: a machine that is busy must not change their order. */
+	CHECK_INT(wait_list_wait(&wl, instant_after(order.begin, duration_ms((name[0] - 'a') * 5))), -ETIMEDOUT);
 	order.text[order.len++] = name[0];
 }
 
 TEST(deadlines_come_in_their_order)
 {
-	order = (struct order){0};
+	order = (struct order){.begin = clock_now()};
 	loop_init();
 	fiber_start("c", sleeper, (void *)"c");
 	fiber_start("a", sleeper, (void *)"a");
@@ -386,10 +390,11 @@ static void on_timer_b(struct timer *t)
 static void uses_timers(void *arg)
 {
 	struct timer a = {0}, b = {0}, c = {0};
+	struct instant begin = clock_now();
 
-	timer_start(&c, clock_deadline(duration_ms(1)), on_timer_a);
-	timer_start(&b, clock_deadline(duration_ms(6)), on_timer_b);
-	timer_start(&a, clock_deadline(duration_ms(2)), on_timer_a);
+	timer_start(&c, instant_after(begin, duration_ms(1)), on_timer_a);
+	timer_start(&b, instant_after(begin, duration_ms(6)), on_timer_b);
+	timer_start(&a, instant_after(begin, duration_ms(2)), on_timer_a);
 	timer_stop(&c);
 	timer_stop(&c);
 	CHECK_INT(fiber_sleep(duration_ms(15)), 0);

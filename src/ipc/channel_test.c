@@ -35,7 +35,7 @@ static void run_fiber(fiber_fn *fn)
 
 static struct instant soon(void)
 {
-	return clock_deadline(duration_s(20));
+	return clock_deadline(duration_s(60));
 }
 
 static void send_three(void *arg)

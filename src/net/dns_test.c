@@ -181,7 +181,7 @@ static void expect(const char *name, enum dns_type type, const char *want)
 	struct dns_answer answer;
 	struct buf got = BUF_INIT(1000);
 
-	CHECK_INT(dns_lookup(str_of(name), type, duration_s(20), &a, &answer), 0);
+	CHECK_INT(dns_lookup(str_of(name), type, duration_s(60), &a, &answer), 0);
 	if (answer.status == DNS_FOUND)
 		CHECK_STR(answer.canonical, str_of(name));
 	for (size_t i = 0; i < answer.count; i++) {

@@ -215,13 +215,14 @@ static void drainer(void *arg)
 static void writes_much(struct ends *e)
 {
 	char *text = mem_alloc(300000);
+	struct fiber *f = fiber_start("drainer", drainer, e);
 
-	fiber_start("drainer", drainer, e);
+	fiber_make_joinable(f);
 	CHECK_INT(stream_write(e->s, STR("abc")), 0);
 	CHECK_INT(stream_write(e->s, str_n(text, 300000)), 0);
 	CHECK_INT(stream_write(e->s, STR("12345")), 0);
 	CHECK_INT(stream_flush(e->s), 0);
-	CHECK_INT(fiber_sleep(duration_ms(20)), 0);
+	fiber_join(f);
 	free(text);
 }
 

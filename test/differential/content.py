@@ -100,7 +100,7 @@ def submit(port: int) -> list[str]:
     """Sends every message to a mailbox of its own; the replies to the final dot."""
     replies = []
     for number, part in enumerate(PARTS):
-        with socket.create_connection(("127.0.0.1", port)) as s, s.makefile("rb") as lines:
+        with socket.create_connection(("127.0.0.1", port), 60) as s, s.makefile("rb") as lines:
             def reply():
                 while (line := lines.readline())[3:4] == b"-":
                     pass
@@ -120,9 +120,13 @@ def normal(message: bytes) -> str:
     return re.sub(r"<\d{14}\.\w+@", "<STAMP.ID@", text)
 
 
+def files(mail: Path) -> list[Path]:
+    return sorted(mail.glob("u*/new/*"))
+
+
 def delivered(mail: Path, is_idle) -> dict:
     """What lies in the Maildirs once the queue is empty: mailbox to message."""
     deadline = time.monotonic() + 60
     while not is_idle() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return {path.parent.parent.name: normal(path.read_bytes()) for path in sorted(mail.glob("u*/new/*"))}
+    return {path.parent.parent.name: normal(path.read_bytes()) for path in files(mail)}

@@ -21,7 +21,7 @@ import socket
 import ssl
 from pathlib import Path
 
-TIMEOUT = 20
+TIMEOUT = 60
 
 
 class Case:

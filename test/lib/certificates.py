@@ -48,7 +48,7 @@ class Authority:
         end = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)).strftime("%Y%m%d%H%M%SZ")
         files = self.folder / "issued"
         files.mkdir(exist_ok=True)
-        (files / "index").touch()
+        (files / "index").write_text("")
         (files / "conf").write_text(f"[ca]\ndefault_ca=d\n[d]\nnew_certs_dir={files}\ndatabase={files}/index\nrand_serial=yes\n"
                                     "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
         _openssl("ca", "-batch", "-notext", "-config", str(files / "conf"), "-cert", str(self.folder / f"{self.name}.pem"),

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import debian_packages
+from postrider import PATIENCE, accepts
 
 PACKAGES = ("sasl2-bin", "libdb5.3", "libldap-2.5-0", "libpam0g", "libkrb5-3")
 
@@ -117,9 +118,10 @@ class Saslauthd:
         program, env = _tool("saslauthd")
         self._process = subprocess.Popen(self._command(program), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                          start_new_session=True)
-        deadline = time.monotonic() + 30
-        while not self.path.exists():
+        deadline = time.monotonic() + PATIENCE
+        while not accepts(self.path):
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
                 raise RuntimeError("saslauthd does not start")
             time.sleep(0.05)
         return self

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import debian_packages
+from postrider import PATIENCE, accepts, whole_lines
 
 PACKAGES = ("dovecot-core", "liblua5.4-0", "libstemmer0d", "libexttextcat-2.0-0", "libsodium23", "libapparmor1", "libwrap0", "libtirpc3", "libunwind8")
 # Accounts every Debian has, for what Dovecot runs as when root starts it.
@@ -103,6 +104,7 @@ class DebianDovecot:
         self.folder = Path(self._temp.name)
         self.folder.chmod(0o755)
         self.socket = socket
+        self._doors = [socket, *(values[name] for name in ("port", "lmtp") if name in values)]
         self._process = None
         root = debian_packages.unpacked(*PACKAGES, *packages)
         user = UNPRIVILEGED if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -127,9 +129,10 @@ class DebianDovecot:
         with open(self.folder / "output", "a", encoding="utf-8") as output:
             self._process = subprocess.Popen(self._command(),
                                              env=env, stdout=output, stderr=output, start_new_session=True)
-        deadline = time.monotonic() + 20
-        while not self.socket.exists():
+        deadline = time.monotonic() + PATIENCE
+        while not all(accepts(where) for where in self._doors):
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError("Debian's Dovecot does not start:\n" + self.log_text())
             time.sleep(0.05)
         return self
@@ -151,7 +154,7 @@ class DebianDovecot:
         return ["unshare", "-m", "sh", "-c", f'mount -t overlay overlay -o lowerdir={layer}:/usr/lib /usr/lib && exec "$@"', "sh"]
 
     def log_text(self) -> str:
-        return "".join((self.folder / name).read_text(errors="replace") for name in ("output", "log") if (self.folder / name).exists())
+        return "".join(whole_lines(self.folder / name) for name in ("output", "log"))
 
     def stop(self) -> None:
         """At once, all of it: its processes share a group that is theirs alone."""

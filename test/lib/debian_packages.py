@@ -17,7 +17,7 @@ LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib
 def _fetch(package: str, folder: Path) -> None:
     debs = folder / "debs"
     debs.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["apt-get", "download", "-q", package], cwd=debs, capture_output=True, text=True)
+    done = subprocess.run(["apt-get", "download", "-q", "-o", "Acquire::Retries=3", package], cwd=debs, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"cannot download the Debian package {package}: {done.stderr.strip()}\n"
                            "Run `apt-get update` as root and try again.")

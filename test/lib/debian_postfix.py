@@ -5,6 +5,7 @@ Starting its daemons needs root (Postfix insists); the tools smtp-source, smtp-s
 and postmap do not. Nothing of the host's mail system is touched.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import debian_packages
+from postrider import PATIENCE, accepts, is_alive, wait_until, whole_lines
 
 PACKAGES = ("postfix", "libdb5.3", "libicu72", "libnsl2", "libtirpc3", "libsasl2-2", "libsasl2-modules-db", "libsasl2-modules")
 # Accounts every Debian has; Postfix wants a mail owner and a group that nothing else uses.
@@ -91,21 +93,21 @@ maillog_file_prefixes = /
         subprocess.run(["chown", owner, str(path)], check=True)
         path.chmod(mode)
 
-    def start(self, port: int | None = None, timeout: float = 20, preexec=None) -> "DebianPostfix":
+    def start(self, port: int | None = None, timeout: float = PATIENCE, preexec=None) -> "DebianPostfix":
         """Starts master; waits until `port` accepts connections. `preexec` runs in the child before master does."""
         master = root() / "usr/lib/postfix/sbin/master"
         self._process = subprocess.Popen([str(master), "-c", str(self.config), "-d"], env=environment(),
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                                          preexec_fn=preexec)
         deadline = time.monotonic() + timeout
-        while port is not None and not _accepts(port):
+        while port is not None and not accepts(port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("Debian's Postfix does not start:\n" + self.log_text())
             time.sleep(0.05)
         return self
 
     def log_text(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        return whole_lines(self.log)
 
     def pids(self) -> list[int]:
         """Its processes: all that share master's session."""
@@ -127,19 +129,22 @@ maillog_file_prefixes = /
     def stop(self) -> None:
         if not self._process:
             return
-        children = self.pids()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pid in children:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        wait_until(self._are_gone, "the end of Debian's Postfix")
         self._process = None
+
+    def _are_gone(self) -> bool:
+        """What is left ends at once."""
+        pids = [pid for pid in self.pids() if is_alive(pid)]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
 
     def close(self) -> None:
         self.stop()
@@ -150,13 +155,6 @@ maillog_file_prefixes = /
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _accepts(port: int) -> bool:
-    import socket
-    with socket.socket() as s:
-        s.settimeout(1)
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 MASTER_CF = """\

@@ -15,6 +15,8 @@ import threading
 import time
 from pathlib import Path
 
+from postrider import read_content
+
 
 class Authority:
     """In ca.pem of a folder; certificates become files there."""
@@ -112,7 +114,7 @@ class NextHop:
                 say("250 2.1.0 Ok")
             elif verb == b"DATA":
                 say("354 go on")
-                content = b"".join(iter(lines.readline, b".\r\n"))
+                content = read_content(lines)
                 self.messages.append((is_encrypted, mail, content))
                 say("250 2.0.0 Ok: kept")
             elif verb == b"QUIT":
@@ -123,11 +125,11 @@ class NextHop:
 
 
 class WebServer:
-    """HTTPS on a port of `address`. `answer(handler)` may do anything; the default serves `text` as text/plain."""
+    """HTTPS on a port of `address`: `text` with `headers` and `status`, or with `post_status` to who posts something."""
 
     def __init__(self, certificate: Path, address: str = "127.0.0.1", text: str = ""):
         self.text = text
-        self.status = 200
+        self.status = self.post_status = 200
         self.headers = {"Content-Type": "text/plain"}
         self.holds_posts = False  # their answers wait until it is False again
         self.requests = []  # (method, Host, path, headers, body)
@@ -140,7 +142,7 @@ class WebServer:
                 while outer.holds_posts and self.command == "POST":
                     time.sleep(0.05)
                 answer = outer.text.encode()
-                self.send_response(outer.status)
+                self.send_response(outer.post_status if self.command == "POST" else outer.status)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))

@@ -9,6 +9,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+from postrider import read_content
+
 
 class MxHost:
     """Takes mail on address and port. With STARTTLS when it has a certificate (PEM of key and chain); `breaks_tls` sends junk for
@@ -67,8 +69,7 @@ class MxHost:
                 say("250 2.1.5 Ok")
             elif verb == b"DATA":
                 say("354 go on")
-                for _ in iter(lines.readline, b".\r\n"):
-                    pass
+                read_content(lines)
                 self.mail += [(recipient, is_encrypted, getattr(sock, "asked_for", "")) for recipient in recipients]
                 recipients = []
                 say("250 2.0.0 Ok: kept")

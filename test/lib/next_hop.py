@@ -10,7 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from postrider import make_certificate
+from postrider import make_certificate, read_content
 
 NAME = "mx.far.example"
 
@@ -133,7 +133,7 @@ class NextHop:
                     say("535 5.7.8 bad token")
             elif verb == b"DATA":
                 say("354 go on")
-                content = b"".join(iter(lines.readline, b".\r\n"))
+                content = read_content(lines)
                 self.messages.append((is_encrypted, content))
                 say("250 2.0.0 Ok: kept")
             elif verb == b"QUIT":

@@ -9,7 +9,10 @@ The USERS of test.example have a virtual Maildir each; login `demo` has the pass
 processes run as an account of every Debian, else as the caller. POSTRIDER_BUILD names the build folder.
 """
 
+import contextlib
+import functools
 import os
+import random
 import re
 import signal
 import smtplib
@@ -70,16 +73,98 @@ PASSWORDS = "demo $6$postrider$0pVSUzrYKAwQSh/nr.7iMTX5mG5WtTrc80AkJmx05ES7KMw4A
 USERS = ("demo", "a", "b", "ann", "bob", "joe", "load", "other", "user", "x", "r1", "r2", "r3", "postmaster")
 
 
+def whole_lines(path: Path) -> str:
+    """Of a file that is being written; "" when it is not there yet."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return text[:text.rfind("\n") + 1]
+
+
+class PortBlock:
+    """Ports that this test process has for itself: the kernel gives them to no client, and a lock, which ends with the process, keeps
+    other tests away."""
+
+    FIRST, SIZE = 10000, 200
+
+    def __init__(self):
+        # Below what the kernel gives away; where that begins very low, anywhere.
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        end = end if end > self.FIRST + 10 * self.SIZE else 30000
+        blocks = list(range(self.FIRST, end - self.SIZE, self.SIZE))
+        random.shuffle(blocks)
+        self._lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._first = next(first for first in blocks if self._locks(first))
+        self._count = 0
+
+    def _locks(self, first: int) -> bool:
+        try:
+            self._lock.bind(f"\0postrider-test-ports-{first}")
+        except OSError:
+            return False
+        return True
+
+    def next(self) -> int:
+        """The port that was given last longest ago."""
+        self._count += 1
+        return self._first + self._count % self.SIZE
+
+
+@functools.cache
+def own_ports() -> PortBlock:
+    return PortBlock()
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now. All are held until all are found, so they differ."""
-    holders = [socket.socket() for _ in range(count)]
+    """Ports of 127.0.0.1 that nobody has, and that nobody else will take."""
+    found: list[int] = []
+    for _ in range(2 * PortBlock.SIZE):
+        if len(found) == count:
+            return found
+        port = own_ports().next()
+        if port not in found and is_free(port):
+            found.append(port)
+    raise AssertionError(f"there are not {count} free ports")
+
+
+def is_free(port: int) -> bool:
+    """Of TCP and UDP. What remains of connections that have ended takes nobody's port, as servers ask for SO_REUSEADDR."""
+    with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def accepts(where: int | Path) -> bool:
+    """Does somebody listen at this port of 127.0.0.1, or at this local socket?"""
+    with socket.socket(socket.AF_INET if isinstance(where, int) else socket.AF_UNIX) as s:
+        s.settimeout(PATIENCE)
+        return s.connect_ex(("127.0.0.1", where) if isinstance(where, int) else str(where)) == 0
+
+
+def process_state(pid: int) -> str:
+    """R, S, T ... of proc(5); Z, too, when it is gone altogether."""
     try:
-        for s in holders:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in holders]
-    finally:
-        for s in holders:
-            s.close()
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def is_alive(pid: int) -> bool:
+    """One that has ended and was not waited for yet is dead."""
+    return process_state(pid) not in ("Z", "X")
+
+
+def read_content(lines) -> bytes:
+    """What a client sends between DATA and the dot; a client that goes away before that is an OSError."""
+    content = []
+    while (line := lines.readline()) != b".\r\n":
+        if not line:
+            raise ConnectionAbortedError("the client has gone")
+        content.append(line)
+    return b"".join(content)
 
 
 def wait_until(condition, what: str, timeout: float = PATIENCE):
@@ -107,7 +192,6 @@ class Postrider:
         self.log = self.folder / "maillog"
         self.mail = self.folder / "mail"
         self.ports = dict(zip(("smtp", "submission", "submissions"), free_ports(3)))
-        self.is_running = False
         self.is_checked = checked
         self._write(main, master, files or {})
         if start:
@@ -150,11 +234,9 @@ class Postrider:
         done = self.run("postfix", "start" if self.is_checked else "quick-start")
         if done.returncode:
             raise AssertionError(f"postfix start failed:\n{done.stdout}{done.stderr}{self.log_text()}")
-        self.is_running = True
         return self
 
     def stop(self) -> subprocess.CompletedProcess:
-        self.is_running = False
         return self.run("postfix", "stop")
 
     def reload(self) -> subprocess.CompletedProcess:
@@ -166,17 +248,26 @@ class Postrider:
         return done
 
     def close(self) -> None:
-        pid = self.master_pid() if self.is_running else 0
-        if pid:
-            self.run("postfix", "stop")
-            self._end(pid)
-        self._temp.cleanup()
+        """No process stays, whatever became of the test."""
+        try:
+            pid = self.master_pid()
+            if pid:
+                self._end(pid, self.pids())
+        finally:
+            self._temp.cleanup()
 
-    def _end(self, pid: int) -> None:
-        """A test may have changed where `postfix stop` looks."""
-        if self.master_pid() == pid:
-            os.kill(pid, signal.SIGTERM)
-            wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of master")
+    def _end(self, master: int, roles: list[int]) -> None:
+        """As it should be, or else: a test may have changed where `postfix stop` looks."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.run("postfix", "stop")
+        if self.master_pid() == master:
+            os.kill(master, signal.SIGTERM)
+            try:
+                wait_until(lambda: not is_alive(master), "the end of master")
+            finally:
+                if is_alive(master):
+                    os.kill(master, signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in roles), "the end of all roles")
 
     def __enter__(self) -> "Postrider":
         return self
@@ -184,8 +275,12 @@ class Postrider:
     def __exit__(self, kind, *_) -> None:
         if kind:
             sys.stderr.write("\n--- log of the failed test ---\n" + self.log_text()[-8000:])
-        reports = sanitizer_reports()
-        self.close()
+        try:
+            self.close()
+        finally:
+            reports = sanitizer_reports()
+            if kind:
+                sys.stderr.write(reports)
         if reports and not kind:
             raise AssertionError(reports)
 
@@ -195,25 +290,40 @@ class Postrider:
         """0 when it is gone."""
         try:
             pid = int((self.folder / "queue/pid/master.pid").read_text())
-        except (FileNotFoundError, ValueError):
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        except (FileNotFoundError, ProcessLookupError, ValueError):
             return 0
-        return pid if Path(f"/proc/{pid}").exists() else 0
+        return pid if name.endswith(b"/master") else 0
 
-    def pids(self, role: str) -> list[int]:
-        """The processes of a role, oldest first."""
+    def pids(self, role: str = "") -> list[int]:
+        """The processes of a role, or of all, oldest first."""
         master = self.master_pid()
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
                 name = (entry / "cmdline").read_bytes().split(b"\0")[0].decode()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if parent == master and name.endswith("/" + role):
-                found.append(int(entry.name))
-        return sorted(found)
+            if master and int(fields[1]) == master and (not role or name.endswith("/" + role)):
+                found.append((int(fields[19]), int(entry.name)))
+        return [pid for _, pid in sorted(found)]
+
+    @contextlib.contextmanager
+    def only(self, role: str, pid: int):
+        """Meanwhile this process does all the work of its role: the others stand still."""
+        others = [other for other in self.pids(role) if other != pid]
+        try:
+            for other in others:
+                os.kill(other, signal.SIGSTOP)
+            wait_until(lambda: all(process_state(other) in "TZX" for other in others), "the others to stand still")
+            yield
+        finally:
+            for other in others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(other, signal.SIGCONT)
 
     def kill(self, role: str) -> int:
         """kill -9 of one process of the role; returns its number."""
@@ -224,7 +334,7 @@ class Postrider:
     # --- log ---
 
     def log_text(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        return whole_lines(self.log)
 
     def wait_log(self, pattern: str, count: int = 1) -> re.Match:
         """The first match; waits until there are `count`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import debian_packages
-from postrider import free_ports
+from postrider import PATIENCE, free_ports
 
 PACKAGES = ("nsd", "unbound", "ldnsutils", "libldns3", "libprotobuf-c1", "libfstrm0", "libevent-2.1-7")
 ALGORITHM = "ECDSAP256SHA256"
@@ -138,7 +138,7 @@ remote-control:
 
     def _wait(self) -> None:
         """Until both resolvers answer for the top."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         for port in (self.port, self.validating_port):
             while True:
                 done = subprocess.run([str(self.root / "usr/bin/drill"), "-p", str(port), "@127.0.0.1", self.zones[0].name, "SOA"],
@@ -165,5 +165,9 @@ remote-control:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.wait(20)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         self._temp.cleanup()

@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import json
+import re
 import smtplib
 import tempfile
 import unittest
@@ -50,7 +51,7 @@ class Servers(unittest.TestCase):
             with self.subTest(mechanism=mechanism), Postrider(main=logging_in(port, "demo:secret", f"smtp_sasl_mechanism_filter = {mechanism}")) as ours:
                 ours.send("a@source.example", ["b@far.example"], TEXT)
                 ours.wait_log(r"status=sent \(250 2.0.0 ")
-                self.assertRegex(dovecot.log_text(), f"user=<demo>, method={mechanism.upper()},")
+                wait_until(lambda m=mechanism: f"user=<demo>, method={m.upper()}," in dovecot.log_text(), "Dovecot's line about the login")
         self.assertEqual(len(hop.messages), len(wanted))
 
     def test_the_strongest_mechanism_is_taken_and_a_wrong_password_waits(self):
@@ -58,7 +59,7 @@ class Servers(unittest.TestCase):
         with Postrider(main=logging_in(port, "demo:wrong")) as ours:
             ours.send("a@source.example", ["b@far.example"], TEXT)
             ours.wait_log(r"dsn=4.7.8, status=deferred \(SASL authentication failed; server 127.0.0.1\[127.0.0.1\] said: 535 5.7.8 ")
-        self.assertIn("method=SCRAM-SHA-256", dovecot.log_text())
+            wait_until(lambda: "method=SCRAM-SHA-256" in dovecot.log_text(), "Dovecot's line about the mechanism")
         self.assertEqual(hop.messages, [])
 
     def test_an_access_token_gets_in(self):
@@ -111,9 +112,10 @@ class Servers(unittest.TestCase):
                 ours.send(("ann", "demo")[n % 2] + "@source.example", ["b@far.example"], f"Subject: {n}\r\n\r\nbody\r\n")
             ours.wait_log(r"status=sent \(250 2.0.0 ", 12)
         # Dovecot's words for who sent what.
-        log = dovecot.log_text()
         for name in ("ann", "demo"):
-            self.assertRegex(log, rf"submission\({name}\)<\d+><[^>]+>: Info: Successfully relayed message: from=<{name}@source.example>")
+            line = rf"submission\({name}\)<\d+><[^>]+>: Info: Successfully relayed message: from=<{name}@source.example>"
+            wait_until(lambda line=line: len(re.findall(line, dovecot.log_text())) == 6, "Dovecot's lines about the messages")
+        log = dovecot.log_text()
         self.assertNotRegex(log, r"submission\(ann\)<[^\n]*from=<demo@")
         self.assertNotRegex(log, r"submission\(demo\)<[^\n]*from=<ann@")
 
@@ -128,7 +130,7 @@ class Servers(unittest.TestCase):
             with Postrider(main=logging_in(port, "demo:secret")) as ours:
                 ours.send("a@source.example", ["b@far.example"], TEXT)
                 ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
-            self.assertIn("sasl_method=SCRAM-SHA-256, sasl_username=demo", peer.log_text())
+            wait_until(lambda: "sasl_method=SCRAM-SHA-256, sasl_username=demo" in peer.log_text(), "Postfix's line about the login")
 
     def postfix_with_cyrus(self) -> tuple:
         """Debian's, and its port."""
@@ -162,7 +164,8 @@ class Servers(unittest.TestCase):
                 before = peer.log_text().count(f"sasl_method={mechanism}, sasl_username=demo@peer.example")
                 ours.send("a@source.example", ["b@far.example"], TEXT)
                 ours.wait_log(r"status=sent \(250 2.0.0 Ok: queued as")
-                self.assertEqual(peer.log_text().count(f"sasl_method={mechanism}, sasl_username=demo@peer.example"), before + 1)
+                line = f"sasl_method={mechanism}, sasl_username=demo@peer.example"
+                wait_until(lambda line=line, count=before + 1: peer.log_text().count(line) == count, "Postfix's line about the login")
 
     def test_a_password_that_cyrus_refuses_waits(self):
         peer, port = self.postfix_with_cyrus()

@@ -93,11 +93,13 @@ class ClientTls(unittest.TestCase):
         with NextHop(self.folder) as hop:
             hop.context.verify_mode = ssl.CERT_OPTIONAL
             hop.context.load_verify_locations(own / "cert.pem")
-            with Postrider(main=self.relay(hop, f"smtp_tls_security_level = encrypt\nsmtp_tls_chain_files = {own}/chain.pem")) as ours:
+            more = (f"smtp_tls_security_level = encrypt\nsmtp_tls_chain_files = {own}/chain.pem\npostrider_process_count = 1\n"
+                    "smtp_connection_cache_on_demand = no")
+            with Postrider(main=self.relay(hop, more)) as ours:
                 self.send(ours)
                 second = renew("two.example")
                 hop.context.load_verify_locations(own / "cert.pem")
-                ours.wait_log("(?i)renewed|new (keys|certificate)|read anew")
+                ours.wait_log(r"/smtp\[\d+\]: TLS: renewed keys and certificates are in use")
                 self.send(ours, count=2)
         self.assertEqual(hop.shown, [first, second])
 

@@ -13,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from postrider import Postrider, any_certificate, wait_until
+from postrider import PATIENCE, Postrider, any_certificate, wait_until
 
 
 def pss_kb(pids) -> int:
@@ -47,7 +47,7 @@ class Hostile(unittest.TestCase):
     def connect(self, at: int = 0) -> socket.socket:
         sock = socket.socket()
         sock.bind((f"127.0.{1 + at // 200}.{1 + at % 200}", 0))
-        sock.settimeout(30)
+        sock.settimeout(PATIENCE)
         sock.connect(("127.0.0.1", self.server.ports["smtp"]))
         return sock
 
@@ -110,7 +110,7 @@ class Hostile(unittest.TestCase):
         for at in range(count):
             sock = socket.socket()
             sock.bind((f"127.0.{1 + at // 200}.{1 + at % 200}", 0))
-            sock.settimeout(30)
+            sock.settimeout(PATIENCE)
             sock.connect(("127.0.0.1", server.ports["smtp"]))
             held.append(sock)
             self.addCleanup(sock.close)
@@ -151,7 +151,7 @@ class Hostile(unittest.TestCase):
 
     def flood(self, server, start: bytes, more: bytes) -> None:
         """Sends without end, and takes the answers, in the background."""
-        sock = socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30)
+        sock = socket.create_connection(("127.0.0.1", server.ports["smtp"]), PATIENCE)
         self.addCleanup(sock.close)
         sock.sendall(start)
 
@@ -186,7 +186,7 @@ class Hostile(unittest.TestCase):
         with Postrider(main="smtpd_forbid_unauth_pipelining = no\nmynetworks =\n") as server:
             inside, outside = ssl.MemoryBIO(), ssl.MemoryBIO()
             tls = any_certificate().wrap_bio(inside, outside)
-            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as sock:
+            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), PATIENCE) as sock:
                 sock.recv(1000)
                 sock.sendall(b"STARTTLS\r\n")
                 sock.recv(1000)
@@ -214,7 +214,7 @@ class Hostile(unittest.TestCase):
 
     def test_a_client_slower_than_the_timeout_is_sent_away(self):
         with Postrider(main="smtpd_timeout = 2s\n") as server:
-            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), 30) as sock:
+            with socket.create_connection(("127.0.0.1", server.ports["smtp"]), PATIENCE) as sock:
                 sock.recv(1000)
                 sock.sendall(b"EHLO")
                 self.assertIn(b"421 4.4.2", read_until_closed(sock))

@@ -6,7 +6,7 @@ import smtplib
 import unittest
 
 from log_readers import fail2ban_regex, pflogsumm, swaks
-from postrider import Postrider, any_certificate
+from postrider import PATIENCE, Postrider, any_certificate
 
 HELLO = "From: a@example.org\nTo: demo@test.example\nSubject: hello\n\nIt works.\n"
 
@@ -75,6 +75,7 @@ class Log(unittest.TestCase):
                 session.mail("a@example.org")
                 self.assertEqual(session.rcpt("not an address@")[0] // 100, 5)
             server.wait_log(r": removed$", 3)
+            server.wait_log(r"disconnect from", 4)
             report = pflogsumm(server.log)
             self.assertRegex(report, r"\b3\s+received\n")
             self.assertRegex(report, r"\b6\s+delivered\n")
@@ -88,7 +89,7 @@ class Log(unittest.TestCase):
             with server.smtp() as session:
                 session.mail("a@example.org")
                 self.assertEqual(session.rcpt("victim@elsewhere.example")[0], 554)
-            session = smtplib.SMTP_SSL("127.0.0.1", server.ports["submissions"], "client.example",
+            session = smtplib.SMTP_SSL("127.0.0.1", server.ports["submissions"], "client.example", timeout=PATIENCE,
                                        context=any_certificate())
             with self.assertRaises(smtplib.SMTPAuthenticationError):
                 session.login("demo", "guess")

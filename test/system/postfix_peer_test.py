@@ -6,13 +6,13 @@ import smtplib
 import unittest
 
 import debian_postfix
-from postrider import Postrider, free_ports, wait_until
+from postrider import PATIENCE, Postrider, free_ports, wait_until
 
 BODY = "From: a@source.example\nTo: b@test.example\nSubject: {0}\n\n" + "line of text\n" * 20 + ".dot\n..two\n" + "x" * 900 + "\n"
 
 
 def send(port: int, count: int) -> None:
-    with smtplib.SMTP("127.0.0.1", port, "source.example") as session:
+    with smtplib.SMTP("127.0.0.1", port, "source.example", timeout=PATIENCE) as session:
         for n in range(count):
             session.sendmail("a@source.example", ["b@test.example"], BODY.format(n))
 

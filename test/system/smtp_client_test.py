@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 from name_server import NameServer
-from postrider import Postrider, make_certificate
+from postrider import Postrider, make_certificate, read_content
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
@@ -37,6 +37,9 @@ class Host:
         return self
 
     def __exit__(self, *_) -> None:
+        # The thread that waits in accept() would keep the socket open.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _serve(self) -> None:
@@ -45,7 +48,12 @@ class Host:
                 sock, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._converse, args=(sock,), daemon=True).start()
+            threading.Thread(target=self._try_to_converse, args=(sock,), daemon=True).start()
+
+    def _try_to_converse(self, sock) -> None:
+        # A client may end the session wherever it likes.
+        with contextlib.suppress(OSError):
+            self._converse(sock)
 
     def _converse(self, sock) -> None:
         lines = sock.makefile("rwb")
@@ -75,7 +83,7 @@ class Host:
                 lines, is_encrypted = sock.makefile("rwb"), True
             elif verb == b"DATA":
                 say("354 go on")
-                content = b"".join(iter(lines.readline, b".\r\n"))
+                content = read_content(lines)
                 self.messages.append((is_encrypted, content))
                 say("250 2.0.0 Ok: kept")
             elif verb == b"QUIT":

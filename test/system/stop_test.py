@@ -9,9 +9,8 @@ import socket
 import threading
 import time
 import unittest
-from pathlib import Path
 
-from postrider import IS_ROOT, Postrider, wait_until
+from postrider import IS_ROOT, PATIENCE, Postrider, is_alive, read_content, wait_until
 
 USER = "games" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 MESSAGE = "From: a@far.example\nSubject: hello\n\nFrom the start.\n"
@@ -63,10 +62,7 @@ class SilentHost:
                 if verb == b"DATA":
                     lines.write(b"354 go on\r\n")
                     lines.flush()
-                    content = b"".join(iter(lines.readline, b".\r\n"))
-                    if not content:
-                        return
-                    self.messages.append(content)
+                    self.messages.append(read_content(lines))
                     self._wait_at(b".")
                 lines.write(b"250 Ok\r\n")
                 lines.flush()
@@ -74,9 +70,13 @@ class SilentHost:
 
 def relay_to(host: SilentHost) -> Postrider:
     server = Postrider(main=f"relayhost = [127.0.0.2]:{host.port}\n")
-    server.send("a@far.example", ["b@elsewhere.example"], MESSAGE)
-    if not host.is_asked.wait(60):
-        raise AssertionError("nothing came")
+    try:
+        server.send("a@far.example", ["b@elsewhere.example"], MESSAGE)
+        if not host.is_asked.wait(PATIENCE):
+            raise AssertionError("nothing came")
+    except BaseException:
+        server.close()
+        raise
     return server
 
 
@@ -117,7 +117,7 @@ class Stop(unittest.TestCase):
             first = pid.read_text().strip()
             self.assertEqual(server.stop().returncode, 0)
             self.assertNotIn("did not finish", server.log_text())
-            wait_until(lambda: not Path(f"/proc/{first}").exists(), "the end of the command")
+            wait_until(lambda: not is_alive(int(first)), "the end of the command")
             server.start()
             wait_until(lambda: pid.read_text().strip() != first, "the command again")
 

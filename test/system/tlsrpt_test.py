@@ -152,10 +152,10 @@ class Reports(unittest.TestCase):
 
     def test_a_collector_that_fails_is_tried_again(self):
         with World("https://collector.example:PORT/v1/tlsrpt") as world:
+            world.web.post_status = 500
             world.send("one", "sent")
-            world.web.status = 500
             world.ours.wait_log(r"TLS report \S+ for far.example to https://collector.example\S+: the web server answered with status 500")
-            world.web.status = 200
+            world.web.post_status = 200
             world.ours.wait_log(r"TLS report \S+ for far.example: sent to https://collector.example")
 
     def test_who_asks_for_none_gets_none_and_the_parameter_turns_it_off(self):

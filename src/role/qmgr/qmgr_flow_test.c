@@ -289,10 +289,10 @@ static void play(const char *main_cf, void (*fn)(void))
 	buf_done(&w.envelopes);
 }
 
-/* Waits until it is true, five seconds at most. */
+/* Waits until it is true, a minute at most. */
 #define WAIT_FOR(condition) \
 	do { \
-		for (int tries = 0; tries < 500 && !(condition); tries++) \
+		for (int tries = 0; tries < 6000 && !(condition); tries++) \
 			CHECK_INT(fiber_sleep(duration_ms(10)), 0); \
 		CHECK(condition); \
 	} while (0)

@@ -178,7 +178,7 @@ static void read_outcome(struct channel *ch)
 	static const char *const words[] = {"sent", "deferred", "bounced", "deliverable", "undeliverable"};
 	struct message m;
 
-	while (!channel_recv(ch, clock_deadline(duration_s(20)), &m)) {
+	while (!channel_recv(ch, clock_deadline(duration_s(60)), &m)) {
 		if (m.type == MESSAGE_JOB_DONE) {
 			buf_addf(&outcome, "site %u", m.job_done.site);
 			return;
