@@ -55,15 +55,15 @@ static int not_running(void)
 	return 1;
 }
 
-/* Sends the signal to the running master. Returns an exit status. */
-static int signal_master(const struct instance *in, int number, const char *text)
+/* Sends the signal to the running master, with a value. Returns an exit status. */
+static int signal_master(const struct instance *in, int number, int value, const char *text)
 {
 	pid_t pid = running_master(in);
 
 	if (!pid)
 		return not_running();
 	log_info("%s", text);
-	if (kill(pid, number)) {
+	if (sigqueue(pid, number, (union sigval){.sival_int = value})) {
 		log_fatal("signal master, process %d: %s", (int)pid, strerror(errno));
 		return 1;
 	}
@@ -220,14 +220,14 @@ static int wait_stopped(const struct instance *in)
 
 static int run_stop(struct instance *in)
 {
-	int status = signal_master(in, SIGTERM, "stopping the Postfix mail system");
+	int status = signal_master(in, SIGTERM, 0, "stopping the Postfix mail system");
 
 	return status ? status : wait_stopped(in);
 }
 
 static int run_abort(struct instance *in)
 {
-	int status = signal_master(in, SIGINT, "aborting the Postfix mail system");
+	int status = signal_master(in, SIGINT, 0, "aborting the Postfix mail system");
 
 	return status ? status : wait_stopped(in);
 }
@@ -238,7 +238,7 @@ static int run_reload(struct instance *in)
 		return not_running();
 	if (refuse_errors(in, "the running server keeps the one it has"))
 		return 1;
-	return signal_master(in, SIGHUP, "refreshing the Postfix mail system");
+	return signal_master(in, SIGHUP, RELOAD_CHECKED, "refreshing the Postfix mail system");
 }
 
 static int run_status(struct instance *in)

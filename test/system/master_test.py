@@ -8,9 +8,8 @@ import signal
 import smtplib
 import subprocess
 import unittest
-from pathlib import Path
 
-from postrider import BUILD, IS_ROOT, PATIENCE, Postrider, wait_until
+from postrider import BUILD, IS_ROOT, PATIENCE, Postrider, is_alive, wait_until
 
 HELLO = "From: a@example.org\nTo: demo@test.example\nSubject: hello\n\nIt works.\n"
 ROLES = ("smtpd", "qmgr", "smtp", "local", "lookup")
@@ -60,14 +59,23 @@ class Start(unittest.TestCase):
     def test_problems_are_shown_once_at_the_start(self):
         with Postrider(main="smtpd_require_helo = yes\n", start=False) as server:
             done = server.run("postfix", "start")
-            server.is_running = done.returncode == 0
             self.assertEqual(done.stderr.count("unknown parameter smtpd_require_helo"), 1, done.stderr)
+
+    def test_problems_are_told_once_at_a_reload(self):
+        with Postrider() as server:
+            server.append("main.cf", "smtpd_require_helo = yes\n")
+            for turn in range(2):
+                done = server.reload()
+                self.assertEqual(done.stderr.count("unknown parameter smtpd_require_helo"), 1, done.stderr)
+                self.assertEqual(server.log_text().count("unknown parameter smtpd_require_helo"), turn + 1)
+            os.kill(server.master_pid(), signal.SIGHUP)
+            server.wait_log("reload -- version", 3)
+            self.assertEqual(server.log_text().count("unknown parameter smtpd_require_helo"), 3)
 
     def test_a_domain_in_two_lists_is_told_at_the_start_and_when_it_gets_mail(self):
         with Postrider(main="relay_domains = test.example\nvirtual_alias_domains = local.example\nvirtual_alias_maps =\n",
                        start=False) as server:
             done = server.run("postfix", "start")
-            server.is_running = done.returncode == 0
             for domain, lists in (("local.example", "mydestination and virtual_alias_domains"),
                                   ("test.example", "virtual_mailbox_domains and relay_domains")):
                 self.assertRegex(done.stderr, rf"main\.cf:\d+: \w+: do not list domain {domain} in BOTH {lists}\n")
@@ -113,7 +121,7 @@ class Start(unittest.TestCase):
             pids = [pid for role in ROLES for pid in server.pids(role)]
             self.assertGreaterEqual(len(pids), len(ROLES))
             self.assertEqual(server.stop().returncode, 0)
-            self.assertEqual([pid for pid in pids if Path(f"/proc/{pid}").exists()], [])
+            self.assertEqual([pid for pid in pids if is_alive(pid)], [])
             done = server.run("postfix", "stop")
             self.assertEqual(done.returncode, 1)
             self.assertIn("fatal: the Postfix mail system is not running", done.stderr)
@@ -327,7 +335,7 @@ class Replacement(unittest.TestCase):
         with Postrider() as server:
             pids = [pid for role in ROLES for pid in server.pids(role)]
             os.kill(server.master_pid(), signal.SIGKILL)
-            wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "the roles to end")
+            wait_until(lambda: not any(is_alive(pid) for pid in pids), "the roles to end")
             server.start()
             server.send("a@example.org", ["demo@test.example"], HELLO)
             server.wait_mail("demo")

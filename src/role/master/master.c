@@ -41,14 +41,17 @@ static void reopen_log(struct master *m)
 	buf_done(&why);
 }
 
-static void on_signal(struct master *m, int signal_number)
+static void on_signal(struct master *m, const struct signalfd_siginfo *info)
 {
-	switch (signal_number) {
+	int number = (int)info->ssi_signo;
+
+	switch (number) {
 	case SIGCHLD:
 		instances_reap(m);
 		break;
 	case SIGHUP:
 		reopen_log(m);
+		m->has_been_checked = info->ssi_code == SI_QUEUE && info->ssi_int == RELOAD_CHECKED;
 		m->wants_reload = true;
 		wait_list_wake_all(&m->changed);
 		break;
@@ -56,8 +59,8 @@ static void on_signal(struct master *m, int signal_number)
 		reopen_log(m);
 		break;
 	default: /* SIGTERM stops in order, SIGINT at once */
-		log_info("terminating on signal %d", signal_number);
-		stop(m, signal_number == SIGTERM);
+		log_info("terminating on signal %d", number);
+		stop(m, number == SIGTERM);
 	}
 }
 
@@ -88,7 +91,7 @@ static void read_signals(void *arg)
 		struct signalfd_siginfo info;
 
 		if (read(fd, &info, sizeof(info)) == sizeof(info))
-			on_signal(m, (int)info.ssi_signo);
+			on_signal(m, &info);
 		else if (watch_wait(&w, WATCH_READ, INSTANT_NEVER))
 			break;
 	}

@@ -77,7 +77,7 @@ struct master {
 	struct str config_dir;
 	char *libexec;
 	bool is_foreground;
-	bool has_been_checked; /* who started us has shown what is wrong with the configuration */
+	bool has_been_checked; /* who started us, or wants the reload, has told what is wrong with the configuration */
 	int notify_fd;         /* who started us waits at the other end; -1 when nobody does */
 
 	struct config *config; /* in force */

@@ -247,7 +247,8 @@ void replace_for_reload(struct master *m)
 	struct config *c = config_load(m->config_dir, NULL, 0), *old = m->config;
 	struct buf why = BUF_INIT(8192);
 
-	(void)problems_log(c);
+	if (config_has_errors(c) || !m->has_been_checked)
+		(void)problems_log(c);
 	if (try_config(m, c, &why)) {
 		log_error("reload refused, the running configuration stays: %s", buf_cstr(&why));
 		config_free(c);
