@@ -158,11 +158,13 @@ enum spool_change { SPOOL_HOLD, SPOOL_RELEASE, SPOOL_EXPIRE, SPOOL_RETRY, SPOOL_
  */
 [[nodiscard]] int spool_change(struct spool *sp, struct str queue_id, enum spool_change what, uint64_t *ret_count) WAITS;
 
-/* A consistent view of the index, by queue id, for listings. It holds back the reuse of index pages: read on or close. */
+/* A consistent view of the index, by queue id, for listings. It holds back the reuse of index pages: read on, pause or close. */
 struct spool_list;
 [[nodiscard]] int spool_list_open(struct spool *sp, struct spool_list **ret_list) WAITS;
 /* The next message, valid until the next call: nothing of it may be changed. -ENOENT at the end. */
 [[nodiscard]] int spool_list_next(struct spool_list *l, const struct spool_message **ret_message) WAITS;
+/* The view ends; the next call goes on behind the last message in a new one. */
+void spool_list_pause(struct spool_list *l);
 void spool_list_close(struct spool_list *l);
 
 struct spool_counts {

@@ -462,7 +462,8 @@ int spool_change(struct spool *sp, struct str queue_id, enum spool_change what, 
 /* --- listing ------------------------------------------------------------------------------ */
 
 struct spool_list {
-	struct index_txn *txn;
+	struct index *ix;
+	struct index_txn *txn; /* NULL while it pauses */
 	char after[QUEUE_ID_SIZE];
 	struct spool_message *messages[LIST_BATCH];
 	size_t count;
@@ -498,7 +499,8 @@ int spool_list_open(struct spool *sp, struct spool_list **ret_list)
 	if (err && err != -EAGAIN)
 		return err;
 	l = mem_alloc(sizeof *l);
-	err = index_begin(sp->ix, false, &l->txn);
+	l->ix = sp->ix;
+	err = index_begin(l->ix, false, &l->txn);
 	if (err) {
 		free(l);
 		return err;
@@ -519,8 +521,10 @@ int spool_list_next(struct spool_list *l, const struct spool_message **ret_messa
 	if (l->at == l->count) {
 		list_clear(l);
 
-		int err = l->is_over || l->err ? 0 : fiber_work(list_run, l);
+		int err = l->txn ? 0 : index_begin(l->ix, false, &l->txn);
 
+		if (!err && !l->is_over && !l->err)
+			err = fiber_work(list_run, l);
 		if (err)
 			return err;
 	}
@@ -528,6 +532,12 @@ int spool_list_next(struct spool_list *l, const struct spool_message **ret_messa
 		return l->err ? l->err : -ENOENT;
 	*ret_message = l->messages[l->at++];
 	return 0;
+}
+
+void spool_list_pause(struct spool_list *l)
+{
+	index_abort(l->txn);
+	l->txn = NULL;
 }
 
 void spool_list_close(struct spool_list *l)

@@ -425,6 +425,38 @@ SPOOL_TEST(a_listing_does_not_see_what_happens_meanwhile)
 	fixture_close(f);
 }
 
+SPOOL_TEST(a_listing_that_paused_goes_on_with_what_is_there_then)
+{
+	struct fixture *f = arg;
+	const struct spool_message *m;
+	struct spool_list *list;
+	char sender[32], last[QUEUE_ID_SIZE] = "";
+	uint64_t count;
+	int seen = 0;
+
+	OPEN(f);
+	fixture_start_appender(f);
+	for (int i = 0; i < 200; i++) {
+		snprintf(sender, sizeof sender, "s%d@example.com", i);
+		CHECK_INT(fixture_append(f, sender, 1, STR("x\r\n")), 0);
+		CHECK(fixture_wait(f, 1));
+		fixture_defer(f, sender, in_an_hour(), "later");
+	}
+	CHECK_INT(spool_list_open(f->sp, &list), 0);
+	while (!spool_list_next(list, &m)) {
+		CHECK(str_cmp(str_of(m->envelope.queue_id), str_of(last)) > 0);
+		memcpy(last, m->envelope.queue_id, sizeof last);
+		if (++seen % 10 == 0)
+			spool_list_pause(list);
+		if (seen == 100)
+			CHECK_INT(spool_change(f->sp, STR(""), SPOOL_DELETE, &count), 0);
+	}
+	/* What was read before stays: a listing reads ahead. */
+	CHECK(seen >= 100 && seen < 200);
+	spool_list_close(list);
+	fixture_close(f);
+}
+
 SPOOL_TEST(one_message_can_be_taken_by_its_queue_id)
 {
 	struct fixture *f = arg;

@@ -1,11 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue as a list: first what is at work and not yet in the index, then a snapshot of the index. */
+/*
+ * The queue as a list: first what is at work and not yet in the index, then a snapshot of the index. The snapshot lasts for
+ * a few seconds only: a reader who is slower sees the rest as it is by then, and nothing twice.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "role/qmgr/control.h"
 
-enum { READER_TIME = 300 };
+enum { READER_TIME = 300, SNAPSHOT_TIME = 10 };
+
+struct listing {
+	struct qmgr *q;
+	struct channel *ch;
+	struct spool_list *list;
+	struct instant fresh_until; /* the snapshot */
+	struct map shown;           /* queue ids of what is at work: after a pause the index may have it as well */
+	uint64_t count;
+};
 
 static const char *queue_of(const struct qmgr *q, const struct spool_message *m)
 {
@@ -33,8 +45,23 @@ static bool is_over(const struct qmgr *q, const struct spool_message *m, uint32_
 	return m->recipients[at].is_done || (w && w->m == m && w->outcomes[at].status == OUTCOME_SENT);
 }
 
-static int send_item(const struct qmgr *q, struct channel *ch, const struct spool_message *m)
+/* Lets the reader catch up. The snapshot holds back the reuse of pages, so it must not wait for somebody who sleeps. */
+static int wait_for_reader(struct listing *l)
 {
+	int err = channel_wait_room(l->ch, l->fresh_until);
+
+	if ((err && err != -ETIMEDOUT) || (!err && instant_is_before(clock_now(), l->fresh_until)))
+		return err;
+	spool_list_pause(l->list);
+	err = channel_wait_room(l->ch, clock_deadline(duration_s(READER_TIME)));
+	l->fresh_until = clock_deadline(duration_s(SNAPSHOT_TIME));
+	return err;
+}
+
+static int send_item(struct listing *l, const struct spool_message *m)
+{
+	const struct qmgr *q = l->q;
+	struct channel *ch = l->ch;
 	const struct envelope *e = &m->envelope;
 	struct message item = {.type = MESSAGE_QUEUE_ITEM};
 	int err;
@@ -58,41 +85,51 @@ static int send_item(const struct qmgr *q, struct channel *ch, const struct spoo
 			.address = e->recipients[i].address, .original = e->recipients[i].original, .reason = reason_of(q, m, i)};
 		err = channel_send(ch, &rcpt);
 	}
-	return err ? err : channel_wait_room(ch, clock_deadline(duration_s(READER_TIME)));
+	l->count++;
+	return err ? err : wait_for_reader(l);
 }
 
-static int send_works(struct qmgr *q, struct channel *ch, uint64_t *count)
+static int send_works(struct listing *l)
 {
-	struct queue_ids ids = queue_ids_at_work(q);
+	static char mark;
+	struct queue_ids ids = queue_ids_at_work(l->q);
 	int err = 0;
 
 	for (size_t i = 0; i < ids.count && !err; i++) {
-		const struct message_work *w = map_find(&q->works, str_of(ids.ids[i].id));
+		const struct message_work *w = map_find(&l->q->works, str_of(ids.ids[i].id));
 
 		if (!w || w->m->is_indexed)
 			continue;
-		++*count;
-		err = send_item(q, ch, w->m);
+		map_set(&l->shown, str_of(ids.ids[i].id), &mark);
+		err = send_item(l, w->m);
 	}
 	free(ids.ids);
 	return err;
 }
 
-int listing_send(struct qmgr *q, struct channel *ch, uint64_t *ret_count)
+static int send_index(struct listing *l)
 {
 	const struct spool_message *m;
-	struct spool_list *list;
-	uint64_t count = 0;
-	int err = spool_list_open(q->spool, &list);
+	int err = 0;
+
+	while (!err && !(err = spool_list_next(l->list, &m)))
+		if (!map_find(&l->shown, str_of(m->envelope.queue_id)))
+			err = send_item(l, m);
+	return err;
+}
+
+int listing_send(struct qmgr *q, struct channel *ch, uint64_t *ret_count)
+{
+	struct listing l = {.q = q, .ch = ch, .fresh_until = clock_deadline(duration_s(SNAPSHOT_TIME))};
+	int err = spool_list_open(q->spool, &l.list);
 
 	if (err)
 		return err;
-	err = send_works(q, ch, &count);
-	while (!err && !(err = spool_list_next(list, &m))) {
-		count++;
-		err = send_item(q, ch, m);
-	}
-	spool_list_close(list);
-	*ret_count = count;
+	err = send_works(&l);
+	if (!err)
+		err = send_index(&l);
+	spool_list_close(l.list);
+	map_done(&l.shown);
+	*ret_count = l.count;
 	return err == -ENOENT ? 0 : err;
 }
