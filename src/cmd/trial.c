@@ -76,19 +76,44 @@ static void tell(struct trial *t, struct buf *why, int err)
 	buf_reset(why);
 }
 
-static void check_tables(struct trial *t, const char *name, struct str text, struct buf *why)
+/* What was found out about a parameter. */
+static void tell_of(struct trial *t, const char *name, struct buf *inner, int err)
 {
-	struct buf inner = BUF_INIT(1 << 14);
-	struct maps *maps;
-	int err = maps_open(text, TABLE_FOLD | TABLE_SURROGATE, t->view, &maps, &inner);
-	struct str rest = buf_str(&inner), line;
+	struct buf why = BUF_INIT(1 << 16);
+	struct str rest = buf_str(inner), line;
 
 	while (str_next(&rest, "\n", &line))
-		buf_addf(why, "%s: %.*s\n", name, STR_ARG(line));
+		buf_addf(&why, "%s: %.*s\n", name, STR_ARG(line));
+	tell(t, &why, err);
+	buf_done(&why);
+}
+
+static void check_tables(struct trial *t, const char *name, unsigned flags)
+{
+	struct buf why = BUF_INIT(1 << 14);
+	struct maps *maps;
+	int err = maps_open(view_get(t->view, str_of(name)), TABLE_FOLD | TABLE_SURROGATE | flags, t->view, &maps, &why);
+
 	if (!err)
 		maps_close(maps);
-	tell(t, why, err);
-	buf_done(&inner);
+	tell_of(t, name, &why, err);
+	buf_done(&why);
+}
+
+/* Domains. A list that is not set has the value of another parameter, `source`: its line is told then. */
+static void check_list(struct trial *t, const char *name, const char *source, unsigned flags)
+{
+	struct buf why = BUF_INIT(1 << 14), who = BUF_INIT(256);
+	struct match_list *list;
+	int err = match_list_open(view_get(t->view, str_of(name)), MATCH_DOMAIN, TABLE_SURROGATE | flags, t->view, &list, &why);
+
+	if (!err)
+		match_list_close(list);
+	if (!view_is_set(t->view, str_of(name)))
+		buf_addf(&who, "%s (as %s)", source, name);
+	tell_of(t, who.len ? buf_cstr(&who) : name, &why, err);
+	buf_done(&why);
+	buf_done(&who);
 }
 
 static void check_policy(struct trial *t, struct router *r, struct buf *why)
@@ -191,7 +216,7 @@ static void check_receiver(struct trial *t, bool is_smtp)
 		tell(t, &why, err);
 		if (!err)
 			sasl_server_free(sasl);
-		check_tables(t, "smtpd_sasl_builtin_maps", t->view->params->smtpd_sasl_builtin_maps, &why);
+		check_tables(t, "smtpd_sasl_builtin_maps", 0);
 		check_tls_server(t, &why);
 	}
 	buf_done(&why);
@@ -209,12 +234,46 @@ static void check_client(struct trial *t)
 	buf_done(&why);
 }
 
-static void check_local(struct trial *t)
+/* What the queue manager asks about every recipient, and local delivery about those of aliases. */
+static void check_routes(struct trial *t)
 {
-	struct buf why = BUF_INIT(1 << 16);
+	static const char *const maps[] = {"transport_maps", "relocated_maps", "sender_dependent_relayhost_maps",
+	                                   "sender_dependent_default_transport_maps"};
+	static const char *const lists[][2] = {{"mydestination", "myhostname"},
+	                                       {"virtual_alias_domains", "virtual_alias_maps"},
+	                                       {"virtual_mailbox_domains", "virtual_mailbox_maps"},
+	                                       {"relay_domains", "mydestination"}};
 
-	check_tables(t, "alias_maps", t->view->params->alias_maps, &why);
-	buf_done(&why);
+	for (size_t i = 0; i < COUNT_OF(maps); i++)
+		check_tables(t, maps[i], TABLE_NOW);
+	for (size_t i = 0; i < COUNT_OF(lists); i++)
+		check_list(t, lists[i][0], lists[i][1], TABLE_NOW);
+}
+
+/* A service that nothing but a table can choose may never have work. */
+static bool is_chosen(const struct service *s, struct str transport)
+{
+	return str_eq(str_cut(transport, 0, str_find(transport, ':')), s->name);
+}
+
+static void check_local(struct trial *t, const struct service *s)
+{
+	static const char *const maps[] = {"alias_maps", "mailbox_command_maps", "mailbox_transport_maps",
+	                                   "fallback_transport_maps"};
+	bool is_used = is_chosen(s, t->view->params->local_transport);
+
+	for (size_t i = 0; i < COUNT_OF(maps); i++)
+		check_tables(t, maps[i], is_used ? TABLE_NOW : 0);
+	if (is_used)
+		check_routes(t);
+}
+
+static void check_virtual(struct trial *t, const struct service *s)
+{
+	static const char *const maps[] = {"virtual_mailbox_maps", "virtual_uid_maps", "virtual_gid_maps"};
+
+	for (size_t i = 0; i < COUNT_OF(maps) && is_chosen(s, t->view->params->virtual_transport); i++)
+		check_tables(t, maps[i], TABLE_NOW);
 }
 
 static void check_service(struct trial *t, const struct service *s)
@@ -226,7 +285,9 @@ static void check_service(struct trial *t, const struct service *s)
 	else if (str_eq(s->program, STR("smtp")) || str_eq(s->program, STR("lmtp")))
 		check_client(t);
 	else if (str_eq(s->program, STR("local")))
-		check_local(t);
+		check_local(t, s);
+	else if (str_eq(s->program, STR("virtual")))
+		check_virtual(t, s);
 }
 
 int trial_run(const struct config *c)
@@ -237,6 +298,8 @@ int trial_run(const struct config *c)
 		t.view = config_service_view(c, config_service(c, i));
 		check_service(&t, config_service(c, i));
 	}
+	t.view = config_main_view(c);
+	check_routes(&t);
 	map_done(&t.told);
 	return t.error_count;
 }

@@ -63,7 +63,7 @@ static struct block *literal_block(struct match_list *l, bool is_negated)
 static int add_table_item(struct opening *o, struct str spec, bool is_negated)
 {
 	struct table *t;
-	int err = table_open(spec, TABLE_FOLD | (o->list->flags & TABLE_SURROGATE), o->view, &t, o->why);
+	int err = table_open(spec, TABLE_FOLD | (o->list->flags & (TABLE_SURROGATE | TABLE_NOW)), o->view, &t, o->why);
 
 	if (!err) {
 		add_block(o->list, is_negated)->table = t;

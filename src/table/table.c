@@ -48,6 +48,16 @@ static int refuse_type(struct str type, struct str spec, struct buf *why)
 	return -ENOTSUP;
 }
 
+static int refuse_waiting(struct table *t, struct buf *why)
+{
+	buf_addf(why,
+	         "table %s: queue manager and local delivery cannot wait for another program, so mail would wait until this is "
+	         "mended: name a table in a file here (hash:, texthash:, pcre:, ...), and have it written from the same data",
+	         t->spec);
+	table_close(t);
+	return -ENOTSUP;
+}
+
 static int open_spec(struct str spec, unsigned flags, const struct view *view, struct table **ret_table, struct buf *why)
 {
 	const struct table_type *type;
@@ -70,6 +80,8 @@ static int open_spec(struct str spec, unsigned flags, const struct view *view, s
 	t->flags = flags;
 	if (t->child_count == 0)
 		t->is_fixed_key = type->is_fixed_key;
+	if (flags & TABLE_NOW && t->may_wait)
+		return refuse_waiting(t, why);
 	*ret_table = t;
 	return 0;
 }

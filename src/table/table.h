@@ -30,6 +30,7 @@ enum table_flag {
 	 * temporary failure: so a server starts, and only what needs the table waits. Bad syntax stays an error.
 	 */
 	TABLE_SURROGATE = 8,
+	TABLE_NOW = 16, /* refuse types that wait for another program's answer (socketmap, tcp): who will ask cannot */
 };
 
 /*
@@ -83,7 +84,7 @@ enum match_kind {
 	MATCH_ADDRESS, /* IP addresses and address/prefix */
 	MATCH_USER,
 };
-/* TABLE_SURROGATE may be added. */
+/* TABLE_SURROGATE and TABLE_NOW may be added. */
 enum { MATCH_PARENTS = 256 }; /* parent_domain_matches_subdomains names this list */
 [[nodiscard]] int match_list_open(struct str text, enum match_kind kind, unsigned flags, const struct view *view,
                                   struct match_list **ret_list, struct buf *why);

@@ -123,10 +123,35 @@ class Elsewhere(unittest.TestCase):
                 ours.wait_log(r"from=<srs@test.example>", 5)
 
     def test_where_waiting_is_impossible_the_mail_waits_and_the_log_says_why(self):
-        with SocketMap({}) as server, Postrider(main=f"transport_maps = socketmap:inet:127.0.0.1:{server.port}:t\n") as ours:
+        main = "transport_maps = socketmap:inet:127.0.0.1:{}:t\n"
+        with SocketMap({}) as server, Postrider(main=main.format(server.port), checked=False) as ours:
             ours.send("a@source.example", ["demo@test.example"], TEXT)
             ours.wait_log(r"to=<demo@test.example>.*status=deferred")
             ours.wait_log(r"this process cannot wait for answers")
+
+    def test_where_waiting_is_impossible_a_configuration_is_refused(self):
+        table = "socketmap:inet:127.0.0.1:9:t"
+        why = f"table {table}: queue manager and local delivery cannot wait for another program, .*name a table in a file"
+        for name, value in (("transport_maps", table), ("transport_maps", "unionmap:{inline:{a=b},proxy:" + table + "}"),
+                            ("virtual_mailbox_domains", table), ("virtual_alias_maps", table), ("relay_domains", "b.example, " + table),
+                            ("alias_maps", table), ("virtual_mailbox_maps", table), ("virtual_uid_maps", table), ("relocated_maps", table)):
+            with self.subTest(name=name, value=value), Postrider(main=f"{name} = {value}", start=False) as ours:
+                number = (ours.etc / "main.cf").read_text().count("\n")
+                told = r"virtual_alias_maps \(as virtual_alias_domains\)" if name == "virtual_alias_maps" else name
+                for verb in "check", "start":
+                    done = ours.run("postfix", verb)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertRegex(done.stderr, rf"error: \S+/main\.cf:{number}: {told}: {why}")
+                    self.assertEqual(done.stderr.count("error: "), 1, done.stderr)
+
+    def test_where_nobody_has_to_wait_it_is_taken(self):
+        table = "socketmap:inet:127.0.0.1:9:t"
+        for main in (f"virtual_mailbox_maps = {table}\nvirtual_transport = lmtp:unix:private/x\n", f"recipient_bcc_maps = {table}\n",
+                     f"virtual_alias_maps = {table}\nvirtual_alias_domains =\n", f"smtpd_sender_login_maps = {table}\n"):
+            with self.subTest(main=main), Postrider(main=main, start=False) as ours:
+                done = ours.run("postfix", "check")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertNotIn("cannot wait", done.stderr)
 
 
 if __name__ == "__main__":
