@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/trial.h"
 
+#include <errno.h>
+
 #include "base/log.h"
 #include "base/map.h"
+#include "config/bounce_template.h"
 #include "config/params.h"
 #include "content/content.h"
 #include "net/tls.h"
@@ -276,6 +279,19 @@ static void check_virtual(struct trial *t, const struct service *s)
 		check_tables(t, maps[i], TABLE_NOW);
 }
 
+static void check_templates(struct trial *t)
+{
+	struct str path = t->view->params->bounce_template_file;
+	struct bounce_templates templates;
+	struct buf why = BUF_INIT(1 << 14);
+
+	bounce_templates_init(&templates);
+	if (path.len && bounce_templates_read(&templates, path, &why))
+		tell_of(t, "bounce_template_file", &why, -EINVAL);
+	bounce_templates_done(&templates);
+	buf_done(&why);
+}
+
 static void check_service(struct trial *t, const struct service *s)
 {
 	if (str_eq(s->program, STR("smtpd")))
@@ -300,6 +316,7 @@ int trial_run(const struct config *c)
 	}
 	t.view = config_main_view(c);
 	check_routes(&t);
+	check_templates(&t);
 	map_done(&t.told);
 	return t.error_count;
 }

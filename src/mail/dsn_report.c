@@ -9,35 +9,13 @@
 
 enum { FOLD_AT = 78 };
 
-#define TEXT(literal) \
-	{ \
-		literal, sizeof(literal) - 1 \
-	}
-
-static const struct {
-	struct str subject;
-	struct str postmaster_subject;
-	const char *introduction;
-	const char *description; /* of the third part */
-} kinds[REPORT_KIND_COUNT] = {
-	[REPORT_FAILURE] = {TEXT("Undelivered Mail Returned to Sender"), TEXT("Postmaster Copy: Undelivered Mail"),
-                            "Your message could not be delivered to the recipients below, and no\r\n"
-                            "further attempt will be made. The message, or its header, is attached.\r\n",
-                            "Undelivered Message"},
-	[REPORT_DELAY] = {TEXT("Delayed Mail (still being retried)"), TEXT("Postmaster Warning: Delayed Mail"),
-                          "THIS IS A WARNING ONLY. YOU DO NOT NEED TO SEND YOUR MESSAGE AGAIN.\r\n\r\n", "Delayed Message"},
-	[REPORT_SUCCESS] = {TEXT("Successful Mail Delivery Report"), TEXT("Successful Mail Delivery Report"),
-                            "Your message was delivered to the recipients below. Where it was passed on to\r\n"
-                            "another mail system, that one may still report a failure.\r\n",
-                            "Message"},
-	[REPORT_VERIFY] = {TEXT("Mail Delivery Status Report"), TEXT("Mail Delivery Status Report"),
-                           "This is the delivery report that you asked for.\r\n", "Message"},
+/* Of the third part. */
+static const char *const descriptions[REPORT_KIND_COUNT] = {
+	[REPORT_FAILURE] = "Undelivered Message",
+	[REPORT_DELAY] = "Delayed Message",
+	[REPORT_SUCCESS] = "Message",
+	[REPORT_VERIFY] = "Message",
 };
-
-struct str report_subject(enum report_kind kind, bool is_postmaster_copy)
-{
-	return is_postmaster_copy ? kinds[kind].postmaster_subject : kinds[kind].subject;
-}
 
 struct str content_header(struct str content)
 {
@@ -61,7 +39,8 @@ static struct str report_content(const struct report *r)
 
 bool report_is_8bit(const struct report *r)
 {
-	bool is_8bit = str_is_8bit(report_content(r)) || str_is_8bit(r->sender) || str_is_8bit(r->to) || str_is_8bit(r->envid);
+	bool is_8bit = str_is_8bit(report_content(r)) || str_is_8bit(r->sender) || str_is_8bit(r->to) || str_is_8bit(r->envid) ||
+	               (!r->is_postmaster_copy && str_is_8bit(r->text));
 
 	for (size_t i = 0; i < r->recipient_count && !is_8bit; i++) {
 		const struct report_recipient *rcpt = &r->recipients[i];
@@ -157,11 +136,23 @@ static void begin_part(struct buf *to, const struct report *r, const char *descr
 	buf_add(to, STR("\r\n"));
 }
 
+/* "name <local>" is completed here; who writes another form writes the whole address. */
+static void add_from(struct buf *to, const struct report *r)
+{
+	bool is_local = str_ends(r->from, STR(">")) && !str_has(r->from, '@');
+	struct str from = is_local ? str_cut(r->from, 0, r->from.len - 1) : r->from;
+
+	buf_addf(to, "From: %.*s", STR_ARG(from));
+	if (is_local)
+		buf_addf(to, "@%.*s>", STR_ARG(r->origin));
+	buf_add(to, STR("\r\n"));
+}
+
 static void add_header(struct buf *to, const struct report *r)
 {
 	add_date_field(to, "Date", r->now);
-	buf_addf(to, "From: Mail Delivery System <MAILER-DAEMON@%.*s>\r\n", STR_ARG(r->origin));
-	buf_addf(to, "Subject: %.*s\r\n", STR_ARG(report_subject(r->kind, r->is_postmaster_copy)));
+	add_from(to, r);
+	buf_addf(to, "Subject: %.*s\r\n", STR_ARG(r->subject));
 	buf_add(to, STR("To: "));
 	add_address(to, r->to);
 	buf_add(to, STR("\r\n"));
@@ -181,19 +172,27 @@ static void add_header(struct buf *to, const struct report *r)
 	buf_add(to, STR("\r\nThis is a MIME-encapsulated message.\r\n\r\n"));
 }
 
+/* With CRLF. */
+static void add_lines(struct buf *to, struct str text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] == '\n' && (i == 0 || text.ptr[i - 1] != '\r'))
+			buf_add_char(to, '\r');
+		buf_add_char(to, text.ptr[i]);
+	}
+}
+
 static void add_notice(struct buf *to, const struct report *r)
 {
-	begin_part(to, r, "Notification", report_is_8bit(r) ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii");
+	char type[128];
+	bool is_ascii = str_is_empty(r->charset) || str_eq_nocase(r->charset, STR("us-ascii"));
+	struct str charset = !is_ascii ? r->charset : report_is_8bit(r) ? STR("utf-8") : STR("us-ascii");
+
+	snprintf(type, sizeof type, "text/plain; charset=%.*s", STR_ARG(str_cut(charset, 0, 80)));
+	begin_part(to, r, "Notification", type);
 	if (!r->is_postmaster_copy) {
-		buf_addf(to, "This is the mail system at host %.*s.\r\n\r\n%s", STR_ARG(r->hostname),
-		         kinds[r->kind].introduction);
-		if (r->kind == REPORT_DELAY)
-			buf_addf(to,
-			         "Your message could not be delivered for more than %lld hour(s).\r\n"
-			         "Delivery will be tried until it is %lld day(s) old.\r\n",
-			         r->warning_time.ns / NS_PER_S / 3600, r->lifetime.ns / NS_PER_S / 86400);
-		buf_add(to, STR("\r\nFor help, write to postmaster and include this report.\r\n\r\n"
-		                "                   The mail system\r\n\r\n"));
+		add_lines(to, r->text);
+		buf_add(to, STR("\r\n"));
 	}
 	for (size_t i = 0; i < r->recipient_count; i++) {
 		const struct report_recipient *rcpt = &r->recipients[i];
@@ -280,7 +279,7 @@ static void add_original(struct buf *to, const struct report *r, bool is_global)
 	                !r->is_postmaster_copy && r->kind == REPORT_FAILURE;
 	char description[64];
 
-	snprintf(description, sizeof description, "%s%s", kinds[r->kind].description, is_whole ? "" : " Headers");
+	snprintf(description, sizeof description, "%s%s", descriptions[r->kind], is_whole ? "" : " Headers");
 	if (is_whole)
 		begin_part(to, r, description, is_global ? "message/global" : "message/rfc822");
 	else

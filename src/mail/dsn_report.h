@@ -34,22 +34,24 @@ struct report_recipient {
 
 struct report {
 	enum report_kind kind;
-	bool is_postmaster_copy; /* other subject, no introduction, header of the original only */
+	bool is_postmaster_copy; /* without `text`, and with the header of the original only */
 	bool is_utf8;            /* the original came with SMTPUTF8 */
 	bool is_threaded;        /* with References and In-Reply-To */
-	struct str hostname;     /* $myhostname */
-	struct str origin;       /* $myorigin, for the From address */
-	struct str mail_name;    /* for X-NAME-Queue-ID */
-	struct str to;           /* who gets the report */
-	struct str queue_id;     /* of the original */
-	struct str sender;       /* of the original */
+	struct str from;         /* the header; an address without domain is at `origin` */
+	struct str subject;
+	struct str charset;   /* of `text` */
+	struct str text;      /* for people, before what is said of the recipients; lines end with LF */
+	struct str hostname;  /* $myhostname */
+	struct str origin;    /* $myorigin */
+	struct str mail_name; /* for X-NAME-Queue-ID */
+	struct str to;        /* who gets the report */
+	struct str queue_id;  /* of the original */
+	struct str sender;    /* of the original */
 	struct str envid;
 	struct str message_id;    /* of the original, with brackets; may be empty */
 	struct wall_time arrival; /* of the original */
 	struct wall_time now;
 	struct wall_time retry_until; /* delay reports */
-	struct duration warning_time; /* $delay_warning_time */
-	struct duration lifetime;     /* $maximal_queue_lifetime */
 	const struct report_recipient *recipients;
 	size_t recipient_count;
 	struct str content;  /* of the original, CRLF lines; may end early when only its header is wanted */
@@ -60,7 +62,5 @@ struct report {
 void report_format(struct buf *to, const struct report *r);
 /* Does the report hold bytes above 127? Then it needs 8BITMIME. */
 bool report_is_8bit(const struct report *r);
-/* "Undelivered Mail Returned to Sender": the subject. */
-struct str report_subject(enum report_kind kind, bool is_postmaster_copy);
 /* The header of a message, with the empty line that ends it left out. */
 struct str content_header(struct str content);

@@ -254,6 +254,49 @@ class Bounce(QueueCase):
         self.wait_empty()
 
 
+class Templates(QueueCase):
+    main = "bounce_template_file = {folder}/etc/bounce.cf\nnotify_classes = bounce\nbounce_notice_recipient = ann\n"
+    FILE = """\
+failure_template = <<END
+Charset: iso-8859-1
+From: The Post <post>
+Subject: It came back
+Postmaster-Subject: Copy
+
+Here is $myhostname, and it costs $$5. Warning after ${delay_warning_time_hours}h, end after $maximal_queue_lifetime_days days.
+END
+"""
+
+    def setUp(self):
+        self.hop = NextHop().up()
+        self.addCleanup(self.hop.close)
+        self.server = Postrider(main=MAIN.replace("{hop}", str(self.hop.port)) + self.main, files={"bounce.cf": self.FILE})
+        self.addCleanup(self.server.close)
+
+    def test_a_report_has_the_headers_and_the_text_of_the_file(self):
+        self.send("never-b@far.example")
+        message = email.message_from_bytes(self.server.wait_mail("demo")[0], policy=email.policy.default)
+        self.assertEqual((message["Subject"], message["From"]), ("It came back", "The Post <post@test.example>"))
+        notice = next(message.iter_parts())
+        self.assertEqual(notice.get_content_charset(), "iso-8859-1")
+        lines = notice.get_content().splitlines()
+        self.assertEqual(lines[0], "Here is mx.test.example, and it costs $5. Warning after 0h, end after 5 days.")
+        self.assertRegex(lines[2], "^<never-b@far.example>: ")
+        copy = email.message_from_bytes(self.server.wait_mail("ann")[0], policy=email.policy.default)
+        self.assertEqual(copy["Subject"], "Copy")
+        self.assertNotIn("Here is", next(copy.iter_parts()).get_content())
+
+    def test_a_changed_file_counts_from_the_reload_on_and_a_broken_one_is_refused(self):
+        self.server.write("bounce.cf", self.FILE.replace("It came back", "Again"))
+        self.assertEqual(self.server.reload().returncode, 0)
+        self.send("never-b@far.example")
+        self.assertIn(b"Subject: Again", self.server.wait_mail("demo")[0])
+        self.server.write("bounce.cf", self.FILE.replace("Charset", "Charsets"))
+        done = self.server.reload()
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"error: \S+/main.cf:\d+: bounce_template_file: \S+/bounce.cf:2: the headers of a template are Charset")
+
+
 class Lifetime(QueueCase):
     main = "maximal_queue_lifetime = 0\n"
 

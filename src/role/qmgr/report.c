@@ -216,13 +216,18 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 {
 	const struct settings *s = q->settings;
 	const struct envelope *e = &w->m->envelope;
-	bool is_8bit;
+	const struct bounce_template *template = &s->templates.of[n->kind];
+	bool is_8bit, is_copy = n->is_copy || str_is_empty(e->sender);
+	struct buf introduction = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(1000);
 	struct report_recipient *recipients = mem_alloc(e->recipient_count * sizeof *recipients);
 	struct report r = {
 		.kind = n->kind,
-		.is_postmaster_copy = n->is_copy || str_is_empty(e->sender),
+		.is_postmaster_copy = is_copy,
 		.is_utf8 = e->flags & ENVELOPE_SMTPUTF8,
 		.is_threaded = s->is_threaded,
+		.from = template->from,
+		.subject = is_copy ? template->postmaster_subject : template->subject,
+		.charset = template->charset,
 		.hostname = s->hostname,
 		.origin = s->origin,
 		.mail_name = s->mail_name,
@@ -234,17 +239,20 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 		.arrival = e->arrival,
 		.now = clock_wall(),
 		.retry_until = {e->arrival.us + s->backoff.lifetime.ns / 1000},
-		.warning_time = s->warning_time,
-		.lifetime = s->backoff.lifetime,
 		.recipients = recipients,
 		.content = content,
 		.is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit || is_redacted(q, e),
 	};
 
+	if (bounce_template_expand(template, s->view, &introduction, &why))
+		log_tagged(str_of(s->bounce_tag), LOG_LEVEL_WARN, "%s", buf_cstr(&why));
+	r.text = buf_str(&introduction);
 	r.recipient_count = collect(q, w, n, recipients);
 	report_format(to, &r);
 	is_8bit = report_is_8bit(&r);
 	free(recipients);
+	buf_done(&introduction);
+	buf_done(&why);
 	return is_8bit;
 }
 

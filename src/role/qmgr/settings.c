@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/base.h"
+#include "base/log.h"
 #include "config/params.h"
 
 static const struct {
@@ -86,6 +87,21 @@ static unsigned notify_classes(struct str text)
 	return classes;
 }
 
+/* Whatever is wrong with the file, there is a text. */
+static void read_templates(struct settings *s, struct str path)
+{
+	struct buf why = BUF_INIT(4096);
+
+	bounce_templates_done(&s->templates);
+	bounce_templates_init(&s->templates);
+	if (path.len && bounce_templates_read(&s->templates, path, &why)) {
+		log_warn("bounce_template_file: reports have the built-in texts until this is mended: %s", buf_cstr(&why));
+		bounce_templates_done(&s->templates);
+		bounce_templates_init(&s->templates);
+	}
+	buf_done(&why);
+}
+
 void settings_apply(struct settings *s, const struct config *c)
 {
 	const struct view *v = config_main_view(c);
@@ -119,6 +135,7 @@ void settings_apply(struct settings *s, const struct config *c)
 	s->recipient_delimiter = p->recipient_delimiter;
 	s->filter_nexthop = p->default_filter_nexthop;
 	snprintf(s->bounce_tag, sizeof s->bounce_tag, "%.*s/bounce", STR_ARG(p->syslog_name));
+	read_templates(s, p->bounce_template_file);
 	while (map_next(&s->transports, &at, &name, &info))
 		transport_fill(s, name, info);
 }
@@ -141,6 +158,7 @@ void settings_free(struct settings *s)
 	while (map_next(&s->transports, &at, NULL, &info))
 		free(info);
 	map_done(&s->transports);
+	bounce_templates_done(&s->templates);
 	free(s);
 }
 

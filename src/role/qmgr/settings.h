@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/map.h"
+#include "config/bounce_template.h"
 #include "config/config.h"
 #include "ipc/message.h"
 #include "role/qmgr/backoff.h"
@@ -52,6 +53,7 @@ struct settings {
 	struct str recipient_delimiter;
 	struct str filter_nexthop;
 	char bounce_tag[128]; /* of the log: "postfix/bounce" */
+	struct bounce_templates templates;
 };
 
 [[nodiscard]] struct settings *settings_new(const struct config *c);
