@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tls= of the delivery lines (smtp_log_tls_feature_status)."""
+"""tls= of delivery lines (smtp_log_tls_feature_status): the level that was wanted, and what came of it."""
 
+import contextlib
+import re
 import tempfile
 import unittest
 from pathlib import Path
 
-from next_hop import NextHop, make_authority
+from next_hop import NAME, NextHop, make_authority
 from postrider import Postrider, free_ports
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
@@ -19,36 +21,33 @@ class Status(unittest.TestCase):
         self.folder.chmod(0o755)
         make_authority(self.folder)
 
-    def check(self, level: str, hop: NextHop | None, want: str, status: str, more: str = "") -> None:
-        port = hop.port if hop else free_ports(1)[0]
-        main = (f"relayhost = [127.0.0.2]:{port}\nsmtp_tls_security_level = {level}\nsmtp_tls_CAfile = {self.folder}/ca.pem\n"
-                f"smtp_tls_secure_cert_match = mx.far.example\nsmtp_tls_verify_cert_match = mx.far.example\n{more}\n")
-        with self.subTest(level=level, want=want), Postrider(main=main) as server:
-            server.send("a@source.example", ["b@far.example"], TEXT)
-            server.wait_log(rf"to=<b@far.example>, relay=\S+, delay=\S+, delays=\S+,{want} dsn=\S+, status={status} ")
-
-    def test_each_level_says_what_became_of_it(self):
-        clear, secure = NextHop(), NextHop(self.folder)
-        wrong, broken = NextHop(self.folder, "wrong"), NextHop(self.folder, fault="broken")
-        for hop in (clear, secure, wrong, broken):
-            self.addCleanup(hop.__exit__)
-        self.check("none", secure, " tls=none,", "sent")
-        self.check("may", secure, " tls=may,", "sent")
-        self.check("may", clear, " tls=may:none,", "sent")
-        self.check("may", None, r" tls=may\?,", "deferred")
-        self.check("may", broken, r" tls=may\?,", "deferred")
-        self.check("encrypt", secure, " tls=encrypt,", "sent")
-        self.check("encrypt", clear, " tls=!encrypt,", "deferred")
-        self.check("encrypt", broken, r" tls=encrypt\?,", "deferred")
-        self.check("encrypt", None, r" tls=encrypt\?,", "deferred")
-        self.check("verify", secure, " tls=verify,", "sent")
-        self.check("secure", secure, " tls=secure,", "sent")
-        self.check("secure", wrong, " tls=!secure,", "deferred")
-        self.check("fingerprint", wrong, " tls=!fingerprint,", "deferred", "smtp_tls_fingerprint_cert_match = 00:11")
-
-    def test_it_can_be_left_out(self):
-        with NextHop(self.folder) as hop:
-            self.check("may", hop, "", "sent", "smtp_log_tls_feature_status = no")
+    def test_each_level_and_fault_has_its_word(self):
+        # (level, certificate, fault, tls=, is it sent)
+        cases = (("none", "good", "", "none", True), ("may", "good", "", "may", True), ("may", "good", "no-offer", "may:none", True),
+                 ("may", "good", "refused", "may:none", True), ("may", "good", "broken", "may?", False),
+                 ("encrypt", "self", "", "encrypt", True), ("encrypt", "good", "no-offer", "!encrypt:none", False),
+                 ("encrypt", "good", "refused", "!encrypt:none", False), ("encrypt", "good", "broken", "encrypt?", False),
+                 ("fingerprint match=00:11", "good", "", "!fingerprint:encrypt", False),
+                 (f"verify match={NAME}", "good", "", "verify", True), (f"verify match={NAME}", "wrong", "", "!verify:encrypt", False),
+                 (f"secure match={NAME}", "good", "", "secure", True), (f"secure match={NAME}", "self", "", "!secure:encrypt", False),
+                 (f"secure match={NAME}", "expired", "", "!secure:encrypt", False), (f"secure match={NAME}", "good", "no-offer", "!secure:none", False))
+        with contextlib.ExitStack() as stack:
+            hops = [stack.enter_context(NextHop(self.folder, certificate, fault)) for _, certificate, fault, _, _ in cases]
+            routes = [f"{{ c{at}.example = smtp:[127.0.0.2]:{hop.port} }}" for at, hop in enumerate(hops)]
+            policies = [f"{{ [127.0.0.2]:{hop.port} = {case[0]} }}" for case, hop in zip(cases, hops)]
+            nobody = free_ports(1)[0]
+            routes.append(f"{{ nobody.example = smtp:[127.0.0.2]:{nobody} }}")
+            main = (f"smtp_tls_CAfile = {self.folder}/ca.pem\nsmtp_tls_fingerprint_digest = sha256\nsmtp_tls_security_level = encrypt\n"
+                    f"smtp_tls_policy_maps = inline:{{ {', '.join(policies)} }}\ntransport_maps = inline:{{ {', '.join(routes)} }}\n")
+            ours = stack.enter_context(Postrider(main=main))
+            for at in range(len(cases)):
+                ours.send("a@source.example", [f"b@c{at}.example"], TEXT)
+            ours.send("a@source.example", ["b@nobody.example"], TEXT)
+            for at, (level, _, fault, word, is_sent) in enumerate(cases):
+                with self.subTest(level=level, fault=fault):
+                    line = ours.wait_log(rf"to=<b@c{at}.example>, .*").group(0)
+                    self.assertRegex(line, rf", delays=[\d./]+, tls={re.escape(word)}, dsn=[\d.]+, status={'sent' if is_sent else 'deferred'} ")
+            ours.wait_log(r"to=<b@nobody.example>, .*, tls=encrypt\?, dsn=4.4.1, status=deferred")
 
     def test_connections_that_were_kept_say_the_same(self):
         with NextHop(self.folder) as hop:
@@ -59,6 +58,21 @@ class Status(unittest.TestCase):
                     server.send("a@source.example", ["b@far.example"], TEXT)
                 server.wait_log(r"delays=\S+, tls=encrypt, dsn=2.0.0, status=sent", 12)
                 server.wait_log(r"conn_use=\d+, delay=\S+, delays=\S+, tls=encrypt, dsn=2.0.0, status=sent")
+
+    def test_a_switch_turns_it_off(self):
+        with NextHop(self.folder) as hop:
+            main = f"relayhost = [127.0.0.2]:{hop.port}\nsmtp_tls_security_level = may\nsmtp_log_tls_feature_status = no\n"
+            with Postrider(main=main) as ours:
+                ours.send("a@source.example", ["b@far.example"], TEXT)
+                self.assertNotIn("tls=", ours.wait_log(r"to=<b@far.example>, .*status=sent").group(0))
+
+    def test_lmtp_has_a_switch_of_its_own(self):
+        with NextHop(self.folder) as hop:
+            main = f"relayhost =\ntransport_maps = static:lmtp:inet:127.0.0.2:{hop.port}\nlmtp_tls_security_level = encrypt\n"
+            for more, is_there in (("", True), ("lmtp_log_tls_feature_status = no\n", False)):
+                with Postrider(main=main + more) as ours:
+                    ours.send("a@source.example", ["b@far.example"], TEXT)
+                    self.assertEqual("tls=encrypt," in ours.wait_log(r"to=<b@far.example>, .*status=sent").group(0), is_there)
 
 
 if __name__ == "__main__":

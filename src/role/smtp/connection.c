@@ -375,6 +375,8 @@ int connection_open(const struct connection_wish *wish, struct arena *a, struct 
 	begin_outcome(c, wish, a);
 	c->opened_at = clock_now();
 	c->trust_ends = wish->policy->trust_ends;
+	c->tls_level = wish->policy->level;
+	c->is_half_dane = wish->policy->dane && wish->policy->dane->is_half;
 	err = reach(c, wish, a, v);
 	if (!err && c->settings->reports_tls)
 		note_our_address(c, wish, a);

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "net/ip.h"
 #include "net/stream.h"
 #include "net/tls_log.h"
 #include "role/smtp/server_reply.h"
@@ -36,8 +37,10 @@ struct connection {
 	bool has_quit;      /* QUIT was said already */
 	bool is_verified;   /* the server showed that it is who the policy asks for */
 	bool is_logged_in;
-	const char *tls_level; /* what it was held to; of tls_status_level() */
+	enum client_tls tls_level; /* that it was opened under */
+	bool is_half_dane;
 	struct tls_log tls_log;
+	char traced_address[IP_TEXT_SIZE];
 	struct instant opened_at;
 	struct instant trust_ends; /* of the policy that it met */
 	struct instant kept_until; /* in the cache */

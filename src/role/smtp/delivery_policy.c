@@ -183,6 +183,8 @@ int delivery_policy_read(struct delivery *d, const struct nexthop *nexthop, stru
 		v->text = STR("REQUIRETLS support required, but our TLS client is off");
 		err = -EHOSTUNREACH;
 	}
+	d->has_wanted_tls = !err;
+	d->wanted_tls = d->policy.level;
 	buf_done(&why);
 	return err;
 }
@@ -257,11 +259,15 @@ static int ask_site(struct delivery *d, struct connection_wish *wish, struct ver
 
 int delivery_policy_for_host(struct delivery *d, struct connection_wish *wish, struct verdict *v)
 {
-	int err = ask_site(d, wish, v);
-	bool is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
+	bool is_dane;
+	int err;
 
 	/* What the host before this one could not do says nothing of this one. */
 	d->outcome = (struct tls_outcome){.result = TLS_RESULT_UNTRIED};
+	d->host_policy = NULL;
+	err = ask_site(d, wish, v);
+	is_dane = wish->policy->level == CLIENT_TLS_DANE || wish->policy->level == CLIENT_TLS_DANE_ONLY;
+	d->wanted_tls = wish->policy->level;
 	if (err || !is_dane)
 		return err;
 	err = dane_find(wish, &d->arena, v);

@@ -47,7 +47,7 @@ static void log_outcome(struct delivery *d, const struct recipient *r, enum deli
 		.connected = d->connected,
 		.ended = clock_wall(),
 		.digits = d->settings ? (int)d->settings->params->delay_logging_resolution_limit : 2,
-		.tls = d->tls_status,
+		.tls = v->tls.len ? v->tls : tls_status(d, v, c),
 		.dsn = v->dsn,
 		.status = str_of(status_word(d, status)),
 		.text = v->text,
@@ -90,6 +90,15 @@ void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status statu
 	d->pending_count--;
 }
 
+void delivery_put_off(struct delivery *d, uint32_t at, const struct verdict *v, const struct connection *c)
+{
+	struct pending *p = &d->recipients[at];
+
+	p->verdict = *v;
+	p->verdict.tls = tls_status(d, v, c);
+	p->has_verdict = true;
+}
+
 void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accepted_only, const struct connection *c)
 {
 	bool is_probe = d->envelope.flags & ENVELOPE_VERIFY_ONLY;
@@ -107,8 +116,7 @@ void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accept
 		}
 		/* What a server said about this recipient tells more than that another one was not there. */
 		if (!p->has_verdict || !v->is_site || p->verdict.is_site) {
-			p->verdict = *v;
-			p->has_verdict = true;
+			delivery_put_off(d, i, v, c);
 		}
 	}
 }
@@ -174,7 +182,6 @@ static int try_kept(struct delivery *d)
 		int err;
 
 		d->connected = d->started;
-		tls_status_note_kept(d, c);
 		if (stream_tls(c->stream) && c->tls_log.parts & TLS_LOG_SUMMARY)
 			smtp_tls_log(c, &d->policy, true);
 		err = converse(d, c, &v);
@@ -218,9 +225,6 @@ static int open_connection(struct delivery *d, struct connection_wish *wish, str
 		wish->avoids_tls = true;
 		err = connection_open(wish, &d->arena, ret_connection, v);
 	}
-	tls_status_note(d, wish->policy, *ret_connection, v);
-	if (*ret_connection)
-		(*ret_connection)->tls_level = tls_status_level(&d->policy, wish->policy);
 	return err;
 }
 
@@ -239,7 +243,6 @@ static int try_in_clear(struct delivery *d, struct connection_wish *wish, struct
 	connection_close(*c);
 	wish->avoids_tls = true;
 	err = connection_open(wish, &d->arena, c, v);
-	tls_status_note(d, wish->policy, *c, v);
 	return err ? err : converse(d, *c, v);
 }
 
@@ -248,13 +251,11 @@ static int try_target(struct delivery *d, struct connection_wish *wish, bool *re
 {
 	struct connection *c;
 	struct verdict v = {0};
-	int err;
+	int err = delivery_policy_for_host(d, wish, &v);
 
-	d->outcome = (struct tls_outcome){0};
-	err = delivery_policy_for_host(d, wish, &v);
-	if (err)
-		tls_status_note(d, wish->policy, NULL, &v);
-	else
+	if (!err)
+		d->host_policy = wish->policy;
+	if (!err)
 		err = open_connection(d, wish, &c, &v);
 	*ret_has_session = !err;
 	if (err == -ECANCELED)
@@ -344,7 +345,9 @@ static int try_nexthop(struct delivery *d, struct str text, bool is_last, bool *
 		return 0;
 	}
 	d->tried = text;
-	d->tls_status = STR("");
+	d->has_wanted_tls = false;
+	d->host_policy = NULL;
+	d->outcome = (struct tls_outcome){.result = TLS_RESULT_UNTRIED};
 	err = delivery_policy_read(d, &nexthop, &v);
 	if (err == -ECANCELED)
 		return err;

@@ -35,13 +35,15 @@ struct delivery {
 	uint32_t pending_count;
 	struct str transport;
 	struct str nexthop;
-	struct str tried;           /* the one of the nexthops that is tried now */
-	struct tls_policy policy;   /* for it */
-	struct tls_outcome outcome; /* of the connection tried last */
-	struct str tls_status;      /* of the same, for the log; may be empty */
-	bool is_reported;           /* the outcome counts for the TLS report of the domain */
-	enum requiretls requiretls; /* what is demanded of it because the message asks for REQUIRETLS */
-	size_t unmet_count;         /* hosts that could not do it */
+	struct str tried;         /* the one of the nexthops that is tried now */
+	struct tls_policy policy; /* for it */
+	bool has_wanted_tls;
+	enum client_tls wanted_tls;           /* the level for it, or for the host that is tried now: what DNS says comes later */
+	const struct tls_policy *host_policy; /* what that host is held to; NULL while that is not known */
+	struct tls_outcome outcome;           /* of the connection tried last */
+	bool is_reported;                     /* the outcome counts for the TLS report of the domain */
+	enum requiretls requiretls;           /* what is demanded of it because the message asks for REQUIRETLS */
+	size_t unmet_count;                   /* hosts that could not do it */
 	struct content_file *file;
 	uint64_t content_at;
 	uint64_t content_size;
@@ -61,5 +63,7 @@ void delivery_run(struct delivery *d) WAITS;
 /* Final for this attempt: logs and reports. `c` may be NULL. */
 void delivery_settle(struct delivery *d, uint32_t recipient, enum delivery_status status, const struct verdict *v,
                      const struct connection *c);
+/* Remembers why this recipient has to wait, should no other host take it. */
+void delivery_put_off(struct delivery *d, uint32_t recipient, const struct verdict *v, const struct connection *c);
 /* Every pending recipient that `is_accepted_only` means: bounced when the verdict is for good, else put off to the next host. */
 void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accepted_only, const struct connection *c);

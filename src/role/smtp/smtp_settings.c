@@ -167,8 +167,7 @@ static int read_tls(struct smtp_settings *s, const struct params *p, struct buf 
 	s->tls_log_parts = tls_log_parse(log_level, &is_good);
 	if (!is_good)
 		log_warn("%.*s: bad TLS loglevel \"%.*s\", taken for 0", STR_ARG(s->tag), STR_ARG(log_level));
-	if (s->tls_log_parts & TLS_LOG_TRACE)
-		log_warn("%.*s: TLS loglevel: no traces are written; \"3\" logs the bytes of handshakes", STR_ARG(s->tag));
+	s->tls_trace_limit = PICK(tls_trace_size_limit);
 	s->tls_fallback_age = p->minimal_backoff_time;
 	read_tls_names(s, p);
 	read_tls_contexts(s);

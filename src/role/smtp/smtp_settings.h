@@ -92,9 +92,10 @@ struct smtp_settings {
 	bool uses_sts;                        /* finds MTA-STS policies itself */
 	bool enforces_sts_patterns;           /* of those that tables tell */
 	bool tls_notes_offer;
-	bool logs_tls_status;             /* tls= in delivery lines */
-	unsigned tls_log_parts;           /* enum tls_log_part, where no table says otherwise */
-	struct maps *tls_log_levels;      /* by nexthop, host and address */
+	bool logs_tls_status;        /* tls= of delivery lines */
+	unsigned tls_log_parts;      /* enum tls_log_part, where no table says otherwise */
+	struct maps *tls_log_levels; /* by nexthop, host and address */
+	int64_t tls_trace_limit;
 	struct duration tls_fallback_age; /* older mail may go in clear when a handshake fails */
 	struct tls_context *tls_may;      /* NULL when there is none */
 	struct tls_context *tls_encrypt;

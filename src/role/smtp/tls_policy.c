@@ -18,6 +18,11 @@ enum { HOST_NAME_MAX_LEN = 253 };
 
 static const char *const level_names[] = {"none", "may", "encrypt", "fingerprint", "dane", "dane-only", "verify", "secure"};
 
+const char *tls_level_name(enum client_tls level)
+{
+	return level_names[level];
+}
+
 int tls_level_parse(struct str word, enum client_tls *ret_level)
 {
 	for (size_t i = 0; i < COUNT_OF(level_names); i++) {
@@ -27,11 +32,6 @@ int tls_level_parse(struct str word, enum client_tls *ret_level)
 		}
 	}
 	return -EINVAL;
-}
-
-const char *tls_level_name(enum client_tls level)
-{
-	return level_names[level];
 }
 
 static bool is_host_name(struct str name)

@@ -58,9 +58,9 @@ struct tls_policy {
 	struct str key;            /* connections with the same key have met the same demands */
 };
 
+const char *tls_level_name(enum client_tls level);
 /* "may", "dane-only". -EINVAL for others. */
 [[nodiscard]] int tls_level_parse(struct str word, enum client_tls *ret_level);
-const char *tls_level_name(enum client_tls level);
 /* "level name=value { name = value } ...", as a table has it. -EINVAL with the reason; nothing bad is passed over. */
 [[nodiscard]] int tls_policy_parse(struct str text, struct arena *a, struct tls_policy *ret_policy, struct buf *why);
 /* The policy for this nexthop, as it is written in the job. A reason in `why` for anything but 0. */

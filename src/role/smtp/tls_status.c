@@ -1,81 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "role/smtp/tls_status.h"
 
-#include "net/stream.h"
 #include "role/smtp/dane.h"
 
-enum state { STATE_MET, STATE_CLEAR, STATE_VIOLATED, STATE_UNDECIDED };
+enum { STATUS_MAX = 100 };
 
-const char *tls_status_level(const struct tls_policy *site, const struct tls_policy *host)
+/* "level" or "level:what it came to". */
+static void add_levels(struct buf *to, enum client_tls wanted, const char *got)
 {
-	bool is_dane = site->level == CLIENT_TLS_DANE || site->level == CLIENT_TLS_DANE_ONLY;
-
-	if (!is_dane || !host->dane)
-		return tls_level_name(host->level);
-	if (host->level == CLIENT_TLS_ENCRYPT)
-		return "dane:encrypt";
-	return host->dane->is_half ? "dane:halfdane" : tls_level_name(site->level);
+	buf_addf(to, "%s", tls_level_name(wanted));
+	if (got && strcmp(got, tls_level_name(wanted)) != 0)
+		buf_addf(to, ":%s", got);
 }
 
-/* Of a host that did not become a session. */
-static enum state state_of_failure(const struct delivery *d, enum client_tls level, const struct verdict *v)
+/* What DANE made of the level counts, so its two levels are one here. */
+static const char *level_got(enum client_tls wanted, enum client_tls got, bool is_half)
 {
+	if (got == CLIENT_TLS_DANE && is_half)
+		return "halfdane";
+	return tls_level_name(got == CLIENT_TLS_DANE && wanted == CLIENT_TLS_DANE_ONLY ? wanted : got);
+}
+
+/* Was a host turned down for what it is, rather than not reached? */
+static bool is_violated(const struct delivery *d, const struct verdict *v)
+{
+	if (v->is_tls_handshake || d->wanted_tls < CLIENT_TLS_ENCRYPT)
+		return false;
 	switch (d->outcome.result) {
-	case TLS_RESULT_SUCCESS:
-		return STATE_MET;
 	case TLS_RESULT_STARTTLS_NOT_SUPPORTED:
-		return level >= CLIENT_TLS_ENCRYPT ? STATE_VIOLATED : STATE_CLEAR;
 	case TLS_RESULT_HOST_MISMATCH:
 	case TLS_RESULT_EXPIRED:
 	case TLS_RESULT_NOT_TRUSTED:
-		return STATE_VIOLATED;
 	case TLS_RESULT_VALIDATION_FAILURE:
-		return v->is_tls_handshake || level < CLIENT_TLS_ENCRYPT ? STATE_UNDECIDED : STATE_VIOLATED;
+	case TLS_RESULT_DANE_REQUIRED:
+		return true;
 	default:
-		return STATE_UNDECIDED;
+		return false;
 	}
 }
 
-static void add_requiretls(struct buf *to, const struct delivery *d, const struct connection *c, enum state state)
+static void add_failure(struct buf *to, const struct delivery *d, const struct verdict *v)
 {
-	static const char *const policies[] = {[REQUIRETLS_OPPORTUNISTIC] = ":opportunistic",
-	                                       [REQUIRETLS_STARTTLS] = ":opportunistic+starttls",
-	                                       [REQUIRETLS_ENFORCE] = ""};
-	bool is_met = d->requiretls != REQUIRETLS_ENFORCE || (c && c->ehlo.keywords & EHLO_REQUIRETLS);
-	bool is_decided = state != STATE_UNDECIDED;
+	enum tls_result result = d->outcome.result;
+	const struct tls_policy *p = d->host_policy;
 
+	if (is_violated(d, v)) {
+		buf_add_char(to, '!');
+		add_levels(to, d->wanted_tls,
+		           !v->relay.len                                ? NULL
+		           : result == TLS_RESULT_STARTTLS_NOT_SUPPORTED ? "none"
+		                                                         : "encrypt");
+	} else if (p && !v->is_tls_handshake && (result == TLS_RESULT_SUCCESS || result == TLS_RESULT_TLSA_INVALID)) {
+		add_levels(to, d->wanted_tls, level_got(d->wanted_tls, p->level, p->dane && p->dane->is_half));
+	} else {
+		buf_addf(to, "%s?", tls_level_name(d->wanted_tls));
+	}
+}
+
+static void add_requiretls(struct buf *to, const struct delivery *d, const struct verdict *v, const struct connection *c)
+{
+	bool has_it = c && stream_tls(c->stream) && c->ehlo.keywords & EHLO_REQUIRETLS;
+	bool is_demanded = d->requiretls == REQUIRETLS_ENFORCE;
+
+	if (!c && !(is_demanded && is_violated(d, v)))
+		buf_add(to, STR("/requiretls?"));
+	else if (is_demanded)
+		buf_add(to, has_it ? STR("/requiretls") : STR("/!requiretls"));
+	else if (has_it)
+		buf_addf(to, "/requiretls:opportunistic%s", d->requiretls == REQUIRETLS_STARTTLS ? "+starttls" : "");
+	else
+		buf_add(to, STR("/requiretls:none"));
+}
+
+struct str tls_status(struct delivery *d, const struct verdict *v, const struct connection *c)
+{
+	char place[STATUS_MAX];
+	struct buf text;
+	struct str kept;
+
+	if (!d->settings || !d->settings->logs_tls_status || !d->has_wanted_tls)
+		return STR("");
+	buf_init_on(&text, place, sizeof(place), STATUS_MAX);
+	if (!c)
+		add_failure(&text, d, v);
+	else
+		add_levels(&text, d->wanted_tls,
+		           stream_tls(c->stream) ? level_got(d->wanted_tls, c->tls_level, c->is_half_dane) : "none");
 	if (d->envelope.flags & ENVELOPE_REQUIRETLS && d->settings->requiretls)
-		buf_addf(to, "/%srequiretls%s%s", is_decided && !is_met ? "!" : "", policies[d->requiretls],
-		         is_decided ? "" : "?");
-}
-
-static void note(struct delivery *d, const char *level, const struct connection *c, enum state state)
-{
-	struct buf text = BUF_INIT(200);
-
-	if (!d->settings->logs_tls_status)
-		return;
-	buf_addf(&text, "%s%s%s", state == STATE_VIOLATED ? "!" : "", level,
-	         state == STATE_CLEAR       ? ":none"
-	         : state == STATE_UNDECIDED ? "?"
-	                                    : "");
-	add_requiretls(&text, d, c, state);
-	d->tls_status = arena_str(&d->arena, buf_str(&text));
+		add_requiretls(&text, d, v, c);
+	kept = arena_str(&d->arena, buf_str(&text));
 	buf_done(&text);
-}
-
-static enum state state_of_session(const struct connection *c, bool wants_tls)
-{
-	return stream_tls(c->stream) || !wants_tls ? STATE_MET : STATE_CLEAR;
-}
-
-void tls_status_note(struct delivery *d, const struct tls_policy *host, const struct connection *c, const struct verdict *v)
-{
-	note(d, tls_status_level(&d->policy, host), c,
-	     c ? state_of_session(c, host->level > CLIENT_TLS_NONE) : state_of_failure(d, host->level, v));
-}
-
-void tls_status_note_kept(struct delivery *d, const struct connection *c)
-{
-	note(d, c->tls_level, c, state_of_session(c, d->policy.level > CLIENT_TLS_NONE));
+	return kept;
 }

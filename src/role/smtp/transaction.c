@@ -195,7 +195,8 @@ static void judge_rcpt(struct transaction *t, uint32_t at)
 		/* 552 says the same as 452 here, so it is not for good. */
 		v.is_permanent = false;
 		v.dsn = STR("4.5.3");
-		*p = (struct pending){.is_held_over = true, .has_verdict = true, .verdict = v};
+		delivery_put_off(d, at, &v, t->c);
+		p->is_held_over = true;
 		return;
 	}
 	if (v.is_permanent) {
@@ -205,8 +206,7 @@ static void judge_rcpt(struct transaction *t, uint32_t at)
 	}
 	if (!d->is_last_target)
 		log_tagged(d->settings->tag, LOG_LEVEL_INFO, "%s: %.*s", d->envelope.queue_id, STR_ARG(v.text));
-	p->verdict = v;
-	p->has_verdict = true;
+	delivery_put_off(d, at, &v, t->c);
 }
 
 /* Reads the replies that are due. Sets is_refused when MAIL was; the replies behind it mean nothing then. */
@@ -354,8 +354,7 @@ static void judge_content(struct transaction *t, uint32_t from, uint32_t to)
 		} else if (v.is_permanent) {
 			delivery_settle(d, i, DELIVERY_BOUNCED, &v, t->c);
 		} else {
-			p->verdict = v;
-			p->has_verdict = true;
+			delivery_put_off(d, i, &v, t->c);
 		}
 	}
 }

@@ -18,4 +18,5 @@ struct verdict {
 	struct str relay;      /* "mx.example.org[192.0.2.1]:25", or empty */
 	struct str mta;        /* the remote host, or empty */
 	struct str diagnostic; /* its reply, or empty */
+	struct str tls;        /* tls= of the log line, where it was put off: what comes later is about another host */
 };
