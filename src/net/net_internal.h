@@ -18,7 +18,9 @@ struct stream_tls {
 	enum tls_sni_fate sni_fate;
 	int verify_error;          /* what has been found wrong with the chain of a client so far */
 	const struct tls_log *log; /* NULL: nothing is told on the way */
+	struct tls_trace *trace;   /* what a trace is gathered in, or NULL */
 	bool is_up;
+	bool is_by_records; /* the server must match a TLSA record, or an anchor that is given like one */
 };
 
 struct stream {
@@ -57,9 +59,13 @@ void stream_tls_free(struct stream *s);
 void tls_log_begin(SSL *ssl, bool is_server);
 void tls_log_certificate(SSL *ssl, X509 *x, int depth, bool is_ok);
 void tls_log_ticket(SSL *ssl, bool is_new);
+/* The trace goes to whom it was made for. */
+void tls_log_end(struct stream_tls *t);
 void tls_log_bytes(const struct stream_tls *t, bool is_write, const void *ptr, size_t asked, ssize_t got);
 
 /* tls.c */
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx);
+/* Those that each connection must be told of, or NULL. */
+const struct tls_anchors *tls_context_anchors(const struct tls_context *ctx);
 /* tls_info.c: reads off what was agreed. Returns the memory that the strings of *ret_info lie in. */
 char *tls_info_read(SSL *ssl, bool is_server, struct tls_info *ret_info);

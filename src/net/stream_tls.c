@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "net/net_internal.h"
+#include "net/tls_keys.h"
 #include "net/tls_sessions.h"
 #include "net/tlsa.h"
 
@@ -184,22 +185,25 @@ int stream_start_tls_server(struct stream *s, struct tls_context *ctx, const cha
 	return err ? err : handshake(s, true, why);
 }
 
-static int apply_anchors(SSL *ssl, struct str files, const char **why)
+/* In place of the context's authorities. */
+static int apply_anchors(struct stream_tls *t, struct str files, const char **why)
 {
+	struct tls_anchors *anchors = NULL;
+	struct buf reason = BUF_INIT(1000);
 	X509_STORE *store = X509_STORE_new();
-	struct str file;
-	int err = store && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) ? 0 : -ENOMEM;
+	int err = tls_anchors_read(NULL, files, &anchors, &reason);
 
-	while (!err && str_next(&files, " \t\r\n,", &file)) {
-		char *path = str_cstr(file);
-
-		*why = "cannot read a file of trust anchors";
-		err = X509_STORE_load_file(store, path) ? 0 : -EINVAL;
-		free(path);
-	}
-	if (!err && !SSL_set1_verify_cert_store(ssl, store))
+	buf_done(&reason);
+	*why = "cannot read a file of trust anchors";
+	if (!err)
+		err = store ? tls_anchors_add_to(anchors, store) : -ENOMEM;
+	if (!err && !SSL_set1_verify_cert_store(t->ssl, store))
 		err = -ENOMEM;
+	t->is_by_records = !err && tls_anchors_have_keys(anchors);
+	if (t->is_by_records)
+		err = tls_anchors_use_for(anchors, t->ssl);
 	X509_STORE_free(store);
+	tls_anchors_free(anchors);
 	return err;
 }
 
@@ -244,8 +248,9 @@ static int apply_tlsa(SSL *ssl, const struct tls_wish *wish, const char **why)
 	return -EINVAL;
 }
 
-static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
+static int apply_wish(struct stream_tls *t, const struct tls_wish *wish, const char **why)
 {
+	SSL *ssl = t->ssl;
 	char *name = str_cstr(wish->servername), *ciphers = str_cstr(wish->ciphers);
 	int err = 0;
 
@@ -261,9 +266,20 @@ static int apply_wish(SSL *ssl, const struct tls_wish *wish, const char **why)
 	}
 	free(name);
 	free(ciphers);
-	if (!err && wish->tlsa_count)
-		err = apply_tlsa(ssl, wish, why);
-	return !err && wish->anchor_files.len ? apply_anchors(ssl, wish->anchor_files, why) : err;
+	return err;
+}
+
+/* Whom to trust, where it is not the context's authorities. */
+static int apply_trust(struct stream *s, const struct tls_context *ctx, const struct tls_wish *wish, const char **why)
+{
+	const struct tls_anchors *anchors = tls_context_anchors(ctx);
+
+	s->tls->is_by_records = wish->tlsa_count || anchors;
+	if (wish->tlsa_count)
+		return apply_tlsa(s->tls->ssl, wish, why);
+	if (wish->anchor_files.len)
+		return apply_anchors(s->tls, wish->anchor_files, why);
+	return anchors ? tls_anchors_use_for(anchors, s->tls->ssl) : 0;
 }
 
 int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const struct tls_wish *wish, const char **why)
@@ -275,13 +291,15 @@ int stream_start_tls_client(struct stream *s, struct tls_context *ctx, const str
 	if (!err)
 		err = tls_begin(s, ctx);
 	if (!err)
-		err = apply_wish(s->tls->ssl, wish, why);
+		err = apply_wish(s->tls, wish, why);
+	if (!err)
+		err = apply_trust(s, ctx, wish, why);
 	if (!err && wish->session_key.len && wish->session_time.ns > 0)
 		tls_sessions_attach(s->tls->ssl, wish->session_key, wish->session_time);
 	if (!err)
 		err = handshake(s, false, why);
 	/* A session that goes on was matched when it began. */
-	if (!err && wish->tlsa_count && !s->tls->info.is_resumed && SSL_get0_dane_authority(s->tls->ssl, NULL, NULL) < 0)
+	if (!err && s->tls->is_by_records && !s->tls->info.is_resumed && SSL_get0_dane_authority(s->tls->ssl, NULL, NULL) < 0)
 		s->tls->info.is_peer_trusted = false;
 	return err;
 }
@@ -355,6 +373,7 @@ void stream_tls_free(struct stream *s)
 	if (s->tls->is_up)
 		SSL_set_shutdown(s->tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(s->tls->ssl);
+	tls_log_end(s->tls);
 	free(s->tls->text);
 	free(s->tls);
 	s->tls = NULL;

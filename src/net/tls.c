@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "config/params.h"
 #include "net/net_internal.h"
+#include "net/tls_files.h"
 #include "net/tls_keys.h"
 #include "net/tls_options.h"
 #include "net/tls_sessions.h"
@@ -26,8 +27,9 @@ struct tls_context {
 	const struct view *view;
 	bool is_server;
 	bool is_mandatory;
-	SSL_CTX *ssl;        /* NULL: what it needs is broken */
-	struct tls_sni *sni; /* NULL: one chain for all */
+	SSL_CTX *ssl;                /* NULL: what it needs is broken */
+	struct tls_sni *sni;         /* NULL: one chain for all */
+	struct tls_anchors *anchors; /* NULL: there are none, or `ssl` has them all */
 };
 
 static struct list all_contexts;
@@ -37,6 +39,11 @@ enum { LIST_MAX = 8192, SCOPE_MAX = 1 << 20 };
 SSL_CTX *tls_context_ssl(const struct tls_context *ctx)
 {
 	return ctx->ssl;
+}
+
+const struct tls_anchors *tls_context_anchors(const struct tls_context *ctx)
+{
+	return ctx->anchors;
 }
 
 void tls_context_warnings(const struct view *v, struct buf *why)
@@ -71,6 +78,7 @@ void tls_context_free(struct tls_context *ctx)
 	list_remove(&ctx->link);
 	SSL_CTX_free(ctx->ssl);
 	tls_sni_free(ctx->sni);
+	tls_anchors_free(ctx->anchors);
 	free(ctx);
 }
 
@@ -137,24 +145,16 @@ static void apply_groups(SSL_CTX *ssl, const struct params *p)
 	buf_done(&groups);
 }
 
-/* A trust anchor need not have signed itself. */
-static int apply_anchors(SSL_CTX *ssl, const struct tls_settings *s, struct buf *why)
+static int apply_anchors(SSL_CTX *ssl, const struct tls_settings *s, struct tls_anchors **ret_anchors, struct buf *why)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
-	struct str files = s->anchor_files, file;
-	int err = 0;
+	struct buf reason = BUF_INIT(1000);
+	int err = tls_anchors_read(s->files, s->anchor_files, ret_anchors, &reason);
 
-	X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
-	while (!err && str_next(&files, " \t\r\n,", &file)) {
-		char *path = str_cstr(file);
-
-		if (!X509_STORE_load_file(store, path)) {
-			buf_addf(why, "%strust_anchor_file: cannot read certificates from %s", s->prefix, path);
-			err = -EINVAL;
-		}
-		free(path);
-	}
-	ERR_clear_error();
+	if (!err)
+		err = tls_anchors_add_to(*ret_anchors, SSL_CTX_get_cert_store(ssl));
+	if (err)
+		buf_addf(why, "%strust_anchor_file: %s", s->prefix, buf_cstr(&reason));
+	buf_done(&reason);
 	return err;
 }
 
@@ -164,13 +164,20 @@ static int apply_authorities(SSL_CTX *ssl, const struct tls_settings *s, const s
 	/* The names that a server sends along when it asks for a certificate. */
 	int err = s->ca_file.len ? tls_authorities_load(ssl, s, s->asks_certificate, why) : 0;
 
+	/* OpenSSL looks there when it needs one, and keeps what it found: when something changes, the context must be made anew.
+	 */
+	if (path)
+		tls_files_note(path);
 	if (!err && path && !SSL_CTX_load_verify_dir(ssl, path)) {
 		buf_addf(why, "%sCApath: cannot read authorities from %s", s->prefix, path);
 		err = -EINVAL;
 	}
 	/* Certificates of domains with an MTA-STS policy are checked wherever it is turned on, so there must be authorities. */
-	if (!err && (p->tls_append_default_CA || (!s->is_server && p->smtp_mta_sts && !s->ca_file.len && !path)))
+	if (!err && (p->tls_append_default_CA || (!s->is_server && p->smtp_mta_sts && !s->ca_file.len && !path))) {
+		tls_files_note(X509_get_default_cert_file());
+		tls_files_note(X509_get_default_cert_dir());
 		SSL_CTX_set_default_verify_paths(ssl);
+	}
 	ERR_clear_error();
 	free(path);
 	return err;
@@ -357,7 +364,8 @@ static int apply_digest(const struct tls_settings *s, struct buf *why)
 	return -EINVAL;
 }
 
-static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct view *v, struct buf *why)
+static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct view *v, struct tls_anchors **ret_anchors,
+                     struct buf *why)
 {
 	struct buf ignored = BUF_INIT(2000);
 	int err;
@@ -377,7 +385,7 @@ static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct vi
 	if (!err)
 		err = apply_tickets(ssl, s, v->params->tls_session_ticket_cipher, why);
 	if (!err)
-		err = s->anchor_files.len ? apply_anchors(ssl, s, why) : apply_authorities(ssl, s, v->params, why);
+		err = s->anchor_files.len ? apply_anchors(ssl, s, ret_anchors, why) : apply_authorities(ssl, s, v->params, why);
 	if (!err && s->is_server)
 		err = apply_session_scope(ssl, s, v->params);
 	if (!err)
@@ -389,6 +397,7 @@ static int apply_all(SSL_CTX *ssl, const struct tls_settings *s, const struct vi
 /* What the context had stays when this fails. */
 static int context_make(struct tls_context *ctx, const struct tls_files *files, struct buf *why)
 {
+	struct tls_anchors *anchors = NULL;
 	struct tls_settings s;
 	SSL_CTX *ssl;
 	int err;
@@ -406,12 +415,18 @@ static int context_make(struct tls_context *ctx, const struct tls_files *files, 
 		buf_addf(why, "OpenSSL cannot start: %s", ERR_reason_error_string(ERR_get_error()));
 		return -ENOMEM;
 	}
-	err = apply_all(ssl, &s, ctx->view, why);
+	err = apply_all(ssl, &s, ctx->view, &anchors, why);
 	/* Connections hold on to the one that they began with. */
 	SSL_CTX_free(err ? ssl : ctx->ssl);
+	if (err || (anchors && !tls_anchors_have_keys(anchors))) {
+		tls_anchors_free(anchors);
+		anchors = NULL;
+	}
 	if (err)
 		return err;
 	ctx->ssl = ssl;
+	tls_anchors_free(ctx->anchors);
+	ctx->anchors = anchors;
 	if (ctx->sni)
 		tls_sni_use(ctx->sni, ssl);
 	return 0;

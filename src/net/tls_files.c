@@ -41,7 +41,7 @@ bool tls_files_opened(size_t at, struct str *ret_path, struct tls_stamp *ret_sta
 }
 
 /* Before it is read: what changes in between is then seen as a change. */
-static void note_opened(const char *path)
+void tls_files_note(const char *path)
 {
 	for (size_t i = 0; i < opened.count; i++)
 		if (!strcmp(opened.all[i].path, path))
@@ -114,7 +114,7 @@ BIO *tls_files_open(const struct tls_files *f, struct str path, struct buf *why)
 		if (str_eq(path, str_of(f->all[i].path)))
 			bio = open_descriptor(f->all[i].fd);
 	if (!bio) {
-		note_opened(text);
+		tls_files_note(text);
 		bio = open_path(text);
 		err = bio ? 0 : errno;
 	}

@@ -23,5 +23,7 @@ void tls_files_add(struct tls_files *f, struct str path, int fd);
 /* For reading from the start; `f` may be NULL. NULL with path, reason and remedy in `why`. */
 [[nodiscard]] BIO *tls_files_open(const struct tls_files *f, struct str path, struct buf *why);
 
+/* Counts a file or folder among the opened ones that somebody else reads. */
+void tls_files_note(const char *path);
 /* The paths that this process has opened so far, each once: false behind the last. */
 bool tls_files_opened(size_t at, struct str *ret_path, struct tls_stamp *ret_stamp);

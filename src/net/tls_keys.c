@@ -383,3 +383,137 @@ int tls_authorities_load(SSL_CTX *ctx, const struct tls_settings *s, bool has_na
 	ERR_clear_error();
 	return err;
 }
+
+/* --- trust anchors ------------------------------------------------------------------------------------------ */
+
+enum { ANCHORS_MAX = 1000, USAGE_ANCHOR = 2, SELECTOR_CERTIFICATE = 0, SELECTOR_KEY = 1, MATCHING_WHOLE = 0 };
+
+/* As a TLSA record would tell it (RFC 6698): OpenSSL takes public keys in no other way. */
+struct anchor {
+	uint8_t selector;
+	unsigned char *data; /* OpenSSL's memory */
+	size_t size;
+};
+
+struct tls_anchors {
+	struct anchor *all;
+	size_t count;
+};
+
+void tls_anchors_free(struct tls_anchors *a)
+{
+	if (!a)
+		return;
+	for (size_t i = 0; i < a->count; i++)
+		OPENSSL_free(a->all[i].data);
+	free(a->all);
+	free(a);
+}
+
+static X509 *certificate_of(const struct anchor *a)
+{
+	const unsigned char *at = a->data;
+
+	return d2i_X509(NULL, &at, (long)a->size);
+}
+
+static bool is_good_anchor(const struct anchor *a)
+{
+	const unsigned char *at = a->data;
+	X509 *certificate = a->selector == SELECTOR_CERTIFICATE ? certificate_of(a) : NULL;
+	EVP_PKEY *key = a->selector == SELECTOR_KEY ? d2i_PUBKEY(NULL, &at, (long)a->size) : NULL;
+	bool is_good = certificate || key;
+
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return is_good;
+}
+
+/* Takes the data over. What is neither certificate nor public key is passed over. */
+static int anchors_add(struct tls_anchors *to, const char *name, unsigned char *data, size_t size)
+{
+	bool is_key = !strcmp(name, "PUBLIC KEY");
+	struct anchor a = {.selector = is_key ? SELECTOR_KEY : SELECTOR_CERTIFICATE, .data = data, .size = size};
+
+	if (!is_key && pem_kind(name) != PEM_CERTIFICATE) {
+		OPENSSL_free(data);
+		return 0;
+	}
+	if (to->count == ANCHORS_MAX || !is_good_anchor(&a)) {
+		OPENSSL_free(data);
+		return -EINVAL;
+	}
+	to->all = mem_resize(to->all, (to->count + 1) * sizeof(*to->all));
+	to->all[to->count++] = a;
+	return 0;
+}
+
+static int anchors_read_file(const struct tls_files *f, struct str file, struct tls_anchors *to, struct buf *why)
+{
+	BIO *bio = tls_files_open(f, file, why);
+	size_t before = to->count;
+	char *name, *header;
+	unsigned char *data;
+	int err = 0;
+	long size;
+
+	if (!bio)
+		return -EINVAL;
+	while (!err && PEM_read_bio(bio, &name, &header, &data, &size)) {
+		err = anchors_add(to, name, data, (size_t)size);
+		OPENSSL_free(name);
+		OPENSSL_free(header);
+	}
+	if (!err && to->count == before)
+		err = -EINVAL;
+	if (err)
+		buf_addf(why, "cannot read certificates and public keys from %.*s", STR_ARG(file));
+	BIO_free(bio);
+	ERR_clear_error();
+	return err;
+}
+
+int tls_anchors_read(const struct tls_files *f, struct str files, struct tls_anchors **ret_anchors, struct buf *why)
+{
+	struct tls_anchors *a = mem_alloc(sizeof(*a));
+	struct str file;
+	int err = 0;
+
+	while (!err && str_next(&files, " \t\r\n,", &file))
+		err = anchors_read_file(f, file, a, why);
+	*ret_anchors = err ? NULL : a;
+	if (err)
+		tls_anchors_free(a);
+	return err;
+}
+
+bool tls_anchors_have_keys(const struct tls_anchors *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (a->all[i].selector == SELECTOR_KEY)
+			return true;
+	return false;
+}
+
+int tls_anchors_add_to(const struct tls_anchors *a, X509_STORE *store)
+{
+	bool is_good = X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
+
+	for (size_t i = 0; is_good && i < a->count; i++) {
+		X509 *certificate = a->all[i].selector == SELECTOR_CERTIFICATE ? certificate_of(&a->all[i]) : NULL;
+
+		is_good = !certificate || X509_STORE_add_cert(store, certificate);
+		X509_free(certificate);
+	}
+	return is_good ? 0 : -ENOMEM;
+}
+
+int tls_anchors_use_for(const struct tls_anchors *a, SSL *ssl)
+{
+	bool is_good = SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl)) > 0 && SSL_dane_enable(ssl, NULL) > 0;
+
+	for (size_t i = 0; is_good && i < a->count; i++)
+		is_good = SSL_dane_tlsa_add(ssl, USAGE_ANCHOR, a->all[i].selector, MATCHING_WHOLE, a->all[i].data,
+		                            a->all[i].size) > 0;
+	return is_good ? 0 : -EINVAL;
+}

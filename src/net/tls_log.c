@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/tls_log.h"
 
+#include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -125,6 +126,75 @@ void tls_log_ticket(SSL *ssl, bool is_new)
 		write_line(log, "%.*s: %s session ticket", STR_ARG(log->peer), is_new ? "Issuing" : "Decrypting");
 }
 
+/* A trace under way: what OpenSSL writes to `bio` lands in `text`, as long as there is room. */
+struct tls_trace {
+	BIO *bio;
+	struct buf text;
+	size_t limit;
+};
+
+static int trace_write(BIO *bio, const char *bytes, int len)
+{
+	struct tls_trace *trace = BIO_get_data(bio);
+
+	buf_add_bytes(&trace->text, bytes, size_min((size_t)len, trace->limit - trace->text.len));
+	return len;
+}
+
+static int trace_puts(BIO *bio, const char *text)
+{
+	return trace_write(bio, text, (int)strlen(text));
+}
+
+/* It is flushed at times; an error here would count as one of the connection. */
+static long trace_control(BIO *bio, int command, long number, void *ptr)
+{
+	return command == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *trace_method(void)
+{
+	static BIO_METHOD *method;
+
+	if (method)
+		return method;
+	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "trace");
+	if (!method || !BIO_meth_set_write(method, trace_write) || !BIO_meth_set_puts(method, trace_puts) ||
+	    !BIO_meth_set_ctrl(method, trace_control))
+		die("out of memory for TLS");
+	return method;
+}
+
+/* OpenSSL tells the messages of the handshake and the heads of records; what is said inside TLS it does not tell. */
+static void begin_trace(SSL *ssl)
+{
+	struct stream_tls *t = SSL_get_app_data(ssl);
+
+	if (!log_of(ssl, TLS_LOG_TRACE) || !t->log->trace_limit)
+		return;
+	t->trace = mem_alloc(sizeof(*t->trace));
+	t->trace->limit = t->log->trace_limit;
+	t->trace->text = BUF_INIT(t->trace->limit);
+	t->trace->bio = BIO_new(trace_method());
+	if (!t->trace->bio)
+		die("out of memory for TLS");
+	BIO_set_data(t->trace->bio, t->trace);
+	BIO_set_init(t->trace->bio, 1);
+	SSL_set_msg_callback(ssl, SSL_trace);
+	SSL_set_msg_callback_arg(ssl, t->trace->bio);
+}
+
+void tls_log_end(struct stream_tls *t)
+{
+	if (!t->trace)
+		return;
+	t->log->take_trace(t->log->arg, buf_str(&t->trace->text));
+	BIO_free(t->trace->bio);
+	buf_done(&t->trace->text);
+	free(t->trace);
+	t->trace = NULL;
+}
+
 void tls_log_begin(SSL *ssl, bool is_server)
 {
 	const struct tls_log *log = log_of(ssl, TLS_LOG_VERBOSE);
@@ -140,6 +210,7 @@ void tls_log_begin(SSL *ssl, bool is_server)
 	buf_done(&list);
 	if (log_of(ssl, TLS_LOG_STATES))
 		SSL_set_info_callback(ssl, on_progress);
+	begin_trace(ssl);
 }
 
 /* "0010 03 12 5a 12 ef 4e 98 3c|06 46 d7 93 31 19 93 64  ..Z..N.< .F..1..d" */

@@ -17,7 +17,7 @@ enum tls_log_part {
 	TLS_LOG_STATES = 64,          /* each step of the handshake */
 	TLS_LOG_HANDSHAKE_DUMP = 128, /* the bytes on the wire until the handshake is done */
 	TLS_LOG_SESSION_DUMP = 256,   /* and after it: what is encrypted stays so */
-	TLS_LOG_TRACE = 512,
+	TLS_LOG_TRACE = 512,          /* a file of its own for each session */
 };
 
 /*
@@ -29,10 +29,15 @@ unsigned tls_log_parse(struct str level, bool *ret_is_good);
 /* Takes one line without its end. */
 typedef void tls_log_fn(void *arg, const char *line);
 
+/* Takes the trace of a whole session, when its TLS ends. */
+typedef void tls_trace_fn(void *arg, struct str text);
+
 /* For one stream; must stay as long as its TLS. */
 struct tls_log {
 	unsigned parts;  /* enum tls_log_part */
 	struct str peer; /* "host[address]" */
 	tls_log_fn *write;
+	tls_trace_fn *take_trace;
 	void *arg;
+	size_t trace_limit; /* bytes of a trace; 0: none is made */
 };

@@ -105,8 +105,11 @@ void tls_sessions_verify_again(SSL *ssl)
 		store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
 	if (check && X509_STORE_CTX_init(check, store, SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl)) &&
 	    X509_STORE_CTX_set_default(check, "ssl_server") &&
-	    X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(check), SSL_get0_param(ssl)))
+	    X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(check), SSL_get0_param(ssl))) {
+		/* Trust anchors that are public keys. */
+		X509_STORE_CTX_set0_dane(check, SSL_get0_dane(ssl));
 		result = X509_verify_cert(check) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(check);
+	}
 	X509_STORE_CTX_free(check);
 	SSL_set_verify_result(ssl, result);
 }

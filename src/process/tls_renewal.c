@@ -5,6 +5,7 @@
 #include "net/tls_files.h"
 #include "net/tls_tickets.h"
 #include "process/process.h"
+#include "process/tls_trace.h"
 
 static struct tls_files *arriving;
 
@@ -13,6 +14,7 @@ static void watch(struct process *p)
 	struct tls_stamp stamp;
 	struct str path;
 
+	tls_trace_init(p);
 	for (size_t i = 0; tls_files_opened(i, &path, &stamp); i++) {
 		struct message m = {.type = MESSAGE_TLS_WATCH,
 		                    .tls_watch = {.path = path,

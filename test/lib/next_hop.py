@@ -18,7 +18,8 @@ NAME = "mx.far.example"
 class NextHop:
     """Takes mail. `certificate` names a file of `folder` without ".pem"; `fault` is one of those below."""
 
-    FAULTS = ("", "no-offer", "stripped", "refused", "refused-for-good", "broken", "smuggled", "silent-auth", "wrapper", "hangs-up", "early")
+    FAULTS = ("", "no-offer", "stripped", "refused", "refused-for-good", "broken", "smuggled", "silent-auth", "wrapper", "hangs-up", "early", "hangs-up-at-end",
+              "silent-at-end")
 
     def __init__(self, folder: Path | None = None, certificate: str = "", fault: str = "", more: tuple = (), bits8: bool = True,
                  tokens: set | None = None):
@@ -29,6 +30,7 @@ class NextHop:
         self.shown = []  # the client's certificate in each
         self.tokens = tokens  # that may log in by XOAUTH2; None: whoever says AUTH
         self.tried_tokens = []
+        self.go_on = threading.Event()  # ends the silence of silent-at-end
         self._fault = fault
         self._more = more + (("8BITMIME",) if bits8 else ())
         self._context = None
@@ -135,6 +137,10 @@ class NextHop:
                 say("354 go on")
                 content = read_content(lines)
                 self.messages.append((is_encrypted, content))
+                if self._fault == "hangs-up-at-end":
+                    break
+                if self._fault == "silent-at-end":
+                    self.go_on.wait(60)
                 say("250 2.0.0 Ok: kept")
             elif verb == b"QUIT":
                 say("221 bye")

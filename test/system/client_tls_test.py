@@ -4,6 +4,7 @@
 import contextlib
 import os
 import ssl
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -14,6 +15,8 @@ from postrider import Postrider, make_certificate
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 SENT = r"status=sent \(250 2.0.0 Ok: kept\)"
+# Mail is soon old enough to go in clear, where that is allowed.
+QUICK = "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\n"
 
 
 class ClientTls(unittest.TestCase):
@@ -134,11 +137,48 @@ class ClientTls(unittest.TestCase):
                 ours.wait_log(r"dsn=4.4.2, status=deferred \(lost connection with 127.0.0.2\[127.0.0.2\] while performing the EHLO handshake\)")
         self.assertEqual([is_encrypted for is_encrypted, _ in hop.messages], [False])
 
+    def test_who_may_have_taken_the_mail_gets_it_no_second_time_in_clear(self):
+        """The end of data was said inside TLS, and then TLS broke off: neither SMTP nor LMTP begin anew in clear at once."""
+        for client, to in (("smtp", "smtp:[127.0.0.2]:{}"), ("lmtp", "lmtp:inet:127.0.0.2:{}")):
+            with self.subTest(client=client), NextHop(self.folder, fault="hangs-up-at-end") as hop:
+                main = f"transport_maps = static:{to.format(hop.port)}\n{client}_tls_security_level = may\n{QUICK}"
+                with Postrider(main=main) as ours:
+                    self.send(ours, r"dsn=4.4.2, status=deferred \(lost connection with .* while sending end of data -- message may be sent more than once\)", 3)
+                self.assertEqual({is_encrypted for is_encrypted, _ in hop.messages}, {True})
+                self.assertEqual(hop.clear_mail(), [])
+
+    def test_an_lmtp_server_that_breaks_off_tls_is_tried_in_clear_only_where_that_is_allowed(self):
+        for level, in_clear in (("may", True), ("encrypt", False), (f"secure match={NAME}", False)):
+            for fault in "hangs-up", "broken":
+                with self.subTest(level=level, fault=fault), NextHop(self.folder, fault=fault) as hop:
+                    to = f"inet:127.0.0.2:{hop.port}"
+                    main = (f"transport_maps = static:lmtp:{to}\nlmtp_tls_policy_maps = static:{{{level}}}\n{QUICK}"
+                            f"lmtp_tls_CAfile = {self.folder}/ca.pem\n")
+                    with Postrider(main=main) as ours:
+                        self.send(ours, *((SENT, 1) if in_clear else ("status=deferred", 3)))
+                    self.assertEqual([is_encrypted for is_encrypted, _ in hop.messages], [False] if in_clear else [])
+                    self.assertEqual(bool(hop.clear_mail()), in_clear)
+
     def test_a_reply_before_its_time_is_noticed(self):
         with NextHop(self.folder, fault="early") as hop:
             with Postrider(main=self.relay(hop, "smtp_tls_security_level = encrypt\nsmtp_tls_block_early_mail_reply = yes")) as ours:
                 self.send(ours, r"dsn=4.7.0, status=deferred \(host 127.0.0.2\[127.0.0.2\] replied before it was asked")
         self.assertEqual(hop.messages, [])
+
+    def test_a_public_key_may_be_the_trust_anchor_also_of_a_session_that_is_resumed(self):
+        key = subprocess.run(["openssl", "x509", "-in", "ca.pem", "-noout", "-pubkey"], cwd=self.folder, capture_output=True, check=True).stdout
+        (self.folder / "ca-key.pem").write_bytes(key)
+        more = (f"smtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = {NAME}\nsmtp_tls_trust_anchor_file = {self.folder}/ca-key.pem\n"
+                "smtp_tls_session_cache_database = lmdb:x\nsmtp_connection_cache_on_demand = no\npostrider_process_count = 1")
+        with NextHop(self.folder) as hop, Postrider(main=self.relay(hop, more)) as ours:
+            for count in 1, 2:
+                self.send(ours, count=count)
+            ours.wait_log("Verified TLS connection established to 127.0.0.2", 2)
+            self.assertEqual(hop.resumed, [False, True])
+        for certificate in "other", "self", "expired":
+            with self.subTest(certificate=certificate), NextHop(self.folder, certificate) as hop, Postrider(main=self.relay(hop, more)) as ours:
+                self.send(ours, r"status=deferred \(Server certificate not trusted\)")
+                self.assertEqual(hop.messages, [])
 
     def test_the_level_of_logging_depends_on_the_server(self):
         with NextHop(self.folder) as hop:

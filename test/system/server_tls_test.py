@@ -482,6 +482,63 @@ class Sessions(unittest.TestCase):
                     self.assertEqual(talk.heard[-1], DENIED)
 
 
+class Authorities(unittest.TestCase):
+    """smtpd_tls_CApath is looked at without a reload, and no session outlives the authority that vouched for its client."""
+
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory(prefix="pr-tls-")
+        self.addCleanup(temp.cleanup)
+        self.folder = Path(temp.name)
+        self.folder.chmod(0o755)
+        self.client = certificates.Authority(self.folder).sign("client.example")
+        certificates.Authority(self.folder, "other")
+        name = subprocess.run(["openssl", "x509", "-in", str(self.folder / "ca.pem"), "-noout", "-subject_hash"], capture_output=True, text=True, check=True)
+        (self.folder / "authorities").mkdir()
+        self.link = self.folder / "authorities" / (name.stdout.strip() + ".0")
+        self.file = self.folder / "vouched.pem"
+        self.context = client_context()
+
+    def start(self) -> Postrider:
+        return Postrider(main=f"smtpd_tls_CApath = {self.folder}/authorities\nsmtpd_tls_ask_ccert = yes\nmynetworks = 10.0.0.0/8\n"
+                              "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject_unauth_destination\npostrider_process_count = 1\n")
+
+    def relay(self, server: Postrider, session=None) -> tuple:
+        """(was the session resumed, what RCPT heard, the session)"""
+        relay = ("EHLO c.example", "MAIL FROM:<a@far.example>", "RCPT TO:<b@far.example>")
+        with Talk(server.ports["smtp"], certificate=self.client, context=self.context, session=session, ask=relay) as talk:
+            return talk.tls.session_reused, talk.heard[-1], talk.tls.session
+
+    def test_sessions_end_with_the_authority(self):
+        def unlink() -> None:
+            self.link.unlink()
+
+        def replace_file() -> None:
+            replace(self.file, (self.folder / "other.pem").read_bytes())
+            self.file.chmod(0o644)
+
+        for take_away in unlink, replace_file:
+            with self.subTest(how=take_away.__name__):
+                self.link.unlink(missing_ok=True)
+                self.file.write_bytes((self.folder / "ca.pem").read_bytes())
+                self.link.symlink_to("../vouched.pem")
+                with self.start() as server:
+                    reused, heard, session = self.relay(server)
+                    self.assertEqual((reused, heard), (False, GRANTED))
+                    self.assertEqual(self.relay(server, session)[:2], (True, GRANTED))
+                    take_away()
+                    server.wait_log(r"smtpd\[\d+\]: TLS: renewed keys and certificates are in use")
+                    self.assertEqual(self.relay(server, session)[:2], (False, DENIED))
+                    self.assertEqual(self.relay(server)[:2], (False, DENIED))
+
+    def test_a_new_authority_counts_without_a_reload(self):
+        self.file.write_bytes((self.folder / "ca.pem").read_bytes())
+        with self.start() as server:
+            self.assertEqual(self.relay(server)[:2], (False, DENIED))
+            self.link.symlink_to("../vouched.pem")
+            server.wait_log(r"smtpd\[\d+\]: TLS: renewed keys and certificates are in use")
+            self.assertEqual(self.relay(server)[:2], (False, GRANTED))
+
+
 class NamesOfServers(unittest.TestCase):
     """tls_server_sni_maps."""
 

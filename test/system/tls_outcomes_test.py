@@ -4,6 +4,7 @@
 import contextlib
 import re
 import smtplib
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -109,6 +110,19 @@ class Outcomes(unittest.TestCase):
             self.assertEqual(ours.pop(title), ("4.7.5", "deferred", [], False))
             self.assertFalse(theirs.pop(title)[3])
         self.assertEqual(ours, theirs)
+
+    def test_trust_anchors_are_certificates_or_public_keys_as_in_postfix(self):
+        key = subprocess.run(["openssl", "x509", "-in", "ca.pem", "-noout", "-pubkey"], cwd=self.folder, capture_output=True, check=True).stdout
+        (self.folder / "ca-key.pem").write_bytes(key)
+        (self.folder / "both.pem").write_bytes((self.folder / "strange.pem").read_bytes() + key)
+        wrongs = tuple(wrong for wrong in WRONGS if wrong[0] in ("self-signed", "wrong name", "expired", "other authority", "good"))
+        trusted = {"ca.pem": {"good"}, "ca-key.pem": {"good"}, "strange.pem": {"other authority"}, "both.pem": {"good", "other authority"}}
+        for anchor, names in trusted.items():
+            with self.subTest(anchor=anchor):
+                levels = (f"secure match={NAME} tafile={self.folder}/{anchor}",)
+                ours = run_ours(self.folder, levels=levels, wrongs=wrongs)
+                self.assertEqual({title.split(", ")[1] for title, outcome in ours.items() if outcome[1] == "sent"}, names)
+                self.assertEqual(ours, run_postfix(self.folder, levels=levels, wrongs=wrongs))
 
     def test_mail_that_waited_goes_in_clear_where_postfix_lets_it(self):
         quick = "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s\n"

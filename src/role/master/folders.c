@@ -7,6 +7,7 @@
  *	queue_directory/private/    mail_owner  0700  sockets of other programs (Dovecot, policy services)
  *	queue_directory/public/     mail_owner  0755  sockets for commands: the role asks the kernel who connects
  *	queue_directory/pid/        root        0755
+ *	queue_directory/tlstrace/   root        0700  what "trace" in a TLS loglevel leaves
  *	data_directory/             mail_owner  0700
  */
 #include <errno.h>
@@ -83,6 +84,8 @@ int folders_make(const struct config *c, struct buf *why)
 		err = make_folder(queue, "public", uid, gid, 0755, why);
 	if (!err)
 		err = make_folder(queue, "pid", 0, 0, 0755, why);
+	if (!err)
+		err = make_folder(queue, TRACE_FOLDER, 0, 0, 0700, why);
 	if (!err)
 		err = make_folder(data, "", uid, gid, 0700, why);
 	return err;

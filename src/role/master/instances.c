@@ -211,6 +211,9 @@ static void handle(struct instance *i, const struct message *msg)
 	case MESSAGE_TLS_WATCH:
 		renewal_watch(i, msg);
 		break;
+	case MESSAGE_TLS_TRACE:
+		trace_save(i, msg->tls_trace.name, msg->tls_trace.text);
+		break;
 	default:
 		log_warn("process %s pid %d sent %s to master", i->rights->program, (int)i->pid, message_name(msg->type));
 	}

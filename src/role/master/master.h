@@ -73,6 +73,12 @@ enum { SLOT_MAX = 256, ENDPOINT_MAX = 4 };
 /* The newest, and those before it that still decrypt. */
 enum { TICKET_KEY_SIZE = 80, TICKET_KEY_COUNT = 3 };
 
+/* TLS traces that the processes of one role left in the present time unit. */
+struct trace_count {
+	struct instant unit_ends;
+	int64_t count;
+};
+
 struct master {
 	struct str config_dir;
 	char *libexec;
@@ -102,6 +108,7 @@ struct master {
 	uint32_t last_id;
 
 	unsigned char ticket_keys[TICKET_KEY_COUNT][TICKET_KEY_SIZE];
+	struct trace_count traces[ROLE_COUNT];
 
 	bool is_serving;
 	bool is_stopping;
@@ -172,6 +179,13 @@ void renewal_forget(struct instance *i);
 void renewal_send_ticket_keys(struct instance *i);
 /* Starts the fibers that look after both. */
 void renewal_start(struct master *m);
+
+/* --- trace_sink.c: traces of TLS sessions -------------------------------------------- */
+
+#define TRACE_FOLDER "tlstrace"
+
+/* Writes one to a file of its own, unless its role has left too many lately. */
+void trace_save(struct instance *i, struct str name, struct str text);
 
 /* --- replace.c ---------------------------------------------------------------------- */
 

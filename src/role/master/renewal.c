@@ -2,16 +2,17 @@
 /*
  * What keeps TLS fresh without a reload.
  *
- * Files: a role tells at its start which files of keys and certificates it has read. Once a second each is looked
- * at; when one was replaced, all files of that role are opened here, with master's rights, and the descriptors sent
- * to it. A role that lost its rights can thus read what only root may, and nothing else: the list was closed when it
- * became ready. Key and certificate are seldom replaced in the same instant: the files must have come to rest.
+ * Files: a role tells at its start which files of keys and certificates, and folders of them, it has read. Once a second each is
+ * looked at; when one was replaced, all files of that role are opened here, with master's rights, and the descriptors sent to it.
+ * A role that lost its rights can thus read what only root may, and nothing else: the list was closed when it became ready. Key
+ * and certificate are seldom replaced in the same instant: the files must have come to rest.
  *
  * Session tickets: the newest key encrypts for half of the time that sessions hold, and decrypts as long as a
  * ticket that it made may live.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -75,6 +76,13 @@ static bool has_changed(struct instance *i)
 	return is_changed;
 }
 
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 static void send_files(struct instance *i, bool is_reporter)
 {
 	struct message end = {.type = MESSAGE_TLS_FILES_END, .tls_files_end = {.is_reporter = is_reporter}};
@@ -83,7 +91,10 @@ static void send_files(struct instance *i, bool is_reporter)
 		const struct watched *w = LIST_ENTRY(it, struct watched, link);
 		struct message msg = {.type = MESSAGE_TLS_FILE, .tls_file = {.path = str_of(w->path)}};
 
-		/* The role tries what is missing by itself, and says what is wrong with it. */
+		/* Folders of authorities are for everybody to read. What is missing the role tries by itself, and says what is
+		 * wrong. */
+		if (is_folder(w->path))
+			continue;
 		msg.fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 		if (msg.fd < 0)
 			continue;

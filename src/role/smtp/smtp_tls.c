@@ -9,6 +9,7 @@
 #include "net/ip.h"
 #include "net/tls.h"
 #include "net/tls_settings.h"
+#include "process/tls_trace.h"
 #include "role/smtp/dane.h"
 #include "role/smtp/sts_policy.h"
 #include "table/table.h"
@@ -208,6 +209,13 @@ static void write_log(void *arg, const char *line)
 	log_tagged(c->settings->tag, LOG_LEVEL_INFO, "%s", line);
 }
 
+static void send_trace(void *arg, struct str text)
+{
+	const struct connection *c = arg;
+
+	tls_trace_send(c->settings->is_lmtp ? "lmtp" : "smtp", str_of(c->traced_address), text);
+}
+
 /* smtp_tls_loglevel, unless smtp_tls_loglevel_maps says something of this nexthop, host or address. */
 static unsigned log_parts(const struct connection *c, const struct connection_wish *wish, struct arena *a)
 {
@@ -232,7 +240,17 @@ static unsigned log_parts(const struct connection *c, const struct connection_wi
 
 static void begin_log(struct connection *c, const struct connection_wish *wish, struct arena *a)
 {
-	c->tls_log = (struct tls_log){.parts = log_parts(c, wish, a), .peer = str_of(c->relay), .write = write_log, .arg = c};
+	const struct smtp_settings *s = c->settings;
+
+	c->tls_log = (struct tls_log){
+		.parts = log_parts(c, wish, a), .peer = str_of(c->relay), .write = write_log, .take_trace = send_trace, .arg = c};
+	if (c->tls_log.parts & TLS_LOG_TRACE && s->tls_trace_limit > 0 && tls_trace_may_begin(s->params)) {
+		c->tls_log.trace_limit = (size_t)s->tls_trace_limit;
+		if (wish->target)
+			ip_format((const struct sockaddr *)&wish->target->address, c->traced_address);
+		else
+			snprintf(c->traced_address, sizeof(c->traced_address), "local");
+	}
 	if (c->tls_log.parts & ~(unsigned)TLS_LOG_SUMMARY)
 		stream_set_tls_log(c->stream, &c->tls_log);
 }

@@ -76,9 +76,7 @@ static void warn_about_tls(const struct port *port, struct str level)
 	tls_context_warnings(port->view, &why);
 	for (rest = buf_str(&why); str_next(&rest, "\n", &line);)
 		log_warn("%.*s: %.*s", STR_ARG(port->tag), STR_ARG(line));
-	if (tls_log_parse(level, &is_good) & TLS_LOG_TRACE)
-		log_warn("%.*s: smtpd_tls_loglevel: no traces are written; \"3\" logs the bytes of handshakes",
-		         STR_ARG(port->tag));
+	(void)tls_log_parse(level, &is_good);
 	if (!is_good)
 		log_warn("%.*s: smtpd_tls_loglevel: bad level \"%.*s\", taken for 0", STR_ARG(port->tag), STR_ARG(level));
 	buf_done(&why);

@@ -3,6 +3,7 @@
 #include "clients.h"
 #include "config/params.h"
 #include "net/tls.h"
+#include "process/tls_trace.h"
 #include "table/table.h"
 #include "verbs.h"
 
@@ -11,6 +12,13 @@ enum { FINGERPRINT_MAX = 1000 };
 static void write_log(void *arg, const char *line)
 {
 	session_log(arg, "%s", line);
+}
+
+static void send_trace(void *arg, struct str text)
+{
+	const struct session *s = arg;
+
+	tls_trace_send("smtpd", s->facts.client_address, text);
 }
 
 /* smtpd_tls_loglevel, unless smtpd_tls_loglevel_maps says something of this client's name or address. */
@@ -32,7 +40,12 @@ static unsigned log_parts(struct session *s)
 
 static void begin_log(struct session *s)
 {
-	s->tls_log = (struct tls_log){.parts = log_parts(s), .peer = s->name, .write = write_log, .arg = s};
+	const struct params *p = s->port->view->params;
+
+	s->tls_log =
+		(struct tls_log){.parts = log_parts(s), .peer = s->name, .write = write_log, .take_trace = send_trace, .arg = s};
+	if (s->tls_log.parts & TLS_LOG_TRACE && p->smtpd_tls_trace_size_limit > 0 && tls_trace_may_begin(p))
+		s->tls_log.trace_limit = (size_t)p->smtpd_tls_trace_size_limit;
 	if (s->tls_log.parts & ~(unsigned)TLS_LOG_SUMMARY)
 		stream_set_tls_log(s->stream, &s->tls_log);
 }
