@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <idn2.h>
+#include <sys/stat.h>
 #include <unbound.h>
 #include <unistd.h>
 
@@ -89,9 +90,13 @@ int dns_init(const struct view *v, struct buf *why)
 static int anchors_read(const char *path, struct buf *ret_anchors, struct buf *why)
 {
 	struct buf text = BUF_INIT(ANCHORS_MAX);
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err = fd < 0 ? -errno : 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), err = fd < 0 ? -errno : 0;
+	struct stat st;
 	ssize_t n = 0;
 
+	/* A pipe would hold up the whole process. */
+	if (!err && (fstat(fd, &st) || !S_ISREG(st.st_mode)))
+		err = -EINVAL;
 	if (!err)
 		n = read(fd, buf_room(&text, ANCHORS_MAX - 1), ANCHORS_MAX - 1);
 	if (n < 0)

@@ -40,11 +40,13 @@ static int read_source(struct source *s, struct str path, struct buf *to, struct
 
 	s->path = str_cstr(path);
 	fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd >= 0 && !fstat(fd, &s->state))
+	errno = fd < 0 ? errno : EINVAL;
+	/* Nobody waits for what a pipe may say. */
+	if (fd >= 0 && !fstat(fd, &s->state) && S_ISREG(s->state.st_mode))
 		while ((size = read(fd, bytes, sizeof(bytes))) > 0 && !buf_check(to))
 			buf_add_bytes(to, bytes, (size_t)size);
 	if (size < 0)
-		buf_addf(why, "%s: %s", s->path, strerror(errno));
+		buf_addf(why, "%s: %s", s->path, errno == EINVAL ? "it is no regular file" : strerror(errno));
 	else if (buf_check(to))
 		buf_addf(why, "%s: it is longer than %d KiB", s->path, FILE_MAX >> 10);
 	explicit_bzero(bytes, sizeof(bytes));

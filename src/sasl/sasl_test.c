@@ -10,6 +10,7 @@
 #include "net/connect.h"
 #include "net/stream.h"
 #include "sasl/dovecot_line.h"
+#include "sasl/oauth.h"
 #include "sasl/password.h"
 #include "sasl/server.h"
 
@@ -401,4 +402,40 @@ TEST(no_dovecot_means_no_auth_is_offered)
 	sasl_server_free(s);
 	config_free(c);
 	arena_done(&a);
+}
+
+TEST(tokens_are_asked_about_by_https_or_on_this_machine)
+{
+	static const struct {
+		const char *url;
+		bool is_good;
+	} cases[] = {
+		{"https://id.example/introspect", true},
+		{"http://localhost:8080/introspect", true},
+		{"http://LOCALHOST/", true},
+		{"http://127.0.0.1/", true},
+		{"http://127.9.8.7:1234/", true},
+		{"http://[::1]:8080/", true},
+		/* These lead anywhere. */
+		{"http://127.evil/", false},
+		{"http://127.0.0.1.evil.example/", false},
+		{"http://127.0.0.1.nip.example:80/", false},
+		{"http://localhost.evil.example/", false},
+		{"http://localhost@evil.example/", false},
+		{"http://127.0.0.1@evil.example/", false},
+		{"http://[::2]/", false},
+		{"http://id.example/", false},
+		{"ftp://localhost/", false},
+		{"https://", false},
+		{"localhost", false},
+		{"", false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct buf why = BUF_INIT(1000);
+
+		CHECK_CASE((introspect_check_url(str_of(cases[i].url), &why) == 0) == cases[i].is_good, cases[i].url);
+		CHECK_CASE(!why.len == cases[i].is_good, cases[i].url);
+		buf_done(&why);
+	}
 }
