@@ -39,10 +39,18 @@ def tool(name: str) -> str:
     return str(root() / "usr/sbin" / name)
 
 
-class DebianPostfix:
-    """One instance. `main` and `master` are lines added to a minimal main.cf and master.cf."""
+def own_resolver(folder: Path) -> str:
+    """The library that makes a program ask the name server of OWN_RESOLVER; for LD_PRELOAD."""
+    library = folder / "own_resolver.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", str(library), str(Path(__file__).parent / "own_resolver.c")], check=True)
+    return str(library)
 
-    def __init__(self, main: str = "", master: str = "", folder: str | None = None):
+
+class DebianPostfix:
+    """One instance. `main` and `master` are lines added to a minimal main.cf and master.cf; it asks the name server `resolver`
+    ("127.0.0.1:5353"), or that of the machine."""
+
+    def __init__(self, main: str = "", master: str = "", folder: str | None = None, resolver: str = ""):
         self._temp = tempfile.TemporaryDirectory(prefix="peer-postfix-", dir=folder)
         self.folder = Path(self._temp.name)
         os.chmod(self.folder, 0o755)
@@ -50,6 +58,9 @@ class DebianPostfix:
         self.queue = self.folder / "queue"
         self.log = self.folder / "maillog"
         self._process = None
+        self._env = environment()
+        if resolver:
+            self._env |= {"LD_PRELOAD": own_resolver(self.folder), "OWN_RESOLVER": resolver}
         self._write(main, master)
 
     def _write(self, main: str, master: str) -> None:
@@ -74,7 +85,7 @@ myhostname = peer.example
 mydestination =
 alias_maps =
 alias_database =
-import_environment = MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH={environment()["LD_LIBRARY_PATH"]}
+import_environment = MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH={self._env["LD_LIBRARY_PATH"]} LD_PRELOAD OWN_RESOLVER
 maillog_file = {self.log}
 maillog_file_prefixes = /
 """
@@ -96,7 +107,7 @@ maillog_file_prefixes = /
     def start(self, port: int | None = None, timeout: float = PATIENCE, preexec=None) -> "DebianPostfix":
         """Starts master; waits until `port` accepts connections. `preexec` runs in the child before master does."""
         master = root() / "usr/lib/postfix/sbin/master"
-        self._process = subprocess.Popen([str(master), "-c", str(self.config), "-d"], env=environment(),
+        self._process = subprocess.Popen([str(master), "-c", str(self.config), "-d"], env=self._env,
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                                          preexec_fn=preexec)
         deadline = time.monotonic() + timeout
