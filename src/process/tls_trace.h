@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Traces of TLS sessions ("trace" in *_tls_loglevel). A role gathers the text in memory (net/tls_log.h) and creates no file: master
- * writes it below queue_directory.
+ * Traces of TLS sessions ("trace" in *_tls_loglevel). A role gathers the text in memory (net/tls_log.h) and creates no file:
+ * master writes it below queue_directory.
  */
 #pragma once
 

@@ -20,7 +20,8 @@ int __res_ninit(res_state state)
 	unsigned short port;
 	int result = real(state);
 
-	if (result || !server || sscanf(server, "%15[0-9.]:%hu", address, &port) != 2 || !inet_pton(AF_INET, address, &at.sin_addr))
+	if (result || !server || sscanf(server, "%15[0-9.]:%hu", address, &port) != 2 ||
+	    !inet_pton(AF_INET, address, &at.sin_addr))
 		return result;
 	at.sin_port = htons(port);
 	state->nsaddr_list[0] = at;

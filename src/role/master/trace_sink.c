@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Traces of TLS sessions: a role sends the text, its file is made here. A role that was taken over can fill it with what it likes,
- * but chooses neither the folder nor an existing file, nor how many there are.
+ * Traces of TLS sessions: a role sends the text, its file is made here. A role that was taken over can fill it with what it
+ * likes, but chooses neither the folder nor an existing file, nor how many there are.
  */
 #include <errno.h>
 #include <fcntl.h>

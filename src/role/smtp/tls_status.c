@@ -47,7 +47,7 @@ static void add_failure(struct buf *to, const struct delivery *d, const struct v
 	if (is_violated(d, v)) {
 		buf_add_char(to, '!');
 		add_levels(to, d->wanted_tls,
-		           !v->relay.len                                ? NULL
+		           !v->relay.len                                 ? NULL
 		           : result == TLS_RESULT_STARTTLS_NOT_SUPPORTED ? "none"
 		                                                         : "encrypt");
 	} else if (p && !v->is_tls_handshake && (result == TLS_RESULT_SUCCESS || result == TLS_RESULT_TLSA_INVALID)) {
