@@ -94,6 +94,21 @@ TEST(stacks_are_deep_enough_and_keep_their_contents_over_a_switch)
 	CHECK_INT(sums[0], (char)(3 * 40 * 41 / 2));
 }
 
+static void look_idle(void *arg)
+{
+	CHECK_INT(fiber_sleep(duration_ms(50)), 0);
+	CHECK(!loop_is_busy());
+}
+
+TEST(what_a_thread_did_before_its_loop_does_not_make_it_busy)
+{
+	struct duration until = {clock_thread().ns + duration_ms(100).ns};
+
+	while (clock_thread().ns < until.ns)
+		;
+	run(look_idle, NULL);
+}
+
 struct order {
 	struct instant begin;
 	char text[16];

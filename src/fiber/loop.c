@@ -24,6 +24,7 @@ void loop_init(void)
 	if (loop.epoll_fd < 0)
 		die("cannot create an epoll descriptor: %s", strerror(errno));
 	loop.now = loop.measured_at = clock_now();
+	loop.used = clock_thread();
 	timer_start(&loop.sweep, instant_after(loop.now, duration_s(2)), fiber_sweep);
 }
 
