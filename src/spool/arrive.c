@@ -122,7 +122,7 @@ static void report_damage(struct spool *sp, struct segment_file *seg, const stru
 {
 	if (!b->skipped_to)
 		return;
-	seg->has_damage = !b->is_recovered;
+	seg->has_damage |= !b->is_recovered;
 	spool_trouble(sp, "%s/segments/%08x: no readable message between bytes %llu and %llu%s", sp->path, seg->number,
 	              (unsigned long long)b->skipped_from, (unsigned long long)b->skipped_to,
 	              b->is_recovered ? ", a write cut short or damage" : "; the file is kept");
