@@ -110,6 +110,21 @@ struct group {
 	int err;
 };
 
+/*
+ * What may stand there whole must not be found: its sender was told otherwise. Each head by itself, for a reader goes on behind
+ * a record that it cannot read.
+ */
+static void group_void(struct group *g)
+{
+	uint64_t at = g->at;
+
+	LIST_EACH(&g->records, it) {
+		(void)!disk_write(g->segment.fd, zeros, sizeof zeros, at);
+		at += LIST_ENTRY(it, struct append_record, link)->size;
+	}
+	(void)!disk_sync(g->segment.fd);
+}
+
 static void group_run(void *arg)
 {
 	struct group *g = arg;
@@ -117,9 +132,8 @@ static void group_run(void *arg)
 	g->err = disk_write_pieces(g->segment.fd, g->pieces, g->piece_count, g->at);
 	if (!g->err)
 		g->err = disk_sync(g->segment.fd);
-	/* What may stand there whole must not be found: its sender was told otherwise. */
 	if (g->err)
-		(void)!disk_write(g->segment.fd, zeros, sizeof zeros, g->at);
+		group_void(g);
 }
 
 static void add_piece(struct group *g, const void *ptr, size_t len)

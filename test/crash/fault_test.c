@@ -76,6 +76,57 @@ TEST(a_failed_sync_is_answered_and_its_message_never_found)
 	run(sync_fails);
 }
 
+enum { GROUP = 3 };
+
+struct sender {
+	struct fixture *f;
+	const char *name;
+	int result;
+};
+
+static void append_one(void *arg)
+{
+	struct sender *s = arg;
+
+	s->result = fixture_append(s->f, s->name, 1, STR("2\r\n"));
+}
+
+static void sync_of_group_fails(void *arg)
+{
+	struct fixture *f = arg;
+	struct sender senders[GROUP] = {{f, "one@example.com", 0}, {f, "two@example.com", 0}, {f, "three@example.com", 0}};
+	struct fiber *fibers[GROUP];
+
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	fixture_start_appender(f);
+	CHECK_INT(fixture_append(f, "before@example.com", 1, STR("1\r\n")), 0);
+	CHECK(fixture_wait(f, 1));
+	fakedisk_fail(FAKEDISK_SYNC, "segments/00000001", 0, EIO);
+	for (size_t i = 0; i < GROUP; i++) {
+		fibers[i] = fiber_start("sender", append_one, &senders[i]);
+		fiber_make_joinable(fibers[i]);
+	}
+	for (size_t i = 0; i < GROUP; i++) {
+		fiber_join(fibers[i]);
+		CHECK_INT(senders[i].result, -EIO);
+	}
+	CHECK_INT(fixture_append(f, "after@example.com", 1, STR("3\r\n")), 0);
+	CHECK(fixture_wait(f, 2));
+	fixture_close(f);
+	CHECK_INT(fixture_open(f, run_folder(), SEGMENT), 0);
+	CHECK(fixture_wait(f, 2));
+	while (!spool_is_recovered(f->sp))
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	CHECK_INT((long long)f->count, 2);
+	CHECK(fixture_find(f, "before@example.com") && fixture_find(f, "after@example.com"));
+	fixture_close(f);
+}
+
+TEST(a_failed_group_is_never_found_not_even_its_later_messages)
+{
+	run(sync_of_group_fails);
+}
+
 /* Nothing is on its way into the index. */
 static bool is_quiet(struct fixture *f)
 {
