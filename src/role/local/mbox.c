@@ -5,10 +5,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "role/local/work.h"
+
+enum { LINKS_MAX = 40 };
 
 /* "delivery to mailbox x" or "delivery to file x" in texts. */
 static const char *kind(const struct message_work_mailbox *m)
@@ -16,42 +19,83 @@ static const char *kind(const struct message_work_mailbox *m)
 	return m->flags & WORK_PLAIN_FILE ? "append message to file" : "update mailbox";
 }
 
-/*
- * A link may lead to another file of the same user, and mail appended there would be commands or keys to whoever reads it:
- * only links of root and of the user himself are followed. -1 with errno set.
- */
-static int open_followed(const char *path, int flags)
+/* The part up to the name. */
+static size_t folder_len(const struct buf *path)
 {
-	int fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
-	struct stat st;
+	size_t len = path->len;
 
-	if (fd >= 0 || errno != ELOOP)
-		return fd;
-	if (lstat(path, &st) != 0)
-		return -1;
-	if (S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid()) {
-		errno = ELOOP;
-		return -1;
+	while (len && path->ptr[len - 1] != '/')
+		len--;
+	return len;
+}
+
+/*
+ * Replaces the path of a link by what it points to. A link may lead to another file of the same user, and mail appended there
+ * would be commands or keys to whoever reads it: only links of root and of the user himself are followed. The one looked at is
+ * the one followed, though others may write in its folder and put another there: it is read through a descriptor.
+ */
+static int follow_link(struct buf *path)
+{
+	int fd = open(buf_cstr(path), O_PATH | O_NOFOLLOW | O_CLOEXEC), err = 0;
+	char *target = mem_alloc(PATH_MAX);
+	struct stat st;
+	ssize_t len = 0;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		err = -errno;
+	else if (S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid())
+		err = -ELOOP;
+	else if (S_ISLNK(st.st_mode))
+		len = readlinkat(fd, "", target, PATH_MAX);
+	if (!err && len < 0)
+		err = -errno;
+	if (!err && len > 0) {
+		buf_cut(path, target[0] == '/' ? 0 : folder_len(path));
+		buf_add(path, str_n(target, (size_t)len));
+		err = buf_check(path);
 	}
-	return open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+	if (fd >= 0)
+		close(fd);
+	free(target);
+	return err;
+}
+
+/* Opens what the path leads to; the path becomes that of the file itself. */
+static int open_followed(struct buf *path, int flags)
+{
+	for (int i = 0; i < LINKS_MAX; i++) {
+		int fd = open(buf_cstr(path), flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600), err;
+
+		if (fd >= 0)
+			return fd;
+		err = errno == ELOOP ? follow_link(path) : -errno;
+		if (err)
+			return err;
+	}
+	return -ELOOP;
 }
 
 static int open_mailbox(const struct message_work_mailbox *m, struct work_result *r, struct stat *ret_st)
 {
-	char *path = str_cstr(m->path);
-	int err = 0, fd = open_followed(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK);
+	struct buf path = BUF_INIT(PATH_MAX);
+	int err, fd;
 
+	buf_add(&path, m->path);
+	err = buf_check(&path);
+	fd = err ? err : open_followed(&path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK);
 	/* A device or a fifo can perhaps not be read. */
-	if (fd < 0 && (m->flags & WORK_PLAIN_FILE))
-		fd = open_followed(path, O_WRONLY | O_APPEND);
-	if (fd < 0 || fstat(fd, ret_st) != 0)
-		err = errno;
+	if (fd < 0 && !err && (m->flags & WORK_PLAIN_FILE))
+		fd = open_followed(&path, O_WRONLY | O_APPEND);
+	if (fd < 0)
+		err = fd;
+	else if (fstat(fd, ret_st) != 0)
+		err = -errno;
 	if (err)
-		work_say(r, "4.2.0", "cannot %s %s: %s", kind(m), path, strerror(err));
-	free(path);
+		work_say(r, "4.2.0", "cannot %s %.*s: %s", kind(m), STR_ARG(m->path), strerror(-err));
+	buf_done(&path);
 	if (err && fd >= 0)
 		close(fd);
-	return err ? -err : fd;
+	return err ? err : fd;
 }
 
 /* Is it a file that mail may go to? */

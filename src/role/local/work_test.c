@@ -375,6 +375,26 @@ TEST(a_mailbox_that_others_could_have_made_gets_no_mail)
 	CHECK_RESULT(deliver(own, "x\r\n", 0, 0), "2.0.0", NULL);
 }
 
+TEST(links_are_followed_as_far_as_the_user_himself_could_have_made_them)
+{
+	char text[300], second[500];
+
+	CHECK_INT(mkdir(path_of("mail"), 0700), 0);
+	CHECK_INT(symlink("mail/second", path_of("first")), 0);
+	snprintf(second, sizeof(second), "%s", path_of("mail/second"));
+	CHECK_INT(symlink(path_of("box"), second), 0);
+	CHECK_RESULT(deliver(path_of("first"), "x\r\n", 0, 0), "2.0.0", NULL);
+	CHECK(read_path(path_of("box"), text, sizeof(text)).len > 0);
+	if (geteuid() == 0) {
+		CHECK_INT(lchown(second, 65534, 65534), 0);
+		CHECK_INT(unlink(path_of("box")), 0);
+		CHECK_RESULT(deliver(path_of("first"), "x\r\n", 0, 0), "4.2.0", NULL);
+		CHECK_INT(count_files("box"), 0);
+	}
+	CHECK_INT(symlink("round", path_of("round")), 0);
+	CHECK_RESULT(deliver(path_of("round"), "x\r\n", 0, 0), "4.2.0", NULL);
+}
+
 static struct work_result run(const char *command, unsigned time_limit)
 {
 	static const char environment[] = "A=b\0PATH=/usr/bin:/bin";
