@@ -77,7 +77,7 @@ class Client(unittest.TestCase):
     def test_it_is_passed_on_to_a_server_that_is_who_it_should_be(self):
         with World(best=("REQUIRETLS",)) as world:
             world.send()
-            self.assertIn("status=sent", world.outcome())
+            self.assertIn(", tls=secure/requiretls, dsn=2.0.0, status=sent", world.outcome())
             world.ours.wait_log(r"Verified TLS connection established to mx.far.example")
         is_encrypted, mail, content = world.best.messages[0]
         self.assertTrue(is_encrypted)
@@ -93,7 +93,7 @@ class Client(unittest.TestCase):
     def test_where_nobody_offers_it_the_mail_is_returned_without_its_body(self):
         with World() as world:
             world.send()
-            self.assertRegex(world.outcome(), r"dsn=5.7.30, status=bounced \(REQUIRETLS support required: it was not offered by host other.far.example")
+            self.assertRegex(world.outcome(), r"tls=secure/!requiretls, dsn=5.7.30, status=bounced \(REQUIRETLS support required: it was not offered by host other.far.example")
             bounce = world.ours.wait_mail("demo")[0]
             self.assertIn(b"Status: 5.7.30", bounce)
             self.assertIn(b"Subject: hello", bounce)
@@ -103,13 +103,13 @@ class Client(unittest.TestCase):
     def test_a_certificate_of_another_domain_returns_the_mail(self):
         with World(names=("wrong.example",), best=("REQUIRETLS",), second=("REQUIRETLS",)) as world:
             world.send()
-            self.assertRegex(world.outcome(), r"dsn=5.7.30, status=bounced \(REQUIRETLS support required: Server certificate not verified\)")
+            self.assertRegex(world.outcome(), r"tls=!secure/!requiretls, dsn=5.7.30, status=bounced \(REQUIRETLS support required: Server certificate not verified\)")
         self.assertEqual(world.best.messages + world.second.messages, [])
 
     def test_servers_without_tls_return_the_mail_and_ordinary_mail_goes(self):
         with World(names=()) as world:
             world.send()
-            self.assertRegex(world.outcome(), r"dsn=5.7.30, status=bounced \(REQUIRETLS support required: TLS is required, but was not offered by host")
+            self.assertRegex(world.outcome(), r"tls=!secure/!requiretls, dsn=5.7.30, status=bounced \(REQUIRETLS support required: TLS is required, but was not offered by host")
             world.send("two", options=())
             self.assertIn("status=sent", world.outcome("two"))
         self.assertEqual([is_encrypted for is_encrypted, *_ in world.best.messages], [False])
@@ -154,8 +154,10 @@ class Client(unittest.TestCase):
             self.assertRegex(world.outcome(), r"status=deferred")
 
     def test_the_policy_says_how_much_is_asked_of_whom(self):
-        cases = [("opportunistic", (), "status=sent"), ("opportunistic+starttls", (), "dsn=5.7.30, status=bounced"),
-                 ("opportunistic+starttls", ("any.example",), "status=sent"), ("inline:{far.example=opportunistic}, enforce", (), "status=sent")]
+        cases = [("opportunistic", (), "tls=may:none/requiretls:opportunistic, dsn=2.0.0, status=sent"),
+                 ("opportunistic+starttls", (), "tls=!encrypt/requiretls:opportunistic+starttls, dsn=5.7.30, status=bounced"),
+                 ("opportunistic+starttls", ("any.example",), "tls=encrypt/requiretls:opportunistic+starttls, dsn=2.0.0, status=sent"),
+                 ("inline:{far.example=opportunistic}, enforce", (), "status=sent")]
         for policy, names, want in cases:
             with self.subTest(policy=policy, names=names), World(more=f"smtp_requiretls_policy = {policy}\n", names=names) as world:
                 world.send()
