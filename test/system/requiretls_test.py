@@ -133,7 +133,7 @@ class Client(unittest.TestCase):
             self.assertRegex(world.outcome(), r"status=deferred")
 
     def test_a_client_whose_keys_cannot_be_read_lets_the_mail_wait(self):
-        with World(more="smtp_tls_cert_file = {folder}/etc/client.pem\n", best=("REQUIRETLS",), start=False) as world:
+        with World(more="smtp_tls_cert_file = {folder}/etc/client.pem\npostrider_process_count = 1\n", best=("REQUIRETLS",), start=False) as world:
             keys = world.ours.etc / "client.pem"
             keys.write_bytes(world.authority.certificate("client.example").read_bytes())
             world.ours.start()
