@@ -13,6 +13,13 @@
 
 enum { LINKS_MAX = 40 };
 
+/* A file that mail goes to. */
+struct target {
+	int fd;           /* -1 until it is open */
+	struct buf place; /* its path, that of the file itself once it is open */
+	struct stat st;   /* as it was opened */
+};
+
 /* "delivery to mailbox x" or "delivery to file x" in texts. */
 static const char *kind(const struct message_work_mailbox *m)
 {
@@ -60,42 +67,36 @@ static int follow_link(struct buf *path)
 	return err;
 }
 
-/* Opens what the path leads to; the path becomes that of the file itself. */
-static int open_followed(struct buf *path, int flags)
+/* Opens what t->place leads to. */
+static int open_followed(struct target *t, int flags)
 {
-	for (int i = 0; i < LINKS_MAX; i++) {
-		int fd = open(buf_cstr(path), flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600), err;
+	int err = 0;
 
-		if (fd >= 0)
-			return fd;
-		err = errno == ELOOP ? follow_link(path) : -errno;
-		if (err)
-			return err;
+	for (int i = 0; i < LINKS_MAX && !err; i++) {
+		t->fd = open(buf_cstr(&t->place), flags | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+		if (t->fd >= 0)
+			return 0;
+		err = errno == ELOOP ? follow_link(&t->place) : -errno;
 	}
-	return -ELOOP;
+	return err ? err : -ELOOP;
 }
 
-static int open_mailbox(const struct message_work_mailbox *m, struct work_result *r, struct stat *ret_st)
+static int open_mailbox(const struct message_work_mailbox *m, struct work_result *r, struct target *t)
 {
-	struct buf path = BUF_INIT(PATH_MAX);
-	int err, fd;
+	int err;
 
-	buf_add(&path, m->path);
-	err = buf_check(&path);
-	fd = err ? err : open_followed(&path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK);
+	buf_add(&t->place, m->path);
+	err = buf_check(&t->place);
+	if (!err)
+		err = open_followed(t, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK);
 	/* A device or a fifo can perhaps not be read. */
-	if (fd < 0 && !err && (m->flags & WORK_PLAIN_FILE))
-		fd = open_followed(&path, O_WRONLY | O_APPEND);
-	if (fd < 0)
-		err = fd;
-	else if (fstat(fd, ret_st) != 0)
+	if (err && (m->flags & WORK_PLAIN_FILE))
+		err = open_followed(t, O_WRONLY | O_APPEND);
+	if (!err && fstat(t->fd, &t->st) != 0)
 		err = -errno;
 	if (err)
 		work_say(r, "4.2.0", "cannot %s %.*s: %s", kind(m), STR_ARG(m->path), strerror(-err));
-	buf_done(&path);
-	if (err && fd >= 0)
-		close(fd);
-	return err ? err : fd;
+	return err;
 }
 
 /* Is it a file that mail may go to? */
@@ -153,11 +154,27 @@ static int check_place(const struct message_work_mailbox *m, const struct stat *
 	return there.st_dev == st->st_dev && there.st_ino == st->st_ino ? 0 : -ESTALE;
 }
 
+/* Makes the name durable. A user may be forbidden to read the folder that his mailbox is in; then this is left to the file
+ * system. */
+static int sync_folder(struct buf *place)
+{
+	int fd, err = 0;
+
+	buf_cut(place, folder_len(place));
+	fd = open(place->len ? buf_cstr(place) : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == EACCES ? 0 : -errno;
+	if (fsync(fd) != 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 /* The end may have moved while we waited for the lock. */
-static int append_locked(int fd, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
+static int append_locked(struct target *t, const struct message_work_mailbox *m, const struct work_content *c, bool is_regular)
 {
 	struct stat st;
-	int err = fstat(fd, &st) != 0 ? -errno : 0;
+	int err = fstat(t->fd, &st) != 0 ? -errno : 0;
 
 	if (!err && is_regular)
 		err = check_place(m, &st);
@@ -165,35 +182,42 @@ static int append_locked(int fd, const struct message_work_mailbox *m, const str
 		return err;
 	if (is_regular && m->limit > 0 && (uint64_t)st.st_size + m->head.len + c->size > m->limit)
 		return -EFBIG;
-	err = append(fd, m, c, is_regular);
+	err = append(t->fd, m, c, is_regular);
+	/* Perhaps it was made for this message, now or by an attempt that failed. */
+	if (!err && is_regular && !st.st_size)
+		err = sync_folder(&t->place);
 	/* The error that counts is the first. */
 	if (err && is_regular)
-		(void)!ftruncate(fd, st.st_size);
+		(void)!ftruncate(t->fd, st.st_size);
 	return err;
 }
 
-void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
+static void deliver(struct target *t, const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
 {
+	bool is_regular = S_ISREG(t->st.st_mode);
 	struct mailbox_lock lock;
-	struct stat st;
-	int err, fd = open_mailbox(m, r, &st);
-	bool is_regular;
+	int err;
 
-	if (fd < 0)
+	if (!check_mailbox(m, &t->st, r) || (is_regular && mailbox_lock(&lock, t->fd, m, r) != 0))
 		return;
-	is_regular = S_ISREG(st.st_mode);
-	if (!check_mailbox(m, &st, r) || (is_regular && mailbox_lock(&lock, fd, m, r) != 0)) {
-		close(fd);
-		return;
-	}
-	err = append_locked(fd, m, c, is_regular);
+	err = append_locked(t, m, c, is_regular);
 	if (is_regular)
 		mailbox_unlock(&lock);
-	close(fd);
 	if (err)
 		work_say_errno(r, -err, "cannot %s %.*s: error writing message: %s", kind(m), STR_ARG(m->path), strerror(-err));
 	else if (m->flags & WORK_PLAIN_FILE)
 		work_say(r, "2.0.0", "delivered to file: %.*s", STR_ARG(m->path));
 	else
 		work_say(r, "2.0.0", "delivered to mailbox");
+}
+
+void work_mbox(const struct message_work_mailbox *m, const struct work_content *c, struct work_result *r)
+{
+	struct target t = {.fd = -1, .place = BUF_INIT(PATH_MAX)};
+
+	if (open_mailbox(m, r, &t) == 0)
+		deliver(&t, m, c, r);
+	if (t.fd >= 0)
+		close(t.fd);
+	buf_done(&t.place);
 }

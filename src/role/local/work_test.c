@@ -6,11 +6,25 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
+
+/* Takes the place of the C library's and counts. */
+static atomic_int folders_synced;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		folders_synced++;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static struct work_content content_of(const char *text)
 {
@@ -264,6 +278,17 @@ TEST(a_mailbox_is_appended_to)
 	CHECK_RESULT(deliver(path_of("box"), "z\r\n", 0, WORK_LOCK_FLOCK), "2.0.0", "delivered to mailbox");
 	CHECK(str_ends(read_path(path_of("box"), text, sizeof(text)),
 	               STR("\n\nFrom a@b  Sun Nov 22 2026\nReturn-Path: <a@b>\nz\n\n")));
+}
+
+TEST(the_name_of_a_new_mailbox_is_on_disk_before_its_mail_is_delivered)
+{
+	int before = folders_synced;
+
+	CHECK_INT(symlink("box", path_of("link")), 0);
+	CHECK_RESULT(deliver(path_of("link"), "x\r\n", 0, 0), "2.0.0", NULL);
+	CHECK_INT(folders_synced, before + 1);
+	CHECK_RESULT(deliver(path_of("link"), "x\r\n", 0, 0), "2.0.0", NULL);
+	CHECK_INT(folders_synced, before + 1);
 }
 
 TEST(a_full_mailbox_stays_as_it_was)
