@@ -26,7 +26,8 @@ struct world {
 	struct buf reports;   /* contents of what was submitted */
 	struct buf envelopes; /* "sender>recipient " of what was submitted */
 	unsigned jobs;
-	bool is_later_over; /* "later" is taken now */
+	bool is_later_over;  /* "later" is taken now */
+	bool is_answer_late; /* the receiver keeps what is submitted to itself */
 	const char *folder;
 	int log_fd;
 };
@@ -85,6 +86,8 @@ static void take_submit(const struct message *m)
 
 	CHECK_INT(envelope_decode(m->submit.envelope, &a, &e), 0);
 	buf_addf(&world->envelopes, "<%.*s>%.*s ", STR_ARG(e.sender), STR_ARG(e.recipients[0].address));
+	while (world->is_answer_late)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
 	lseek(m->fd, 0, SEEK_SET);
 	room = buf_room(&world->reports, 65536);
 	size = read(m->fd, room, 65536);
@@ -423,6 +426,52 @@ TEST(failures_of_a_round_come_back_in_one_report)
 	play(MAIN, play_bounce);
 }
 
+static struct message_work *find_work(void)
+{
+	size_t at = 0;
+	void *w = NULL;
+
+	CHECK(map_next(&world->q.works, &at, NULL, &w));
+	return w;
+}
+
+static void play_requeue(void)
+{
+	struct recipient r[2] = {{.address = STR("never@b.example")}, {.address = STR("later@b.example")}};
+
+	world->is_answer_late = true;
+	add_deliverer(1, false);
+	append("a@example.org", r, 2, 0, STR("Subject: hello\r\n\r\nbody\r\n"));
+	WAIT_FOR(has(&world->envelopes, "<>a@example.org "));
+	find_work()->is_requeued = true;
+	world->is_answer_late = false;
+	WAIT_FOR(map_count(&world->q.works) == 0);
+	CHECK_STR(buf_str(&world->envelopes), STR("<>a@example.org <a@example.org>later@b.example "));
+	CHECK_INT(count_indexed(), 0);
+}
+
+TEST(a_message_is_requeued_though_its_report_is_on_the_way)
+{
+	play(MAIN, play_requeue);
+}
+
+static void play_withdrawn(void)
+{
+	struct recipient r[2] = {{.address = STR("never@b.example")}, {.address = STR("ok@c.example")}};
+
+	append("a@example.org", r, 2, 0, STR("Subject: hello\r\n\r\nbody\r\n"));
+	WAIT_FOR(map_count(&world->q.works) == 1);
+	find_work()->is_requeued = true;
+	add_deliverer(1, false);
+	WAIT_FOR(map_count(&world->q.works) == 0);
+	CHECK_STR(buf_str(&world->envelopes), STR("<>a@example.org "));
+}
+
+TEST(who_requeues_a_message_hears_of_what_failed_before)
+{
+	play(MAIN, play_withdrawn);
+}
+
 static void play_null_sender(void)
 {
 	add_deliverer(1, false);
@@ -547,13 +596,10 @@ static size_t busy_peers(void)
 static void play_deleted(void)
 {
 	struct channel *silent = add_silent_deliverer(1);
-	size_t at = 0;
-	void *work;
 
 	send_mail("a@example.org", "ok@b.example");
 	WAIT_FOR(busy_peers() == 1);
-	CHECK(map_next(&world->q.works, &at, NULL, &work));
-	((struct message_work *)work)->is_deleted = true;
+	find_work()->is_deleted = true;
 	add_deliverer(2, true);
 	channel_free(silent);
 	WAIT_FOR(map_count(&world->q.works) == 0);

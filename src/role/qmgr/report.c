@@ -102,7 +102,8 @@ static unsigned allowed_needs(const struct qmgr *q, const struct message_work *w
 		allowed |= NEED_FAILURE;
 	if (has_sender && s->notify_classes & NOTIFY_CLASS_BOUNCE)
 		allowed |= NEED_FAILURE_COPY;
-	if (has_sender && s->warning_time.ns > 0 && !(w->m->flags & SPOOL_WARNED) &&
+	/* The requeued message is a new one. */
+	if (has_sender && !w->is_requeued && s->warning_time.ns > 0 && !(w->m->flags & SPOOL_WARNED) &&
 	    clock_wall().us - e->arrival.us >= s->warning_time.ns / 1000)
 		allowed |= NEED_DELAY | (s->notify_classes & NOTIFY_CLASS_DELAY ? NEED_DELAY_COPY : 0);
 	if (has_sender)
@@ -302,7 +303,7 @@ static void send_all(struct qmgr *q, struct message_work *w)
 	unsigned wanted = find_needs(q, w);
 	struct buf content = BUF_INIT(REPORT_SIZE_MAX);
 	size_t most = w->m->envelope.content_size <= s->bounce_size_limit ? s->bounce_size_limit : s->header_size_limit;
-	int err = content_load(q, w->m, most, &content);
+	int err = wanted ? content_load(q, w->m, most, &content) : 0;
 
 	if (err)
 		log_warn("%s: the content cannot be read for a report: %s", w->m->envelope.queue_id, strerror(-err));
@@ -354,11 +355,10 @@ static void run(void *arg)
 		struct message_work *w = LIST_ENTRY(link, struct message_work, link);
 
 		list_remove(link);
-		if (w->is_requeued)
+		send_all(q, w);
+		/* Asked for before, or while the reports were on their way. */
+		if (w->is_requeued && !w->is_deleted)
 			requeue(q, w);
-		else
-			send_all(q, w);
-		w->is_requeued = false;
 		finish_end(q, w);
 	}
 	q->report_fibers--;
