@@ -52,34 +52,6 @@ static struct str *split_list(struct arena *a, struct str text, size_t *ret_coun
 	return words;
 }
 
-static int parse_classes(struct str text, unsigned *ret_classes, struct buf *why)
-{
-	static const struct {
-		struct str name;
-		enum address_side use;
-	} classes[] = {
-		{{"envelope_sender", 15}, SIDE_ENVELOPE_SENDER},
-		{{"envelope_recipient", 18}, SIDE_ENVELOPE_RECIPIENT},
-		{{"header_sender", 13}, SIDE_HEADER_SENDER},
-		{{"header_recipient", 16}, SIDE_HEADER_RECIPIENT},
-	};
-	struct str word;
-
-	*ret_classes = 0;
-	while (str_next(&text, ", \t\r\n", &word)) {
-		size_t i = 0;
-
-		while (i < COUNT_OF(classes) && !str_eq_nocase(classes[i].name, word))
-			i++;
-		if (i == COUNT_OF(classes)) {
-			buf_addf(why, "masquerade_classes: unknown class \"%.*s\"", STR_ARG(word));
-			return -EINVAL;
-		}
-		*ret_classes |= classes[i].use;
-	}
-	return 0;
-}
-
 static int open_tables(struct content *c, struct buf *why)
 {
 	const struct params *p = c->view->params;
@@ -95,10 +67,6 @@ static int open_tables(struct content *c, struct buf *why)
 		err = maps_open(p->sender_bcc_maps, TABLE_FOLD, c->view, &c->sender_bcc, why);
 	if (!err)
 		err = maps_open(p->recipient_bcc_maps, TABLE_FOLD, c->view, &c->recipient_bcc, why);
-	if (!err && p->masquerade_exceptions.len > 0)
-		err = match_list_open(p->masquerade_exceptions, MATCH_USER, 0, c->view, &c->masquerade_exceptions, why);
-	if (!err)
-		err = parse_classes(p->masquerade_classes, &c->masquerade_classes, why);
 	return err;
 }
 
@@ -109,7 +77,6 @@ int content_new(const struct view *v, struct router *r, struct content **ret_con
 
 	c->view = v;
 	c->router = r;
-	c->masquerade_domains = split_list(&c->arena, v->params->masquerade_domains, &c->masquerade_count);
 	c->drop_headers = split_list(&c->arena, v->params->message_drop_headers, &c->drop_count);
 	err = open_tables(c, why);
 	if (err) {
@@ -130,7 +97,6 @@ void content_free(struct content *c)
 	maps_close(c->body_checks);
 	maps_close(c->sender_bcc);
 	maps_close(c->recipient_bcc);
-	match_list_close(c->masquerade_exceptions);
 	arena_done(&c->arena);
 	free(c);
 }
@@ -139,6 +105,5 @@ bool content_has_changed(const struct content *c)
 {
 	return maps_have_changed(c->header_checks) || maps_have_changed(c->mime_header_checks) ||
 	       maps_have_changed(c->nested_header_checks) || maps_have_changed(c->body_checks) ||
-	       maps_have_changed(c->sender_bcc) || maps_have_changed(c->recipient_bcc) ||
-	       match_list_has_changed(c->masquerade_exceptions);
+	       maps_have_changed(c->sender_bcc) || maps_have_changed(c->recipient_bcc);
 }

@@ -40,13 +40,9 @@ struct content {
 	struct router *router;
 	struct maps *header_checks, *mime_header_checks, *nested_header_checks, *body_checks;
 	struct maps *sender_bcc, *recipient_bcc;
-	struct match_list *masquerade_exceptions;
-	struct str *masquerade_domains;
-	size_t masquerade_count;
 	struct str *drop_headers; /* names */
 	size_t drop_count;
-	unsigned masquerade_classes; /* enum address_side */
-	struct arena arena;          /* of the lists */
+	struct arena arena; /* of the list */
 };
 
 struct draft {

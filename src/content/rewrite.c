@@ -1,53 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses in headers and envelope: standard form, canonical tables, masquerading. */
-#include <errno.h>
-
 #include "config/config.h"
 #include "config/params.h"
 #include "content/content_internal.h"
 #include "mail/address.h"
 #include "mail/address_list.h"
 #include "route/resolve.h"
-
-/* host.example.com becomes example.com when masquerade_domains names it; "!" in front keeps one as it is. */
-static struct str masquerade_domain(const struct content *c, struct str domain)
-{
-	for (size_t i = 0; i < c->masquerade_count; i++) {
-		struct str entry = c->masquerade_domains[i];
-		bool is_kept = entry.len > 0 && entry.ptr[0] == '!';
-		struct str parent = is_kept ? str_from(entry, 1) : entry;
-		bool is_same = str_eq_nocase(domain, parent);
-
-		if (!is_same && !(domain.len > parent.len && str_ends_nocase(domain, parent) &&
-		                  domain.ptr[domain.len - parent.len - 1] == '.'))
-			continue;
-		return is_kept || is_same ? domain : parent;
-	}
-	return domain;
-}
-
-static int masquerade(struct draft *d, struct str address, enum address_side use, struct str *ret_address)
-{
-	const struct content *c = d->content;
-	struct str local, domain, parent;
-	struct buf why = BUF_INIT(500);
-	int is_exempt = 0;
-
-	*ret_address = address;
-	if (c->masquerade_count == 0 || !(c->masquerade_classes & use) || !address_split(address, &local, &domain))
-		return 0;
-	if (c->masquerade_exceptions)
-		is_exempt = match_list_check(c->masquerade_exceptions, local, &why);
-	buf_done(&why);
-	if (is_exempt < 0) {
-		draft_fail_lookup(d, "masquerade_exceptions", address);
-		return -EAGAIN;
-	}
-	parent = masquerade_domain(c, domain);
-	if (!is_exempt && parent.ptr != domain.ptr)
-		*ret_address = arena_printf(d->facts.arena, "%.*s@%.*s", STR_ARG(local), STR_ARG(parent));
-	return 0;
-}
 
 int rewrite_address(struct draft *d, struct str address, enum address_side use, struct str *ret_address)
 {
@@ -64,12 +22,10 @@ int rewrite_address(struct draft *d, struct str address, enum address_side use, 
 	*ret_address = address;
 	if (d->facts.overrides & CONTENT_NO_ADDRESS_MAPPINGS)
 		return 0;
-	err = router_canonical(c->router, address, use, d->facts.arena, &address, &why);
+	err = router_canonical(c->router, address, use, d->facts.arena, ret_address, &why);
 	if (err)
-		draft_fail_lookup(d, "canonical", address);
+		draft_fail_lookup(d, "canonical or masquerade_exceptions", address);
 	buf_done(&why);
-	if (!err)
-		err = masquerade(d, address, use, ret_address);
 	return err;
 }
 

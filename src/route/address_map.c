@@ -217,29 +217,39 @@ static int map_address(struct router *r, struct address_table t, struct str addr
 	return 0;
 }
 
-static struct str masquerade(struct router *r, struct str address, struct arena *a)
+/* The domain that masquerade_domains makes of this one; "!" in front of one there keeps its hosts as they are. */
+static struct str masquerade_domain(struct router *r, struct str domain)
 {
-	struct str local, domain, rest = r->params->masquerade_domains, item;
-	struct buf why = BUF_INIT(256);
-	bool is_excepted;
+	struct str rest = r->params->masquerade_domains, item;
 
-	if (rest.len == 0 || !address_split(address, &local, &domain))
-		return address;
-	is_excepted = match_list_check(r->lists[LIST_MASQUERADE_EXCEPTIONS], local, &why) > 0;
-	buf_done(&why);
-	if (is_excepted)
-		return address;
 	while (str_next(&rest, ", \t\r\n", &item)) {
 		bool is_negated = item.ptr[0] == '!';
 
 		item = str_from(item, is_negated);
 		if (str_eq_nocase(domain, item))
-			return address;
+			return domain;
 		if (domain.len <= item.len || !str_ends_nocase(domain, item) || domain.ptr[domain.len - item.len - 1] != '.')
 			continue;
-		return is_negated ? address : arena_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(item));
+		return is_negated ? domain : item;
 	}
-	return address;
+	return domain;
+}
+
+static int masquerade(struct router *r, struct str address, struct arena *a, struct str *ret_address, struct buf *why)
+{
+	struct str local, domain, parent;
+	int is_excepted;
+
+	if (r->params->masquerade_domains.len && address_split(address, &local, &domain)) {
+		is_excepted = match_list_check(r->lists[LIST_MASQUERADE_EXCEPTIONS], local, why);
+		if (is_excepted < 0)
+			return as_temporary(is_excepted);
+		parent = masquerade_domain(r, domain);
+		if (!is_excepted && parent.ptr != domain.ptr)
+			address = arena_printf(a, "%.*s@%.*s", STR_ARG(local), STR_ARG(parent));
+	}
+	*ret_address = address;
+	return 0;
 }
 
 int router_canonical(struct router *r, struct str address, enum address_side side, struct arena *a, struct str *ret_address,
@@ -262,7 +272,9 @@ int router_canonical(struct router *r, struct str address, enum address_side sid
 		if (err && err != -ENOENT)
 			return err;
 	}
-	*ret_address = (r->masquerade_sides & side) ? masquerade(r, address, a) : address;
+	if (r->masquerade_sides & side)
+		return masquerade(r, address, a, ret_address, why);
+	*ret_address = address;
 	return 0;
 }
 

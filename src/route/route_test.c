@@ -321,3 +321,20 @@ TEST(canonical_maps_and_masquerading_follow_their_classes)
 		done(r);
 	}
 }
+
+TEST(an_address_waits_while_it_cannot_be_told_whether_it_is_masqueraded)
+{
+	struct router *r = router_of("masquerade_domains = x.org\nmasquerade_exceptions = fail:broken");
+	struct arena a = ARENA_INIT;
+	struct buf why = BUF_INIT(4096);
+	struct str got = {NULL, 0};
+
+	CHECK_INT(router_canonical(r, STR("a@h.x.org"), SIDE_HEADER_SENDER, &a, &got, &why), -EAGAIN);
+	CHECK(why.len > 0);
+	/* Recipients of the envelope are not masqueraded. */
+	CHECK_INT(router_canonical(r, STR("a@h.x.org"), SIDE_ENVELOPE_RECIPIENT, &a, &got, &why), 0);
+	CHECK_STR(got, STR("a@h.x.org"));
+	buf_done(&why);
+	arena_done(&a);
+	done(r);
+}

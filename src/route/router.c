@@ -15,19 +15,46 @@ int as_temporary(int err)
 	return err == 0 || err == -ENOENT ? err : -EAGAIN;
 }
 
-static unsigned sides_of(struct str list)
+static int parse_sides(const char *name, struct str list, unsigned *ret_sides, struct buf *why)
 {
+	static const struct {
+		struct str name;
+		enum address_side side;
+	} classes[] = {
+		{{"envelope_sender", 15}, SIDE_ENVELOPE_SENDER},
+		{{"envelope_recipient", 18}, SIDE_ENVELOPE_RECIPIENT},
+		{{"header_sender", 13}, SIDE_HEADER_SENDER},
+		{{"header_recipient", 16}, SIDE_HEADER_RECIPIENT},
+	};
 	unsigned sides = 0;
+	struct str word;
 
-	if (str_list_has(list, STR("envelope_sender")))
-		sides |= SIDE_ENVELOPE_SENDER;
-	if (str_list_has(list, STR("envelope_recipient")))
-		sides |= SIDE_ENVELOPE_RECIPIENT;
-	if (str_list_has(list, STR("header_sender")))
-		sides |= SIDE_HEADER_SENDER;
-	if (str_list_has(list, STR("header_recipient")))
-		sides |= SIDE_HEADER_RECIPIENT;
-	return sides;
+	while (str_next(&list, ", \t\r\n", &word)) {
+		size_t i = 0;
+
+		while (i < COUNT_OF(classes) && !str_eq_nocase(classes[i].name, word))
+			i++;
+		if (i == COUNT_OF(classes)) {
+			buf_addf(why, "%s: unknown class \"%.*s\"", name, STR_ARG(word));
+			return -EINVAL;
+		}
+		sides |= classes[i].side;
+	}
+	*ret_sides = sides;
+	return 0;
+}
+
+static int read_sides(struct router *r, struct buf *why)
+{
+	const struct params *p = r->params;
+	int err = parse_sides("canonical_classes", p->canonical_classes, &r->canonical_sides, why);
+
+	if (!err)
+		err = parse_sides("sender_canonical_classes", p->sender_canonical_classes, &r->sender_canonical_sides, why);
+	if (!err)
+		err = parse_sides("recipient_canonical_classes", p->recipient_canonical_classes, &r->recipient_canonical_sides,
+		                  why);
+	return err ? err : parse_sides("masquerade_classes", p->masquerade_classes, &r->masquerade_sides, why);
 }
 
 static int open_maps(struct router *r, struct buf *why)
@@ -168,15 +195,13 @@ int router_new(const struct view *v, struct router **ret_router, struct buf *why
 	err = open_maps(r, why);
 	if (!err)
 		err = open_lists(r, why);
+	if (!err)
+		err = read_sides(r, why);
 	if (err) {
 		router_free(r);
 		return err;
 	}
 	find_own_addresses(r);
-	r->canonical_sides = sides_of(p->canonical_classes);
-	r->sender_canonical_sides = sides_of(p->sender_canonical_classes);
-	r->recipient_canonical_sides = sides_of(p->recipient_canonical_classes);
-	r->masquerade_sides = sides_of(p->masquerade_classes);
 	r->propagates_canonical = str_list_has(p->propagate_unmatched_extensions, STR("canonical"));
 	r->propagates_virtual = str_list_has(p->propagate_unmatched_extensions, STR("virtual"));
 	r->transport_wants_parents = str_list_has(p->parent_domain_matches_subdomains, STR("transport_maps"));
