@@ -13,7 +13,7 @@
 #include "role/smtp/tls_status.h"
 #include "role/smtp/transaction.h"
 
-enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000 };
+enum { LINE_MAX_SIZE = 8192, TRANSACTIONS_MAX = 1000, REPORT_AGAIN_MS = 100 };
 
 static const char *status_word(const struct delivery *d, enum delivery_status status)
 {
@@ -66,6 +66,22 @@ static struct str action_word(const struct recipient *r, enum delivery_status st
 	return is_relayed ? STR("relayed") : STR("");
 }
 
+/*
+ * What is said of an outcome must arrive, or mail that was delivered is delivered again: while the queue manager takes nothing,
+ * and too much waits for it already, we wait. If it is gone, the next one finds these recipients undone, and nothing can change
+ * that.
+ */
+static void report(struct delivery *d, const struct message *m)
+{
+	while (*d->reports && channel_send(*d->reports, m) == -ENOBUFS) {
+		if (fiber_sleep(duration_ms(REPORT_AGAIN_MS))) {
+			log_warn("%s: the queue manager took no outcome of a delivery before it was broken off",
+			         d->envelope.queue_id);
+			return;
+		}
+	}
+}
+
 void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status status, const struct verdict *v,
                      const struct connection *c)
 {
@@ -83,9 +99,7 @@ void delivery_settle(struct delivery *d, uint32_t at, enum delivery_status statu
 	m.delivered.mta = v->mta;
 	m.delivered.diagnostic = v->diagnostic;
 	m.delivered.action = action_word(r, status, c);
-	/* If the queue manager is gone, the next one will find these recipients undone, and nothing can change that. */
-	if (*d->reports)
-		(void)!channel_send(*d->reports, &m);
+	report(d, &m);
 	d->recipients[at].is_done = true;
 	d->pending_count--;
 }
@@ -458,6 +472,5 @@ void delivery_run(struct delivery *d)
 		return;
 	put_off(d);
 	m.job_done = (struct message_job_done){.job = d->job, .site = (uint8_t)d->site, .reason = d->site_reason};
-	if (*d->reports)
-		(void)!channel_send(*d->reports, &m);
+	report(d, &m);
 }

@@ -60,10 +60,10 @@ struct delivery {
 
 /* Delivers, and says JOB_DONE. */
 void delivery_run(struct delivery *d) WAITS;
-/* Final for this attempt: logs and reports. `c` may be NULL. */
+/* Final for this attempt: logs and reports; waits while the queue manager takes no reports. `c` may be NULL. */
 void delivery_settle(struct delivery *d, uint32_t recipient, enum delivery_status status, const struct verdict *v,
-                     const struct connection *c);
+                     const struct connection *c) WAITS;
 /* Remembers why this recipient has to wait, should no other host take it. */
 void delivery_put_off(struct delivery *d, uint32_t recipient, const struct verdict *v, const struct connection *c);
 /* Every pending recipient that `is_accepted_only` means: bounced when the verdict is for good, else put off to the next host. */
-void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accepted_only, const struct connection *c);
+void delivery_failed(struct delivery *d, const struct verdict *v, bool is_accepted_only, const struct connection *c) WAITS;
