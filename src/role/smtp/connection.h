@@ -84,5 +84,5 @@ void connection_keep(struct connection *c, struct str key);
 struct connection *connection_take(struct str key);
 /* Notes that mail for `key` came. True when it comes so often that a connection is worth keeping open for the next one. */
 bool connection_note_demand(struct str key);
-/* Closes what is kept. */
-void connection_drop_kept(void);
+/* Closes what is kept; who does not answer QUIT soon is left. For the end of the process. */
+void connection_drop_kept(void) WAITS;

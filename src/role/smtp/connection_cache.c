@@ -9,7 +9,7 @@
 #include "fiber/fiber.h"
 #include "role/smtp/connection.h"
 
-enum { KEPT_MAX = 500, SWEEP_MS = 250, SITES_MAX = 2000, BUSY_A_SECOND = 3 };
+enum { KEPT_MAX = 500, SWEEP_MS = 250, SITES_MAX = 2000, BUSY_A_SECOND = 3, DROP_PATIENCE_S = 2 };
 
 /* How often a site is wanted: counted in this second, and in the one before. */
 struct site {
@@ -22,12 +22,29 @@ static struct map sites;
 
 static struct list kept;
 static size_t kept_count;
+static size_t closing_count; /* of those that were kept: QUIT is said */
+static struct wait_list all_closed;
 static struct fiber *sweeper;
 
 static void kept_remove(struct connection *c)
 {
 	list_remove(&c->link);
 	kept_count--;
+}
+
+static void close_kept(void *c)
+{
+	connection_close(c);
+	if (!--closing_count)
+		wait_list_wake_all(&all_closed);
+}
+
+/* On a fiber of its own: a server that is silent at QUIT holds up nobody else. */
+static void kept_close(struct connection *c)
+{
+	kept_remove(c);
+	closing_count++;
+	fiber_start("quit", close_kept, c);
 }
 
 /* Ends what has waited too long; lives while anything is kept. */
@@ -41,8 +58,7 @@ static void sweep(void *unused)
 
 			if (instant_is_before(clock_now(), c->kept_until))
 				break;
-			kept_remove(c);
-			connection_close(c);
+			kept_close(c);
 		}
 	}
 	sweeper = NULL;
@@ -93,9 +109,11 @@ bool connection_is_reusable(const struct connection *c)
 
 void connection_keep(struct connection *c, struct str key)
 {
-	if (!kept.next)
+	if (!kept.next) {
 		list_init(&kept);
-	if (!connection_is_reusable(c) || kept_count == KEPT_MAX) {
+		wait_list_init(&all_closed);
+	}
+	if (!connection_is_reusable(c) || kept_count + closing_count >= KEPT_MAX) {
 		connection_close(c);
 		return;
 	}
@@ -129,11 +147,11 @@ struct connection *connection_take(struct str key)
 
 void connection_drop_kept(void)
 {
-	sites_forget();
-	while (kept_count) {
-		struct connection *c = LIST_ENTRY(kept.next, struct connection, link);
+	struct instant deadline = clock_deadline(duration_s(DROP_PATIENCE_S));
 
-		kept_remove(c);
-		connection_close(c);
-	}
+	sites_forget();
+	while (kept_count)
+		kept_close(LIST_ENTRY(kept.next, struct connection, link));
+	while (closing_count && !wait_list_wait(&all_closed, deadline))
+		;
 }

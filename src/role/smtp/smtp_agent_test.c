@@ -244,3 +244,48 @@ TEST(an_outcome_waits_until_the_queue_manager_listens_again)
 {
 	run(deliver_into_a_full_channel, BASICS);
 }
+
+static void keep_three(void)
+{
+	server.is_silent_at_quit = true;
+	for (uint64_t job = 1; job <= 3; job++)
+		deliver("lmtp", job, true);
+	for (int i = 0; i < 3; i++)
+		CHECK_INT(sent_by_a_job(), 1);
+	CHECK_INT(server.quit_count, 0);
+}
+
+static bool is_dropped;
+
+static void drop(void *unused)
+{
+	connection_drop_kept();
+	is_dropped = true;
+}
+
+static void drop_three(void *unused)
+{
+	is_dropped = false;
+	keep_three();
+	fiber_start("drop", drop, NULL);
+	wait_for(&server.quit_count, 3);
+	for (int i = 0; i < 2000 && !is_dropped; i++)
+		CHECK_INT(fiber_sleep(duration_ms(10)), 0);
+	CHECK(is_dropped);
+}
+
+TEST(servers_that_are_silent_at_quit_do_not_hold_up_the_end)
+{
+	run(drop_three, BASICS "lmtp_connection_cache_time_limit = 1h\nlmtp_connection_reuse_time_limit = 1h\n");
+}
+
+static void let_three_age(void *unused)
+{
+	keep_three();
+	wait_for(&server.quit_count, 3);
+}
+
+TEST(servers_that_are_silent_at_quit_do_not_keep_others_connected)
+{
+	run(let_three_age, BASICS "lmtp_connection_cache_time_limit = 1s\n");
+}

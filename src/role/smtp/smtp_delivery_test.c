@@ -221,6 +221,7 @@ static void test_fiber(void *unused)
 			read_outcome(ch);
 	}
 	channel_free(ch);
+	connection_drop_kept();
 	loop_stop();
 }
 
@@ -262,7 +263,6 @@ static void run_with(const char *main_cf)
 	fiber_start("server", serve, NULL);
 	fiber_start("test", test_fiber, NULL);
 	loop_run();
-	connection_drop_kept();
 	loop_done();
 	smtp_settings_free();
 	dns_done();
