@@ -15,6 +15,8 @@ struct element {
 struct requiretls_policy {
 	struct element *elements;
 	size_t count;
+	size_t users; /* lookups under way */
+	bool is_closed;
 };
 
 static int parse_word(struct str word, enum requiretls *ret_demand, struct buf *why)
@@ -62,10 +64,22 @@ void requiretls_policy_close(struct requiretls_policy *p)
 {
 	if (!p)
 		return;
+	/* The last lookup that waits in a table closes it. */
+	p->is_closed = true;
+	if (p->users)
+		return;
 	for (size_t i = 0; i < p->count; i++)
 		table_close(p->elements[i].table);
 	free(p->elements);
 	free(p);
+}
+
+bool requiretls_policy_has_changed(const struct requiretls_policy *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (p->elements[i].table && table_has_changed(p->elements[i].table))
+			return true;
+	return false;
 }
 
 /* The domain, then its parents with a dot before them where the table takes parts of keys. */
@@ -84,8 +98,8 @@ static int find_word(struct table *t, struct str domain, struct arena *a, struct
 	return err;
 }
 
-int requiretls_policy_find(const struct requiretls_policy *p, struct str domain, struct arena *a, enum requiretls *ret_demand,
-                           struct buf *why)
+static int find(const struct requiretls_policy *p, struct str domain, struct arena *a, enum requiretls *ret_demand,
+                struct buf *why)
 {
 	for (size_t i = 0; i < p->count; i++) {
 		const struct element *e = &p->elements[i];
@@ -104,4 +118,16 @@ int requiretls_policy_find(const struct requiretls_policy *p, struct str domain,
 	}
 	*ret_demand = REQUIRETLS_ENFORCE;
 	return 0;
+}
+
+int requiretls_policy_find(struct requiretls_policy *p, struct str domain, struct arena *a, enum requiretls *ret_demand,
+                           struct buf *why)
+{
+	int err;
+
+	p->users++;
+	err = find(p, domain, a, ret_demand, why);
+	if (--p->users == 0 && p->is_closed)
+		requiretls_policy_close(p);
+	return err;
 }

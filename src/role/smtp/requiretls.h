@@ -21,7 +21,10 @@ enum requiretls {
 /* "type:table" and words: "inline:{a.example=opportunistic}, enforce". */
 [[nodiscard]] int requiretls_policy_open(struct str text, unsigned flags, const struct view *view,
                                          struct requiretls_policy **ret_policy, struct buf *why);
+/* Also while others look something up in it. */
 void requiretls_policy_close(struct requiretls_policy *p);
+/* Was the file of a table replaced? */
+bool requiretls_policy_has_changed(const struct requiretls_policy *p);
 /* The first element that knows the destination decides; REQUIRETLS_ENFORCE when none does. -EINVAL and other errors of tables. */
-[[nodiscard]] int requiretls_policy_find(const struct requiretls_policy *p, struct str domain, struct arena *a,
-                                         enum requiretls *ret_demand, struct buf *why);
+[[nodiscard]] int requiretls_policy_find(struct requiretls_policy *p, struct str domain, struct arena *a,
+                                         enum requiretls *ret_demand, struct buf *why) WAITS;

@@ -354,6 +354,22 @@ static void refresh(struct maps **maps, struct str spec, const struct view *v)
 	buf_done(&why);
 }
 
+static void refresh_requiretls(struct smtp_settings *s, struct str spec)
+{
+	struct buf why = BUF_INIT(4096);
+	struct requiretls_policy *fresh;
+
+	if (!s->requiretls || !requiretls_policy_has_changed(s->requiretls))
+		return;
+	if (requiretls_policy_open(spec, TABLE_FOLD | TABLE_SURROGATE, s->view, &fresh, &why)) {
+		log_warn("%.*s: the tables of before stay in use: %s", STR_ARG(spec), buf_cstr(&why));
+	} else {
+		requiretls_policy_close(s->requiretls);
+		s->requiretls = fresh;
+	}
+	buf_done(&why);
+}
+
 const struct smtp_settings *smtp_settings_find(struct str transport)
 {
 	struct smtp_settings *s = map_find(&all, transport);
@@ -364,6 +380,7 @@ const struct smtp_settings *smtp_settings_find(struct str transport)
 		refresh(&s->tls_log_levels, PICK(tls_loglevel_maps), s->view);
 		refresh(&s->tls_sites, PICK(tls_per_site), s->view);
 		refresh(&s->sasl_passwords, PICK(sasl_password_maps), s->view);
+		refresh_requiretls(s, PICK(requiretls_policy));
 	}
 	return s;
 }
