@@ -239,12 +239,14 @@ class Content(unittest.TestCase):
 
 
 class Mx(unittest.TestCase):
-    def deliver(self, zone: dict, domain: str, pattern: str, host: Host) -> None:
+    def deliver(self, zone: dict, domain: str, pattern: str, host: Host) -> list:
+        """Returns the names that were asked for."""
         with NameServer(zone) as dns:
             main = f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {host.port}\nsmtp_tls_security_level = none\n"
             with Postrider(main=main) as ours:
                 ours.send("demo@test.example", ["b@" + domain], TEXT)
                 ours.wait_log(pattern)
+            return dns.questions
 
     def test_the_next_host_is_tried_when_the_best_is_down(self):
         zone = {"far.example": [("MX", 5, "dead.far.example"), ("MX", 10, "mx.far.example")],
@@ -252,6 +254,26 @@ class Mx(unittest.TestCase):
         with Host() as host:
             self.deliver(zone, "far.example", r"to=<b@far.example>, relay=mx.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
         self.assertEqual(len(host.messages), 1)
+
+    def test_no_more_hosts_are_looked_up_than_can_be_tried(self):
+        best = {f"mx{n}.far.example": [("A", "127.0.0.2")] for n in range(6)}
+        zone = {"far.example": [("MX", 10, name) for name in best] + [("MX", 20, "second.far.example")],
+                "second.far.example": [("A", "127.0.0.3")], **best}
+        with Host() as host:
+            questions = self.deliver(zone, "far.example", r"relay=mx\d.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
+        self.assertEqual(set(questions) & set(zone), {"far.example", *best})
+
+    def test_a_domain_with_very_many_hosts_is_not_looked_up_to_the_end(self):
+        zone = {"far.example": [("MX", 10, "mx.far.example")] + [("MX", 20, f"h{n}.far.example") for n in range(100)],
+                "mx.far.example": [("A", "127.0.0.2")]}
+        with Host() as host:
+            questions = self.deliver(zone, "far.example", r"relay=mx.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
+        self.assertEqual(len({name for name in questions if name.endswith(".far.example")}), 30)
+
+    def test_hosts_that_were_not_looked_up_are_no_reason_to_bounce(self):
+        zone = {"far.example": [("MX", 20, f"h{n}.far.example") for n in range(100)]}
+        with Host() as host:
+            self.deliver(zone, "far.example", r"dsn=4.4.3, status=deferred \(Host or domain name not found. ", host)
 
     def test_a_domain_without_mx_is_its_own_host(self):
         with Host() as host:

@@ -12,7 +12,13 @@
 #include "net/dns.h"
 #include "net/ip.h"
 
-enum { OWN_MAX = 256, TARGETS_MAX = 48, MX_TIMEOUT_S = 60 };
+enum {
+	OWN_MAX = 256,
+	TARGETS_MAX = 48,
+	MX_TIMEOUT_S = 60,
+	MX_NAMES_MAX = 30, /* hosts of one domain that are looked up */
+	MX_NAMES_S = 60    /* ... and how long another one is begun with */
+};
 
 static struct sockaddr_storage own[OWN_MAX];
 static size_t own_count;
@@ -213,8 +219,26 @@ static int search_host(struct search *s, struct str host, uint16_t preference)
 	return 0;
 }
 
+/* As many addresses as are tried at most, and of either family where both shall be tried? Those of worse hosts are in no demand.
+ */
+static bool has_enough(const struct search *s)
+{
+	const struct smtp_settings *c = s->settings;
+	size_t v6_count = 0;
+
+	if (s->list.count == TARGETS_MAX)
+		return true;
+	if (c->address_limit <= 0 || s->list.count < (size_t)c->address_limit)
+		return false;
+	for (size_t i = 0; i < s->list.count; i++)
+		v6_count += s->list.targets[i].address.ss_family == AF_INET6;
+	return !c->balances || !c->wants_v4 || !c->wants_v6 || (v6_count && v6_count < s->list.count);
+}
+
 static int search_mx(struct search *s, struct str domain, const struct dns_answer *mx)
 {
+	struct instant deadline = clock_deadline(duration_s(MX_NAMES_S));
+	bool is_cut_short = false;
 	int err = 0;
 
 	s->mx_domain = mx->canonical;
@@ -224,9 +248,21 @@ static int search_mx(struct search *s, struct str domain, const struct dns_answe
 		s->verdict.text = arena_printf(s->arena, "Domain %.*s does not accept mail (nullMX)", STR_ARG(domain));
 		return -EHOSTUNREACH;
 	}
-	for (size_t i = 0; !err && i < mx->count; i++)
-		if (mx->records[i].name.len)
-			err = search_host(s, mx->records[i].name, mx->records[i].preference);
+	for (size_t i = 0; !err && !is_cut_short && i < mx->count; i++) {
+		const struct dns_record *r = &mx->records[i];
+
+		/* One that is our own stands in the way of those that are as good. */
+		if (i && r->preference != mx->records[i - 1].preference && has_enough(s))
+			break;
+		is_cut_short = i == MX_NAMES_MAX || !instant_is_before(clock_now(), deadline);
+		if (!is_cut_short && r->name.len)
+			err = search_host(s, r->name, r->preference);
+	}
+	/* Who knows what the others are. */
+	if (is_cut_short && !s->list.count && s->verdict.is_permanent) {
+		s->verdict.is_permanent = false;
+		s->verdict.dsn = STR("4.4.3");
+	}
 	return err;
 }
 
