@@ -125,10 +125,12 @@ class NextHop:
 
 
 class WebServer:
-    """HTTPS on a port of `address`: `text` with `headers` and `status`, or with `post_status` to who posts something."""
+    """HTTPS on a port of `address`: `text` with `headers` and `status`, or with `post_status` to who posts something.
+    `answers` may have another text for a host."""
 
-    def __init__(self, certificate: Path, address: str = "127.0.0.1", text: str = ""):
+    def __init__(self, certificate: Path, address: str = "127.0.0.1", text: str = "", port: int = 0):
         self.text = text
+        self.answers = {}
         self.status = self.post_status = 200
         self.headers = {"Content-Type": "text/plain"}
         self.holds_posts = False  # their answers wait until it is False again
@@ -141,7 +143,7 @@ class WebServer:
                 outer.requests.append((self.command, self.headers["Host"], self.path, dict(self.headers), body))
                 while outer.holds_posts and self.command == "POST":
                     time.sleep(0.05)
-                answer = outer.text.encode()
+                answer = outer.answers.get(self.headers["Host"], outer.text).encode()
                 self.send_response(outer.post_status if self.command == "POST" else outer.status)
                 for name, value in outer.headers.items():
                     self.send_header(name, value)
@@ -161,7 +163,7 @@ class WebServer:
             def handle_error(self, *_):
                 """Handshakes that fail are part of the tests."""
 
-        self._server = Quiet((address, 0), Handler)
+        self._server = Quiet((address, port), Handler)
         self._server.socket = _context(certificate).wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

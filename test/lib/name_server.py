@@ -35,12 +35,12 @@ def reverse(address: str) -> str:
 
 
 class NameServer:
-    def __init__(self, zone: dict, ttl: int = 60):
+    def __init__(self, zone: dict, ttl: int = 60, port: int = 0):
         self._ttl = ttl
         self.zone = {name.lower(): records for name, records in zone.items()}
         self.questions = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
 

@@ -136,6 +136,18 @@ class LocalKeys(unittest.TestCase):
                     return code == 235 or (code == 334 and other.docmd("")[0] != 535)
             wait_until(logs_in, "a login with the new key")
 
+    def test_a_pipe_in_the_place_of_the_keys_holds_nobody_up(self):
+        """Whether somebody has it open for writing, who says nothing, or nobody has."""
+        for has_writer in False, True:
+            with self.subTest(has_writer=has_writer):
+                server = Postrider(main=MAIN + "smtpd_sasl_oauth_key_file = {folder}/etc/keys\n", start=False)
+                with server, contextlib.ExitStack() as stack:
+                    os.mkfifo(server.etc / "keys")
+                    if has_writer:
+                        stack.callback(os.close, os.open(server.etc / "keys", os.O_RDWR | os.O_NONBLOCK))
+                    with self.assertRaisesRegex(AssertionError, "smtpd_sasl_oauth_key_file: .*/etc/keys: it is no regular file"):
+                        server.start()
+
     def test_the_token_may_come_after_an_empty_challenge(self):
         with self.server() as server, server.smtp() as session:
             self.assertEqual(session.docmd("AUTH", "OAUTHBEARER"), (334, b""))

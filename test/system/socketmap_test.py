@@ -11,6 +11,7 @@ from pathlib import Path
 from far_hosts import Authority, NextHop
 from name_server import NameServer
 from postrider import Postrider
+from sts_resolver import StsResolver
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
@@ -103,6 +104,39 @@ class Policies(unittest.TestCase):
             line, log = self.check(answer)
             self.assertIn("dsn=4.7.5, status=deferred (client TLS configuration problem)", line)
             self.assertIn(f'"{answer}"' if answer == "nonsense" else f"the server says: {answer}", log)
+
+
+class RealResolver(unittest.TestCase):
+    """The same by postfix-mta-sts-resolver itself, as Debian has it."""
+
+    def test_its_policies_are_obeyed(self):
+        def policy(mode: str, host: str) -> str:
+            return f"version: STSv1\nmode: {mode}\nmx: {host}\nmax_age: 86400\n"
+
+        policies = {"good.example": policy("enforce", "mx.good.example"), "wild.example": policy("enforce", "*.wild.example"),
+                    "other.example": policy("enforce", "elsewhere.invalid"), "testing.example": policy("testing", "elsewhere.invalid"),
+                    "off.example": policy("none", "mx.off.example"), "junk.example": "this is no policy"}
+        sent = r"tls={}, dsn=2\.0\.0, status=sent"
+        outcomes = {"good": sent.format("secure"), "wild": sent.format("secure"),
+                    "other": r"tls=!secure:encrypt, dsn=4\.7\.5, status=deferred \(Server certificate not verified\)",
+                    **{name: sent.format("may") for name in ("testing", "off", "junk", "none")}}
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sm-")))
+            folder.chmod(0o755)
+            authority = Authority(folder)
+            names = [f"mx.{name}.example" for name in outcomes]
+            zone = {f"{name}.example": [("MX", 10, f"mx.{name}.example")] for name in outcomes} | {name: [("A", "127.0.0.2")] for name in names}
+            dns = stack.enter_context(NameServer(zone))
+            hop = stack.enter_context(NextHop("127.0.0.2", certificate=authority.certificate(*names)))
+            sts = stack.enter_context(StsResolver(folder, policies))
+            main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {hop.port}\nsmtp_tls_CAfile = {authority.file}\n"
+                    f"smtp_tls_security_level = may\nsmtp_tls_loglevel = 1\nsmtp_tls_policy_maps = socketmap:unix:{sts.socket}:postfix\n")
+            ours = stack.enter_context(Postrider(main=main))
+            for name in outcomes:
+                ours.send("a@source.example", [f"b@{name}.example"], TEXT)
+            for name, outcome in outcomes.items():
+                with self.subTest(name=name):
+                    self.assertRegex(ours.wait_log(rf"to=<b@{name}.example>, .*").group(0), outcome)
 
 
 class Elsewhere(unittest.TestCase):
