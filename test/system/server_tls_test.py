@@ -747,6 +747,20 @@ class Protocols(unittest.TestCase):
         self.assertEqual(got, {"P-256": True, "X25519": False, "P-384": False, "ffdhe2048": False, "ffdhe3072": True})
 
 
+class Grades(Certificates):
+    def test_smtpd_tls_eecdh_grade_changes_nothing_as_in_postfix(self):
+        def agreed(port: int, version: str) -> list[str]:
+            done = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{port}", version], input="QUIT\n",
+                                  capture_output=True, text=True, timeout=PATIENCE)
+            return re.findall(r"Cipher is (\S+)|Server Temp Key: (.*)", done.stdout)
+        for grade in "none", "strong", "ultra":
+            with self.subTest(grade=grade), both(self.base + f"smtpd_tls_security_level = may\nsmtpd_tls_eecdh_grade = {grade}\n") as servers:
+                for version in "-tls1_2", "-tls1_3":
+                    theirs, ours = (agreed(port, version) for port, _ in servers)
+                    self.assertEqual(ours, theirs)
+                    self.assertIn("X25519", str(ours))
+
+
 class Levels(Certificates):
     """smtpd_tls_loglevel beside Postfix."""
 
