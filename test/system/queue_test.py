@@ -10,6 +10,7 @@ import socketserver
 import subprocess
 import threading
 import unittest
+from pathlib import Path
 
 from postrider import BUILD, PATIENCE, Postrider, wait_until
 
@@ -164,6 +165,24 @@ class Retry(QueueCase):
         self.assertEqual(self.wait_queue("deferred")[0]["queue_id"], item["queue_id"])
         self.send("c@far.example")
         self.wait_queue("deferred", 2)
+
+    def test_files_of_a_dead_queue_manager_are_closed(self):
+        def open_segments() -> list[str]:
+            files = []
+            for role in ("smtp", "local"):
+                for pid in self.server.pids(role):
+                    files += [os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir()]
+            return [f for f in files if "/segments/" in f]
+        self.hop.up()
+        self.send("b@far.example", "bob@test.example")
+        self.server.wait_mail("bob")
+        self.wait_empty()
+        self.assertTrue(open_segments())
+        self.server.kill("qmgr")
+        wait_until(lambda: self.server.run("postqueue", "-j").returncode == 0, "another queue manager")
+        wait_until(lambda: not open_segments(), "closed segments")
+        self.send("bob@test.example")
+        self.server.wait_mail("bob", 2)
 
     def test_partial_success_leaves_what_remains(self):
         self.hop.up()

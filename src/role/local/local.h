@@ -46,10 +46,13 @@ struct transport {
 	struct maps *gids;
 };
 
+struct customer;
+
 /* One DELIVER on its way. */
 struct job {
 	struct list link;
-	struct channel *qmgr;
+	struct customer *customer;
+	struct channel *qmgr; /* the customer's */
 	uint64_t number;
 	const struct transport *transport;
 	struct str nexthop;

@@ -11,10 +11,17 @@
 
 static struct {
 	struct process *process;
-	struct map segments; /* "number epoch" to struct content_file */
-	struct map larges;   /* number to struct content_file */
 	size_t running;
 } local;
+
+/* A queue manager and the files that it opened for us. Stays while jobs refer to it. */
+struct customer {
+	struct channel *ch;
+	struct map segments; /* "number epoch" to struct content_file */
+	struct map larges;   /* number to struct content_file */
+	size_t running;      /* of its jobs */
+	bool is_gone;
+};
 
 /* The name of a segment of one epoch. */
 struct segment_name {
@@ -43,16 +50,37 @@ static void drop_file(struct map *m, struct str key)
 		content_file_release(f);
 }
 
-static struct content_file *find_file(const struct message_deliver *d)
+static void drop_all(struct map *m)
+{
+	size_t at = 0;
+	struct str key;
+	void *f;
+
+	while (map_next(m, &at, &key, &f))
+		content_file_release(f);
+	map_done(m);
+	*m = MAP_INIT;
+}
+
+static struct content_file *find_file(const struct customer *c, const struct message_deliver *d)
 {
 	struct segment_name name = {d->segment, d->epoch};
 
-	return d->large != 0 ? map_find(&local.larges, str_n((const char *)&d->large, sizeof(d->large)))
-	                     : map_find(&local.segments, segment_key(&name));
+	return d->large != 0 ? map_find(&c->larges, str_n((const char *)&d->large, sizeof(d->large)))
+	                     : map_find(&c->segments, segment_key(&name));
+}
+
+static void customer_release(struct customer *c)
+{
+	if (!c->is_gone || c->running > 0)
+		return;
+	channel_free(c->ch);
+	free(c);
 }
 
 static void finish_job(struct job *j)
 {
+	struct customer *c = j->customer;
 	struct message m = {.type = MESSAGE_JOB_DONE, .job_done = {.job = j->number, .site = SITE_OK}};
 
 	(void)!channel_send(j->qmgr, &m);
@@ -61,6 +89,8 @@ static void finish_job(struct job *j)
 	arena_done(&j->arena);
 	free(j);
 	local.running--;
+	c->running--;
+	customer_release(c);
 }
 
 /* All recipients wait for a later try. */
@@ -107,11 +137,12 @@ static void run_job(void *arg)
 }
 
 /* A job with memory of its own; NULL if the message is junk. */
-static struct job *make_job(struct channel *qmgr, const struct message_deliver *d)
+static struct job *make_job(struct customer *c, const struct message_deliver *d)
 {
 	struct job *j = mem_alloc(sizeof(*j));
 
-	j->qmgr = qmgr;
+	j->customer = c;
+	j->qmgr = c->ch;
 	j->number = d->job;
 	j->nexthop = arena_str(&j->arena, d->nexthop);
 	j->content_at = d->content_at;
@@ -141,44 +172,45 @@ static void look_for_changes(void)
 	}
 }
 
-static void take_job(struct channel *qmgr, const struct message_deliver *d)
+static void take_job(struct customer *c, const struct message_deliver *d)
 {
-	struct job *j = make_job(qmgr, d);
+	struct job *j = make_job(c, d);
 
 	if (!j) {
 		log_warn("a job of the queue manager cannot be read");
 		return;
 	}
 	local.running++;
+	c->running++;
 	look_for_changes();
 	j->transport = transport_find(local.process->config, d->transport);
-	j->file = find_file(d);
+	j->file = find_file(c, d);
 	if (j->file)
 		content_file_hold(j->file);
 	fiber_start("delivery", run_job, j);
 }
 
-static void take(struct channel *qmgr, const struct message *m)
+static void take(struct customer *c, const struct message *m)
 {
 	struct segment_name name;
 
 	switch (m->type) {
 	case MESSAGE_DELIVER:
-		take_job(qmgr, &m->deliver);
+		take_job(c, &m->deliver);
 		break;
 	case MESSAGE_SEGMENT_OPEN:
 		name = (struct segment_name){m->segment_open.segment, m->segment_open.epoch};
-		set_file(&local.segments, segment_key(&name), m->fd);
+		set_file(&c->segments, segment_key(&name), m->fd);
 		break;
 	case MESSAGE_SEGMENT_CLOSE:
 		name = (struct segment_name){m->segment_close.segment, m->segment_close.epoch};
-		drop_file(&local.segments, segment_key(&name));
+		drop_file(&c->segments, segment_key(&name));
 		break;
 	case MESSAGE_LARGE_OPEN:
-		set_file(&local.larges, str_n((const char *)&m->large_open.number, sizeof(uint64_t)), m->fd);
+		set_file(&c->larges, str_n((const char *)&m->large_open.number, sizeof(uint64_t)), m->fd);
 		break;
 	case MESSAGE_LARGE_CLOSE:
-		drop_file(&local.larges, str_n((const char *)&m->large_close.number, sizeof(uint64_t)));
+		drop_file(&c->larges, str_n((const char *)&m->large_close.number, sizeof(uint64_t)));
 		break;
 	default:
 		if (m->fd >= 0)
@@ -190,22 +222,25 @@ static void take(struct channel *qmgr, const struct message *m)
 static void hear_qmgr(void *arg) WAITS;
 static void hear_qmgr(void *arg)
 {
-	struct channel *qmgr = arg;
+	struct customer *c = arg;
 	struct message m;
 
-	while (channel_recv(qmgr, INSTANT_NEVER, &m) == 0)
-		take(qmgr, &m);
-	/* Jobs under way still hold the channel; it is closed with the process, which master replaces or ends. */
-	while (local.running > 0)
-		if (fiber_sleep(duration_ms(100)) != 0)
-			break;
-	channel_free(qmgr);
+	while (channel_recv(c->ch, INSTANT_NEVER, &m) == 0)
+		take(c, &m);
+	/* The next one opens its own and knows nothing of these. */
+	drop_all(&c->segments);
+	drop_all(&c->larges);
+	c->is_gone = true;
+	customer_release(c);
 }
 
 void local_jobs_serve(struct process *p, struct channel *qmgr)
 {
+	struct customer *c = mem_alloc(sizeof(*c));
+
+	c->ch = qmgr;
 	local.process = p;
-	fiber_start("qmgr", hear_qmgr, qmgr);
+	fiber_start("qmgr", hear_qmgr, c);
 }
 
 static void wait_and_end(void *arg) WAITS;

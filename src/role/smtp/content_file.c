@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "base/map.h"
 
 enum { KEY_SIZE = 40 };
 
@@ -13,8 +12,6 @@ struct content_file {
 	int fd;
 	unsigned users; /* deliveries, and the table while it is in it */
 };
-
-static struct map files;
 
 static struct str file_key(uint32_t segment, uint32_t epoch, uint64_t large, char key[static KEY_SIZE])
 {
@@ -33,38 +30,38 @@ void content_file_put(struct content_file *f)
 	free(f);
 }
 
-void content_file_add(uint32_t segment, uint32_t epoch, uint64_t large, int fd)
+void content_file_add(struct content_files *files, uint32_t segment, uint32_t epoch, uint64_t large, int fd)
 {
 	char key[KEY_SIZE];
 	struct content_file *f = mem_alloc(sizeof(*f));
 
 	*f = (struct content_file){.fd = fd, .users = 1};
-	content_file_put(map_set(&files, file_key(segment, epoch, large, key), f));
+	content_file_put(map_set(&files->by_name, file_key(segment, epoch, large, key), f));
 }
 
-void content_file_remove(uint32_t segment, uint32_t epoch, uint64_t large)
+void content_file_remove(struct content_files *files, uint32_t segment, uint32_t epoch, uint64_t large)
 {
 	char key[KEY_SIZE];
 
-	content_file_put(map_remove(&files, file_key(segment, epoch, large, key)));
+	content_file_put(map_remove(&files->by_name, file_key(segment, epoch, large, key)));
 }
 
-void content_file_remove_all(void)
+void content_file_remove_all(struct content_files *files)
 {
 	size_t at = 0;
 	struct str key;
 	void *f;
 
-	while (map_next(&files, &at, &key, &f))
+	while (map_next(&files->by_name, &at, &key, &f))
 		content_file_put(f);
-	map_done(&files);
-	files = MAP_INIT;
+	map_done(&files->by_name);
+	files->by_name = MAP_INIT;
 }
 
-struct content_file *content_file_get(uint32_t segment, uint32_t epoch, uint64_t large)
+struct content_file *content_file_get(const struct content_files *files, uint32_t segment, uint32_t epoch, uint64_t large)
 {
 	char key[KEY_SIZE];
-	struct content_file *f = map_find(&files, file_key(segment, epoch, large, key));
+	struct content_file *f = map_find(&files->by_name, file_key(segment, epoch, large, key));
 
 	if (f)
 		f->users++;

@@ -20,6 +20,7 @@ static struct {
 /* A queue manager. Stays while deliveries refer to its channel. */
 struct customer {
 	struct channel *ch; /* NULL when it is gone */
+	struct content_files files;
 	size_t delivery_count;
 };
 
@@ -77,7 +78,7 @@ static int work_start(struct customer *q, const struct message_deliver *m)
 	d->nexthop = arena_str(&d->arena, m->nexthop);
 	d->settings = smtp_settings_find(d->transport);
 	d->recipients = arena_alloc(&d->arena, (d->envelope.recipient_count + 1UL) * sizeof(*d->recipients));
-	d->file = content_file_get(m->segment, m->epoch, m->large);
+	d->file = content_file_get(&q->files, m->segment, m->epoch, m->large);
 	d->content_at = m->content_at;
 	d->content_size = m->content_size;
 	d->job = m->job;
@@ -94,16 +95,16 @@ static int customer_take(struct customer *q, const struct message *m)
 {
 	switch (m->type) {
 	case MESSAGE_SEGMENT_OPEN:
-		content_file_add(m->segment_open.segment, m->segment_open.epoch, 0, m->fd);
+		content_file_add(&q->files, m->segment_open.segment, m->segment_open.epoch, 0, m->fd);
 		return 0;
 	case MESSAGE_SEGMENT_CLOSE:
-		content_file_remove(m->segment_close.segment, m->segment_close.epoch, 0);
+		content_file_remove(&q->files, m->segment_close.segment, m->segment_close.epoch, 0);
 		return 0;
 	case MESSAGE_LARGE_OPEN:
-		content_file_add(0, 0, m->large_open.number, m->fd);
+		content_file_add(&q->files, 0, 0, m->large_open.number, m->fd);
 		return 0;
 	case MESSAGE_LARGE_CLOSE:
-		content_file_remove(0, 0, m->large_close.number);
+		content_file_remove(&q->files, 0, 0, m->large_close.number);
 		return 0;
 	case MESSAGE_DELIVER:
 		return work_start(q, &m->deliver);
@@ -125,7 +126,7 @@ static void serve(void *arg)
 			break;
 	if (err == -EBADMSG)
 		log_warn("bad message from qmgr: the channel is closed");
-	content_file_remove_all();
+	content_file_remove_all(&q->files);
 	channel_free(q->ch);
 	q->ch = NULL;
 	customer_release(q);
