@@ -60,7 +60,7 @@ static int parse_time(struct str text, struct duration *ret)
 			text = str_cut(text, 0, text.len - 1);
 			break;
 		}
-	if (str_parse_u64(text, &value) || value > 1000000)
+	if (str_parse_u64(text, &value) || value > 1000000 || (int64_t)value * factor > INT32_MAX)
 		return -EINVAL;
 	*ret = duration_s((int64_t)value * factor);
 	return 0;
