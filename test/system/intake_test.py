@@ -127,6 +127,18 @@ class IntakeTest(unittest.TestCase):
             message = server.wait_mail("demo")[0].decode()
         self.assertTrue(message.endswith("\n\n.\none line\n..two\n"), message)
 
+    def test_an_empty_last_chunk_is_told_as_such(self):
+        with postrider.Postrider() as server, server.smtp() as session:
+            session.mail("a@sender.example")
+            session.rcpt("demo@test.example")
+            session.send(b"BDAT 14\r\nSubject: x\r\n\r\n")
+            self.assertEqual(session.getreply(), (250, b"2.0.0 Ok: 14 bytes"))
+            session.send(b"BDAT 0 LAST\r\n")
+            code, text = session.getreply()
+            self.assertEqual(code, 250)
+            self.assertRegex(text, rb"^2\.0\.0 Ok: 0 bytes queued as \w+$")
+            self.assertIn(b"Subject: x", server.wait_mail("demo")[0])
+
     def test_the_queue_id_is_the_same_everywhere(self):
         with postrider.Postrider() as server:
             with server.smtp() as session:

@@ -235,7 +235,7 @@ static struct reply keep_message(struct session *s)
 	return r;
 }
 
-/* After the last byte: the answer, and all is set back for the next message. */
+/* After the last byte: the answer, which tells the size of the last chunk of BDAT, and all is set back for the next message. */
 static void end_content(struct session *s, uint64_t chunk_size)
 {
 	struct transaction *tx = &s->tx;
@@ -262,7 +262,7 @@ static void end_content(struct session *s, uint64_t chunk_size)
 	r = keep_message(s);
 	if (!r.code) {
 		s->errors = s->junk = 0;
-		if (chunk_size > 0)
+		if (tx->is_bdat)
 			session_say(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long)chunk_size,
 			            tx->envelope.queue_id);
 		else
@@ -412,7 +412,7 @@ void verb_bdat(struct session *s, struct str argument)
 		refuse_chunk(s, size, !had_failed, is_last);
 	} else if (is_last) {
 		s->where = "END-OF-MESSAGE";
-		end_content(s, size ? size : 1);
+		end_content(s, size);
 	} else {
 		session_say(s, "250 2.0.0 Ok: %llu bytes", size);
 	}
