@@ -246,6 +246,8 @@ static void take_answer(struct sasl_exchange *x, const struct message_auth_answe
 		list_remove(&w->link);
 		list_add(&pool.busy, &w->link);
 		w->waits_for_client = true;
+		/* At the limit this worker may be taken now. */
+		(void)wait_list_wake_one(&pool.freed);
 		return;
 	case AUTH_OK:
 		ret->status = SASL_OK;

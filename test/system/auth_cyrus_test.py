@@ -151,6 +151,16 @@ class SaslDb(unittest.TestCase):
             self.assertEqual(slow[-1].docmd(secret)[0], 235)
             wait_until(lambda: len(cyrus_pids(server)) <= 101, "the end of the workers that gave way")
 
+    def test_who_comes_while_all_workers_are_called_gets_the_first_that_waits_for_its_client(self):
+        main = IN_MAIN + "smtpd_client_connection_count_limit = 0\n"
+        with self.server(main=main) as server, contextlib.ExitStack() as stack:
+            sessions = [server.smtp() for _ in range(130)]
+            for session in sessions:
+                stack.callback(session.close)
+            for session in sessions:
+                session.putcmd("AUTH", "LOGIN")
+            self.assertEqual({session.getreply()[0] for session in sessions}, {334})
+
     def test_a_killed_worker_is_a_temporary_failure_for_its_client_alone(self):
         with self.server() as server, server.smtp() as session, server.smtp() as other:
             self.assertEqual(session.docmd("AUTH", "LOGIN")[0], 334)
