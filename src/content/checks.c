@@ -152,12 +152,9 @@ static void apply(struct draft *d, const struct action *act, const char *what, s
 		add_recipient(d, (struct recipient){.address = argument, .notify = NOTIFY_NEVER});
 }
 
-/* What ends the message is always told. */
-static bool is_mentioned(struct draft *d, const struct action *act)
+static bool may_mention_more(struct draft *d)
 {
-	if (!act->word || (str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD)))
-		return false;
-	if (act->outcome == CHECK_STOP || ++d->mention_count < MENTIONS_MAX)
+	if (++d->mention_count < MENTIONS_MAX)
 		return true;
 	if (d->mention_count == MENTIONS_MAX)
 		draft_note(d, LOG_LEVEL_WARN, "%s: %d lines for the log: more of what checks find is not told",
@@ -165,11 +162,48 @@ static bool is_mentioned(struct draft *d, const struct action *act)
 	return false;
 }
 
+/* What ends the message is always told. */
+static bool is_mentioned(struct draft *d, const struct action *act)
+{
+	if (!act->word || (str_eq(act->name, STR("HOLD")) && (d->facts.envelope->flags & ENVELOPE_HOLD)))
+		return false;
+	return act->outcome == CHECK_STOP || may_mention_more(d);
+}
+
+/* What a table says of a line, carried out. Only what is still needed afterwards is put into the message's memory. */
+static void obey(struct draft *d, struct str value, const char *what, struct str text, struct check_result *r)
+{
+	struct str name = str_cut(value, 0, str_find_any(value, " \t")), argument = str_trim(str_from(value, name.len));
+	const struct action *act = find_action(name);
+
+	if (!act) {
+		if (may_mention_more(d))
+			draft_note(d, LOG_LEVEL_WARN, "unknown command in %s_checks map: %.*s", what, STR_ARG(value));
+		return;
+	}
+	if (bad_argument(act, what, argument)) {
+		if (may_mention_more(d))
+			draft_note(d, LOG_LEVEL_WARN, "bad %.*s command \"%.*s\" in %s_checks map -- need %s", STR_ARG(act->name),
+			           STR_ARG(argument), what, bad_argument(act, what, argument));
+		return;
+	}
+	if (act->needs != NEEDS_NOTHING)
+		argument = arena_str(d->facts.arena, argument);
+	if (is_mentioned(d, act))
+		note_action(d, act->word, what, text, argument);
+	apply(d, act, what, text, argument);
+	r->outcome = act->outcome;
+	if (str_eq(act->name, STR("PREPEND")))
+		r->prepend = argument;
+	if (act->outcome == CHECK_REPLACE)
+		r->replace = argument;
+}
+
 struct check_result check_line(struct draft *d, struct maps *m, const char *what, struct str text)
 {
 	struct check_result r = {.outcome = CHECK_KEEP};
-	struct str value, name, argument;
-	const struct action *act;
+	struct arena a = ARENA_INIT;
+	struct str value;
 	struct buf why = BUF_INIT(500);
 	char *end = d->base + (text.ptr - d->base) + text.len, after;
 	int err;
@@ -177,33 +211,13 @@ struct check_result check_line(struct draft *d, struct maps *m, const char *what
 	/* The C library's matcher likes its text to end in a NUL; a line end stands there, or room that is kept free for it. */
 	after = *end;
 	*end = '\0';
-	err = maps_find(m, text, false, d->facts.arena, &value, &why);
+	err = maps_find(m, text, false, &a, &value, &why);
 	*end = after;
 	if (err && err != -ENOENT)
 		draft_fail_lookup(d, what[0] == 'h' ? "header_checks" : "body_checks", STR("a line"));
+	else if (!err)
+		obey(d, str_trim(value), what, text, &r);
 	buf_done(&why);
-	if (err)
-		return r;
-	value = str_trim(value);
-	name = str_cut(value, 0, str_find_any(value, " \t"));
-	argument = str_trim(str_from(value, name.len));
-	act = find_action(name);
-	if (!act) {
-		draft_note(d, LOG_LEVEL_WARN, "unknown command in %s_checks map: %.*s", what, STR_ARG(value));
-		return r;
-	}
-	if (bad_argument(act, what, argument)) {
-		draft_note(d, LOG_LEVEL_WARN, "bad %.*s command \"%.*s\" in %s_checks map -- need %s", STR_ARG(act->name),
-		           STR_ARG(argument), what, bad_argument(act, what, argument));
-		return r;
-	}
-	if (is_mentioned(d, act))
-		note_action(d, act->word, what, text, argument);
-	apply(d, act, what, text, argument);
-	r.outcome = act->outcome;
-	if (str_eq(act->name, STR("PREPEND")))
-		r.prepend = argument;
-	if (act->outcome == CHECK_REPLACE)
-		r.replace = argument;
+	arena_done(&a);
 	return r;
 }
