@@ -2,7 +2,8 @@
 #include "sasl/access_token.h"
 
 #include <errno.h>
-#include <jansson.h>
+
+#include "sasl/claims.h"
 
 /* No blanks and no control characters (RFC 6750, 2.1): words of a program in distress are none. */
 static bool is_token(struct str text)
@@ -28,7 +29,7 @@ static int64_t lifetime_of(const json_t *value)
 
 static int parse_json(struct str text, struct arena *a, struct str *ret_token, int64_t *ret_lifetime)
 {
-	json_t *object = json_loadb(text.ptr, text.len, 0, NULL);
+	json_t *object = claims_parse(text);
 	struct str token = str_of(json_string_value(json_object_get(object, "access_token")));
 	bool has = is_token(token);
 

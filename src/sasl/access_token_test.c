@@ -3,9 +3,36 @@
 #include "sasl/access_token.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "check.h"
+#include "fiber/fiber.h"
+
+/* What an authorisation server says may come through a command unseen. */
+static void parse_deep_json(void *arg)
+{
+	char text[4000] = "{\"access_token\":";
+	size_t len = strlen(text);
+	struct arena a = ARENA_INIT;
+	struct str token;
+	int64_t lifetime;
+
+	memset(text + len, '[', 2000);
+	*(int *)arg = access_token_parse(str_n(text, len + 2000), &a, &token, &lifetime);
+	arena_done(&a);
+}
+
+TEST(json_without_end_of_depth_does_not_fill_a_fibers_stack)
+{
+	int err = 0;
+
+	loop_init();
+	fiber_start("parse", parse_deep_json, &err);
+	loop_run();
+	loop_done();
+	CHECK_INT(err, -EINVAL);
+}
 
 TEST(a_token_is_a_line_or_a_part_of_json)
 {
