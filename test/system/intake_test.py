@@ -127,6 +127,16 @@ class IntakeTest(unittest.TestCase):
             message = server.wait_mail("demo")[0].decode()
         self.assertTrue(message.endswith("\n\n.\none line\n..two\n"), message)
 
+    def test_a_footer_that_is_too_long_for_a_reply_is_cut_at_a_line(self):
+        with postrider.Postrider(main="smtpd_reject_footer = one" + r"\nx" * 1900) as server, server.smtp() as session:
+            session.putcmd("RCPT", "TO:<demo@test.example>")
+            code, text = session.getreply()
+            self.assertEqual(code, 503)
+            lines = text.decode().split("\n")
+            self.assertEqual(lines[:3], ["5.5.1 Error: need MAIL command", "5.5.1 one", "5.5.1 x"])
+            self.assertGreater(len(lines), 1200)
+            self.assertEqual(session.noop()[0], 250)
+
     def test_an_empty_last_chunk_is_told_as_such(self):
         with postrider.Postrider() as server, server.smtp() as session:
             session.mail("a@sender.example")

@@ -96,6 +96,12 @@ static struct str prefix_of(struct str last)
 	return has_code ? str_cut(last, 0, (size_t)(rest.ptr - last.ptr)) : str_cut(last, 0, 4);
 }
 
+/* Is there room for so much and for the last line end? */
+static bool has_room(const struct buf *lines, size_t len)
+{
+	return lines->len + len + 2 <= lines->max;
+}
+
 void session_add_footer(const struct session *s, struct buf *lines)
 {
 	struct arena a = ARENA_INIT;
@@ -111,7 +117,8 @@ void session_add_footer(const struct session *s, struct buf *lines)
 			text = str_from(text, 2);
 			line = str_cut(text, 0, str_find_str(text, STR("\\n")));
 			expand(&out, s, line);
-			buf_add(lines, buf_str(&out));
+			if (has_room(lines, out.len))
+				buf_add(lines, buf_str(&out));
 			text = str_from(text, line.len + 2);
 		}
 		buf_reset(&out);
@@ -121,6 +128,8 @@ void session_add_footer(const struct session *s, struct buf *lines)
 			has_more = str_split(text, '\n', &line, &text);
 			if (!has_more)
 				line = text;
+			if (!has_room(lines, 2 + prefix.len + line.len))
+				break;
 			lines->ptr[last_at + 3] = '-';
 			last_at = lines->len + 2;
 			buf_addf(lines, "\r\n%.*s%.*s", STR_ARG(prefix), STR_ARG(line));
