@@ -711,7 +711,8 @@ TEST(what_cannot_work_is_refused_at_the_start)
 		{"smtpd_recipient_restrictions =\n  check_sender_access texthash:/nonexistent/file", "/nonexistent/file"},
 		{"smtpd_recipient_restrictions = reject_rbl_client zen.example=127.0.0.300", "filter"},
 		{"smtpd_recipient_restrictions = check_policy_service foo", "inet:host:port"},
-		{"smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:9, timeout=1000000w }", "timeout=1000000w"},
+		{"smtpd_recipient_restrictions = check_policy_service { inet:127.0.0.1:9, timeout=1000000w }",
+	         "timeout=1000000w"},
 		{"smtpd_restriction_classes = only_in_tables\nonly_in_tables = check_sender_access texthash:/nonexistent/file",
 	         "/nonexistent/file"},
 	};

@@ -20,6 +20,10 @@ def encoded(text: bytes) -> bytes:
     return struct.pack("<I", len(text)) + text
 
 
+def memory_file():
+    return os.fdopen(os.memfd_create("message"), "w+b")
+
+
 class Pickup:
     """Speaks to public/pickup as sendmail does, but gives what descriptor it likes."""
 
@@ -30,10 +34,10 @@ class Pickup:
         self.sock.settimeout(PATIENCE)
         self.sock.connect(str(server.folder / "queue/public/pickup"))
 
-    def submit(self, fd: int) -> tuple[int, str]:
+    def submit(self, fd: int, recipient: bytes = b"demo@test.example") -> tuple[int, str]:
         strings = [b"a@test.example"] + [b""] * 12
         envelope = (b"\x01" + encoded(b"") + struct.pack("<QIBQ", 0, 0, 0, 0) + b"".join(map(encoded, strings))
-                    + struct.pack("<I", 1) + encoded(b"demo@test.example") + encoded(b"") * 2 + b"\x00")
+                    + struct.pack("<I", 1) + encoded(recipient) + encoded(b"") * 2 + b"\x00")
         fields = bytes([self.submit_type]) + struct.pack("<Q", 7) + encoded(envelope)
         socket.send_fds(self.sock, [b"\x01\x00" + encoded(fields)], [fd])
         answer = self.sock.recv(10000)[6:]
@@ -108,7 +112,7 @@ class LocalSockets(unittest.TestCase):
         with Postrider(main="message_size_limit = 1000000\npostrider_process_count = 1\n") as server:
             pickup = Pickup(server)
             self.addCleanup(pickup.sock.close)
-            with tempfile.TemporaryFile() as file:
+            with memory_file() as file:
                 file.write(b"Subject: x\n\nhi\n")
                 file.flush()
                 self.assertEqual(pickup.submit(file.fileno())[0], 250)
@@ -116,7 +120,7 @@ class LocalSockets(unittest.TestCase):
                 # Exabytes of nothing.
                 file.truncate(1 << 42)
                 self.assertEqual(pickup.submit(file.fileno()), (552, "Error: message file too big"))
-            with tempfile.TemporaryFile() as file:
+            with memory_file() as file:
                 file.write(b"Subject: x\n\n" + b"line\n" * 1000)
                 file.flush()
                 ends = threading.Event()
@@ -132,7 +136,21 @@ class LocalSockets(unittest.TestCase):
             self.addCleanup(os.close, read_end)
             self.addCleanup(os.close, write_end)
             self.assertEqual(pickup.submit(read_end), (554, "Error: malformed submission"))
+            # Behind a file on a file system there may be a program that never answers.
+            with tempfile.TemporaryFile(dir=TOP) as file:
+                self.assertEqual(pickup.submit(file.fileno()), (554, "Error: malformed submission"))
             self.assertEqual(self.send(server).returncode, 0)
+
+    def test_a_submitted_address_with_a_line_end_is_refused(self):
+        with Postrider() as server, memory_file() as file:
+            pickup = Pickup(server)
+            self.addCleanup(pickup.sock.close)
+            file.write(b"Subject: x\n\nhi\n")
+            file.flush()
+            for recipient in (b'"a\nb"@test.example', b'"a\rb"@test.example', b"demo@test.example\r\nDATA", b"demo\0@test.example"):
+                self.assertEqual(pickup.submit(file.fileno(), recipient), (554, "Error: malformed submission"), recipient)
+            self.assertEqual(pickup.submit(file.fileno())[0], 250)
+            server.wait_mail("demo", 1)
 
     def grow(self, file, ends: threading.Event) -> None:
         """Faster than anybody reads; for a minute at most."""

@@ -4,6 +4,7 @@
  * forwarded mail from local. Each SUBMIT is a fiber; the answer is SUBMITTED.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,19 +160,46 @@ static bool is_authorized(struct submission *sub)
 	return result > 0;
 }
 
+/*
+ * A user's file must lie in memory, as sendmail makes it: with any other kind, a file system that is a program of his could make
+ * whoever reads it wait for ever, and with it the helper threads that everybody needs.
+ */
+static bool is_good_file(const struct source *src, int fd)
+{
+	struct stat st;
+
+	return (src->from != SUBMIT_FROM_USER || fcntl(fd, F_GET_SEALS) >= 0) && !fstat(fd, &st) && S_ISREG(st.st_mode);
+}
+
+static bool is_one_line(struct str s)
+{
+	return str_find_any(s, "\r\n") == s.len && !str_has(s, '\0');
+}
+
+/* Addresses and their like go into SMTP commands, headers and mailbox files, where a line end would begin something new. */
+static bool is_good_envelope(const struct envelope *e)
+{
+	bool is_good = is_one_line(e->sender) && is_one_line(e->envid) && is_one_line(e->message_id);
+
+	for (uint32_t i = 0; i < e->recipient_count && is_good; i++)
+		is_good = is_one_line(e->recipients[i].address) && is_one_line(e->recipients[i].original) &&
+		          is_one_line(e->recipients[i].orcpt);
+	return is_good;
+}
+
 /* A message of a source's own making is hostile until it is decoded. */
 static void take_submission(struct source *src, const struct message *m)
 {
 	struct submission *sub = mem_alloc(sizeof(*sub));
 	struct reply bad = {.code = 554, .dsn = DSN(5, 3, 0), .text = STR("Error: malformed submission")};
 	struct envelope e;
-	struct stat st;
 	bool is_bad;
 
 	sub->source = src;
 	sub->fd = m->fd;
 	sub->token = m->submit.token;
-	if (envelope_decode(m->submit.envelope, &sub->arena, &e) || fstat(m->fd, &st) || !S_ISREG(st.st_mode)) {
+	if (!is_good_file(src, m->fd) || envelope_decode(m->submit.envelope, &sub->arena, &e) ||
+	    (src->from == SUBMIT_FROM_USER && !is_good_envelope(&e))) {
 		answer(sub, &bad);
 		is_bad = true;
 	} else {
