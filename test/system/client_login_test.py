@@ -16,7 +16,7 @@ from auth_oauth_test import MAIN as OAUTH_MAIN
 from auth_oauth_test import Keys
 from cyrus_sasl import make_sasldb
 from next_hop import NextHop, make_authority
-from postrider import Postrider, any_certificate, free_ports, wait_until
+from postrider import PATIENCE, Postrider, any_certificate, free_ports, wait_until
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
@@ -150,7 +150,7 @@ class Servers(unittest.TestCase):
 
     def test_postfix_with_cyrus_behind_it(self):
         peer, port = self.postfix_with_cyrus()
-        with smtplib.SMTP("127.0.0.1", port) as session:
+        with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as session:
             session.starttls(context=any_certificate())
             session.ehlo()
             self.assertEqual(set(session.esmtp_features["auth"].split()),
