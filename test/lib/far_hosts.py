@@ -8,14 +8,12 @@
 
 import contextlib
 import http.server
-import socket
-import ssl
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from postrider import read_content
+from mail_host import MailHost, Session, server_context
 
 
 class Authority:
@@ -43,85 +41,25 @@ class Authority:
         return path
 
 
-def _context(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+class NextHop(MailHost):
+    """`keywords` are offered inside TLS only."""
 
-
-class NextHop:
-    """An SMTP server that takes all mail. `keywords` are offered inside TLS only."""
+    name = "next.hop.example"
 
     def __init__(self, address: str, port: int = 0, certificate: Path | None = None, keywords: tuple = ()):
         self.messages = []  # (was it encrypted, MAIL command, content)
         self.names = []     # SNI
         self._keywords = keywords
-        self._context = _context(certificate) if certificate else None
-        if self._context:
-            self._context.sni_callback = lambda sock, name, context: self.names.append(name)
-        self._socket = socket.create_server((address, port))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        context = server_context(certificate) if certificate else None
+        if context:
+            context.sni_callback = lambda sock, name, context: self.names.append(name)
+        super().__init__(address, port, context)
 
-    def __enter__(self) -> "NextHop":
-        return self
+    def keywords(self, session: Session) -> list[str]:
+        return [*(self._keywords if session.is_encrypted else ()), *super().keywords(session)]
 
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def close(self) -> None:
-        # The thread that waits in accept() would keep the socket open.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._try_to_converse, args=(sock,), daemon=True).start()
-
-    def _try_to_converse(self, sock) -> None:
-        # A client may end the session wherever it likes.
-        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as opened:
-            opened.enter_context(sock)
-            self._converse(sock, opened)
-
-    def _converse(self, sock, opened: contextlib.ExitStack) -> None:
-        lines = opened.enter_context(sock.makefile("rwb"))
-        is_encrypted, mail = False, ""
-
-        def say(*texts: str) -> None:
-            for i, text in enumerate(texts):
-                lines.write(f"250{' ' if i == len(texts) - 1 else '-'}{text}\r\n".encode() if len(texts) > 1 else text.encode() + b"\r\n")
-            lines.flush()
-
-        say("220 next.hop.example ESMTP")
-        while line := lines.readline():
-            verb = line.split()[0].upper() if line.split() else b""
-            if verb == b"EHLO":
-                starttls = ["STARTTLS"] if self._context and not is_encrypted else []
-                say("next.hop.example", *starttls, *(self._keywords if is_encrypted else ()), "PIPELINING")
-            elif verb == b"STARTTLS":
-                say("220 go ahead")
-                sock = opened.enter_context(self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False))
-                sock.do_handshake()
-                lines, is_encrypted = opened.enter_context(sock.makefile("rwb")), True
-            elif verb == b"MAIL":
-                mail = line.decode().strip()
-                say("250 2.1.0 Ok")
-            elif verb == b"DATA":
-                say("354 go on")
-                content = read_content(lines)
-                self.messages.append((is_encrypted, mail, content))
-                say("250 2.0.0 Ok: kept")
-            elif verb == b"QUIT":
-                say("221 bye")
-                return
-            else:
-                say("250 2.1.0 Ok")
+    def took(self, session: Session, content: bytes) -> None:
+        self.messages.append((session.is_encrypted, session.mail, content))
 
 
 class WebServer:
@@ -164,7 +102,7 @@ class WebServer:
                 """Handshakes that fail are part of the tests."""
 
         self._server = Quiet((address, port), Handler)
-        self._server.socket = _context(certificate).wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self._server.socket = server_context(certificate).wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

@@ -1,83 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mail hosts on addresses of loopback, with certificates made for a test: what DANE and others want to look at."""
 
-import contextlib
 import hashlib
-import socket
-import ssl
 import subprocess
-import threading
 from pathlib import Path
 
-from postrider import read_content
+from mail_host import MailHost, Session, server_context
 
 
-class MxHost:
-    """Takes mail on address and port. With STARTTLS when it has a certificate (PEM of key and chain); `breaks_tls` sends junk for
-    a handshake. `mail` is a list of (recipient, is_encrypted, name asked for by SNI)."""
+class MxHost(MailHost):
+    """With STARTTLS when it has a certificate (PEM of key and chain); `breaks_tls` sends junk for a handshake. `mail` is a list
+    of (recipient, is_encrypted, name asked for by SNI)."""
 
     def __init__(self, address: str, port: int, chain: Path | None = None, breaks_tls: bool = False):
         self.mail = []
         self._breaks_tls = breaks_tls
-        self._context = None
-        if chain:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(chain)
-            self._context.sni_callback = lambda sock, name, context: setattr(sock, "asked_for", name or "")
-        self._socket = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
-        threading.Thread(target=self._serve, daemon=True).start()
+        context = server_context(chain) if chain else None
+        if context:
+            context.sni_callback = lambda sock, name, context: setattr(sock, "asked_for", name or "")
+        super().__init__(address, port, context)
 
-    def close(self) -> None:
-        self._socket.close()
+    def keywords(self, session: Session) -> list[str]:
+        return ["STARTTLS", "PIPELINING"] if self._breaks_tls and not session.is_encrypted else super().keywords(session)
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._converse_safely, args=(sock,), daemon=True).start()
+    def start_tls(self, session: Session) -> bool:
+        return self.break_handshake(session) if self._breaks_tls else super().start_tls(session)
 
-    def _converse_safely(self, sock) -> None:
-        with contextlib.suppress(OSError):
-            self._converse(sock)
-        sock.close()
-
-    def _converse(self, sock) -> None:
-        lines, recipients, is_encrypted = sock.makefile("rwb"), [], False
-
-        def say(text: str) -> None:
-            lines.write(text.encode() + b"\r\n")
-            lines.flush()
-
-        say("220 mail host ESMTP")
-        while line := lines.readline():
-            verb = line.split()[0].upper() if line.split() else b""
-            if verb == b"EHLO":
-                offers = (self._context or self._breaks_tls) and not is_encrypted
-                say("250-mail.host" + ("\r\n250-STARTTLS" if offers else "") + "\r\n250 PIPELINING")
-            elif verb == b"STARTTLS":
-                say("220 go ahead")
-                if self._breaks_tls:
-                    sock.recv(1)
-                    sock.sendall(b"this is no handshake\r\n")
-                    return
-                sock = self._context.wrap_socket(sock, server_side=True)
-                lines, is_encrypted = sock.makefile("rwb"), True
-            elif verb == b"RCPT":
-                recipients.append(line.decode().split("<")[1].split(">")[0])
-                say("250 2.1.5 Ok")
-            elif verb == b"DATA":
-                say("354 go on")
-                read_content(lines)
-                self.mail += [(recipient, is_encrypted, getattr(sock, "asked_for", "")) for recipient in recipients]
-                recipients = []
-                say("250 2.0.0 Ok: kept")
-            elif verb == b"QUIT":
-                say("221 bye")
-                return
-            else:
-                say("250 2.0.0 Ok")
+    def took(self, session: Session, content: bytes) -> None:
+        name = getattr(session.sock, "asked_for", "")
+        self.mail += [(recipient, session.is_encrypted, name) for recipient in session.recipients]
 
 
 def _openssl(folder: Path, *arguments: str) -> bytes:

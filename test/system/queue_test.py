@@ -6,80 +6,34 @@ import email.policy
 import json
 import os
 import re
-import socketserver
 import subprocess
-import threading
 import unittest
 from pathlib import Path
 
+from mail_host import MailHost, Session
 from postrider import BUILD, PATIENCE, Postrider, wait_until
 
 HELLO = "From: a@test.example\nTo: b@far.example\nSubject: hello\n\nIt works.\n"
 MAIN = "relayhost = [127.0.0.1]:{hop}\n"
 
 
-class NextHop:
-    """An SMTP server that answers RCPT by the recipient's name: later-x 450, never-x 550, else 250. Keeps what it takes."""
+class NextHop(MailHost):
+    """Answers RCPT by the recipient's name: later-x 450, never-x 550, else 250. Down until up()."""
+
+    name = "far.example"
 
     def __init__(self):
-        hop = self
-        self.mail = []  # (sender, recipients, text)
+        self.mail = []  # (MAIL command, recipients, content)
+        super().__init__("127.0.0.1", is_up=False)
 
-        class Session(socketserver.StreamRequestHandler):
-            def say(self, text):
-                self.wfile.write(text.encode() + b"\r\n")
+    def keywords(self, session: Session) -> list[str]:
+        return []
 
-            def handle(self):
-                sender, recipients = None, []
-                self.say("220 far.example ESMTP")
-                for line in self.rfile:
-                    word = line.decode("latin-1").strip()
-                    verb = word[:4].upper()
-                    if verb in ("EHLO", "HELO"):
-                        self.say("250 far.example")
-                    elif verb == "MAIL":
-                        sender, recipients = re.search("<(.*?)>", word)[1], []
-                        self.say("250 2.1.0 Ok")
-                    elif verb == "RCPT":
-                        who = re.search("<(.*?)>", word)[1]
-                        code = {"late": "450 4.2.1 come back later", "neve": "550 5.1.1 no such user"}.get(who[:4])
-                        if not code:
-                            recipients.append(who)
-                        self.say(code or "250 2.1.5 Ok")
-                    elif verb == "DATA":
-                        self.say("354 go on" if recipients else "554 5.5.1 no recipients")
-                        text = b""
-                        while recipients and (more := self.rfile.readline()) not in (b".\r\n", b""):
-                            text += more[1:] if more.startswith(b".") else more
-                        if recipients:
-                            hop.mail.append((sender, recipients, text))
-                            self.say("250 2.0.0 taken")
-                    elif verb == "QUIT":
-                        self.say("221 2.0.0 bye")
-                        return
-                    else:
-                        self.say("250 2.0.0 Ok")
+    def judge(self, recipient: str) -> str:
+        return {"late": "450 4.2.1 come back later", "neve": "550 5.1.1 no such user"}.get(recipient[:4]) or super().judge(recipient)
 
-        class Server(socketserver.ThreadingTCPServer):
-            # With it another test might be given the port while nobody listens here.
-            allow_reuse_address = False
-            daemon_threads = True
-
-        self.server = Server(("127.0.0.1", 0), Session, bind_and_activate=False)
-        self.server.server_bind()
-        self.port = self.server.server_address[1]
-        self.is_up = False
-
-    def up(self) -> "NextHop":
-        self.server.server_activate()
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.is_up = True
-        return self
-
-    def close(self) -> None:
-        if self.is_up:
-            self.server.shutdown()
-        self.server.server_close()
+    def took(self, session: Session, content: bytes) -> None:
+        self.mail.append((session.mail, session.recipients, content))
 
 
 class QueueCase(unittest.TestCase):

@@ -3,108 +3,24 @@
 
 import contextlib
 import email
-import hashlib
-import socket
-import ssl
-import subprocess
-import threading
 import unittest
-from pathlib import Path
 
 from name_server import NameServer
-from postrider import Postrider, make_certificate, read_content
+from next_hop import NAME, NextHop, fingerprint, make_authority
+from postrider import Postrider, make_certificate
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
 
-class Host:
-    """A server that takes mail on 127.0.0.2: with STARTTLS when it has a certificate; `breaks_tls` sends junk for a handshake."""
-
-    def __init__(self, folder: Path | None = None, breaks_tls: bool = False, certificate: str = ""):
-        self.messages = []  # (was it encrypted, content)
-        self._breaks_tls = breaks_tls
-        self._context = None
-        if folder:
-            if not certificate:
-                make_certificate(folder, "mx.far.example")
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(folder / f"{certificate or 'cert'}.pem", folder / "key.pem")
-        self._socket = socket.create_server(("127.0.0.2", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def __enter__(self) -> "Host":
-        return self
-
-    def __exit__(self, *_) -> None:
-        # The thread that waits in accept() would keep the socket open.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._try_to_converse, args=(sock,), daemon=True).start()
-
-    def _try_to_converse(self, sock) -> None:
-        # A client may end the session wherever it likes.
-        with contextlib.suppress(OSError):
-            self._converse(sock)
-
-    def _converse(self, sock) -> None:
-        lines = sock.makefile("rwb")
-        is_encrypted = False
-
-        def say(text: str) -> None:
-            lines.write(text.encode() + b"\r\n")
-            lines.flush()
-
-        say("220 mx.far.example ESMTP")
-        while line := lines.readline():
-            verb = line.split()[0].upper() if line.split() else b""
-            if verb == b"EHLO":
-                offer = self._context or self._breaks_tls
-                say("250-mx.far.example" + ("\r\n250-STARTTLS" if offer and not is_encrypted else "") + "\r\n250 PIPELINING")
-            elif verb == b"STARTTLS":
-                say("220 go ahead")
-                if self._breaks_tls:
-                    sock.recv(1)  # what comes before the client speaks is another fault
-                    sock.sendall(b"this is no handshake\r\n")
-                    sock.close()
-                    return
-                try:
-                    sock = self._context.wrap_socket(sock, server_side=True)
-                except OSError:
-                    return
-                lines, is_encrypted = sock.makefile("rwb"), True
-            elif verb == b"DATA":
-                say("354 go on")
-                content = read_content(lines)
-                self.messages.append((is_encrypted, content))
-                say("250 2.0.0 Ok: kept")
-            elif verb == b"QUIT":
-                # Not everyone waits for the answer.
-                with contextlib.suppress(OSError):
-                    say("221 bye")
-                break
-            else:
-                say("250 2.1.0 Ok")
-        with contextlib.suppress(OSError):
-            lines.close()
-        sock.close()
-
-
-def relay(host: Host, more: str) -> str:
+def relay(host: NextHop, more: str) -> str:
     return f"relayhost = [127.0.0.2]:{host.port}\nsmtp_tls_loglevel = 1\n{more}\n"
 
 
 class Tls(unittest.TestCase):
     def test_mail_goes_encrypted_and_the_log_says_how(self):
-        with Postrider(start=False) as ours, Host(ours.etc) as host:
+        with Postrider(start=False) as ours, contextlib.ExitStack() as stack:
+            make_certificate(ours.etc, NAME)
+            host = stack.enter_context(NextHop(ours.etc, "cert"))
             ours.append("main.cf", relay(host, "smtp_tls_security_level = encrypt"))
             ours.start()
             ours.send("a@source.example", ["b@far.example"], TEXT)
@@ -117,39 +33,18 @@ class Tls(unittest.TestCase):
         self.assertEqual(email.message_from_bytes(content).get_payload(), "body\r\n")
 
     def test_encryption_that_must_be_is_never_given_up(self):
-        with Host() as host, Postrider(main=relay(host, "smtp_tls_security_level = encrypt")) as ours:
+        with NextHop() as host, Postrider(main=relay(host, "smtp_tls_security_level = encrypt")) as ours:
             ours.send("a@source.example", ["b@far.example"], TEXT)
             ours.wait_log(r"dsn=4.7.4, status=deferred \(TLS is required, but was not offered by host 127.0.0.2\[127.0.0.2\]\)")
         self.assertEqual(host.messages, [])
 
     def test_a_failed_handshake_puts_mail_off_and_old_mail_goes_in_clear(self):
         quick = "smtp_tls_security_level = may\nminimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s"
-        with Host(breaks_tls=True) as host, Postrider(main=relay(host, quick)) as ours:
+        with NextHop(fault="broken") as host, Postrider(main=relay(host, quick)) as ours:
             ours.send("a@source.example", ["b@far.example"], TEXT)
             ours.wait_log(r"dsn=4.7.5, status=deferred \(Cannot start TLS: handshake failure\)")
             ours.wait_log(r"status=sent \(250 2.0.0 Ok: kept\)")
         self.assertEqual([is_encrypted for is_encrypted, _ in host.messages], [False])
-
-
-def make_authority(folder: Path) -> None:
-    """An authority in ca.pem; of one key: good.pem, expired.pem, other.pem (another name), wild.pem, self.pem (signed by itself)."""
-    def run(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    run("req", "-x509", *new_key, "-days", "30", "-subj", "/CN=Test Authority", "-keyout", "ca.key", "-out", "ca.pem")
-    make_certificate(folder, "mx.far.example")
-    (folder / "self.pem").write_bytes((folder / "cert.pem").read_bytes())
-    for name, host, days in (("good", "mx.far.example", "30"), ("expired", "mx.far.example", "-1"), ("other", "mx.other.example", "30"),
-                             ("wild", "*.far.example", "30")):
-        (folder / "names").write_text(f"subjectAltName=DNS:{host}\n")
-        run("req", "-new", "-key", "key.pem", "-subj", f"/CN={host}", "-out", "request")
-        run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "names", "-days", days, "-out", f"{name}.pem")
-
-
-def fingerprint(pem: Path) -> str:
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read_text())).hexdigest()
-    return ":".join(digest[i:i + 2] for i in range(0, 64, 2))
 
 
 class Policy(unittest.TestCase):
@@ -165,12 +60,12 @@ class Policy(unittest.TestCase):
         ("encrypt", "self", "Untrusted", SENT),
         ("secure match=mx.far.example", "good", "Verified", SENT),
         ("secure match=mx.far.example", "expired", "Untrusted", NOT_TRUSTED),
-        ("secure match=mx.far.example", "other", "Trusted", NOT_VERIFIED),
+        ("secure match=mx.far.example", "wrong", "Trusted", NOT_VERIFIED),
         ("secure match=mx.far.example", "self", "Untrusted", NOT_TRUSTED),
         ("secure match=mx.far.example", "wild", "Verified", SENT),
         ("secure match=far.example", "wild", "Trusted", NOT_VERIFIED),
         ("secure match=.far.example", "good", "Verified", SENT),
-        ("secure match=nobody.example:mx.other.example", "other", "Verified", SENT),
+        ("secure match=nobody.example:mx.wrong.example", "wrong", "Verified", SENT),
         ("secure", "good", "Trusted", NOT_VERIFIED),
         ("verify", "good", "Trusted", NOT_VERIFIED),
         ("secure match=mx.far.example tafile={etc}/self.pem", "self", "Verified", SENT),
@@ -193,7 +88,7 @@ class Policy(unittest.TestCase):
             prints = {name: fingerprint(ours.etc / f"{name}.pem") for name in ("self", "expired")}
             hosts, routes, policies = [], [], []
             for i, (policy, certificate, _, _) in enumerate(self.CASES):
-                hosts.append(stack.enter_context(Host(ours.etc, certificate=certificate)))
+                hosts.append(stack.enter_context(NextHop(ours.etc, certificate)))
                 nexthop = f"[127.0.0.2]:{hosts[i].port}"
                 routes.append(f"{{ c{i}.example = smtp:{nexthop} }}")
                 policies.append(f"{{ {nexthop} = {policy.format(etc=ours.etc, **prints)} }}")
@@ -230,7 +125,7 @@ class Login(unittest.TestCase):
 class Content(unittest.TestCase):
     def test_a_large_message_arrives_byte_for_byte(self):
         body = "".join(f"{'.' * (n % 3)}{n} {'x' * (n % 900)}\r\n" for n in range(12000))
-        with Host() as host, Postrider(main=relay(host, "smtp_tls_security_level = none")) as ours:
+        with NextHop(bits8=False) as host, Postrider(main=relay(host, "smtp_tls_security_level = none")) as ours:
             ours.send("a@source.example", ["b@far.example"], "Subject: large\r\n\r\n" + body)
             ours.wait_log(r"status=sent \(250 2.0.0 Ok: kept\)")
         content = host.messages[0][1].replace(b"\r\n..", b"\r\n.")
@@ -239,7 +134,7 @@ class Content(unittest.TestCase):
 
 
 class Mx(unittest.TestCase):
-    def deliver(self, zone: dict, domain: str, pattern: str, host: Host) -> list:
+    def deliver(self, zone: dict, domain: str, pattern: str, host: NextHop) -> list:
         """Returns the names that were asked for."""
         with NameServer(zone) as dns:
             main = f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {host.port}\nsmtp_tls_security_level = none\n"
@@ -251,7 +146,7 @@ class Mx(unittest.TestCase):
     def test_the_next_host_is_tried_when_the_best_is_down(self):
         zone = {"far.example": [("MX", 5, "dead.far.example"), ("MX", 10, "mx.far.example")],
                 "dead.far.example": [("A", "127.0.0.3")], "mx.far.example": [("A", "127.0.0.2")]}
-        with Host() as host:
+        with NextHop() as host:
             self.deliver(zone, "far.example", r"to=<b@far.example>, relay=mx.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
         self.assertEqual(len(host.messages), 1)
 
@@ -259,45 +154,45 @@ class Mx(unittest.TestCase):
         best = {f"mx{n}.far.example": [("A", "127.0.0.2")] for n in range(6)}
         zone = {"far.example": [("MX", 10, name) for name in best] + [("MX", 20, "second.far.example")],
                 "second.far.example": [("A", "127.0.0.3")], **best}
-        with Host() as host:
+        with NextHop() as host:
             questions = self.deliver(zone, "far.example", r"relay=mx\d.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
         self.assertEqual(set(questions) & set(zone), {"far.example", *best})
 
     def test_a_domain_with_very_many_hosts_is_not_looked_up_to_the_end(self):
         zone = {"far.example": [("MX", 10, "mx.far.example")] + [("MX", 20, f"h{n}.far.example") for n in range(100)],
                 "mx.far.example": [("A", "127.0.0.2")]}
-        with Host() as host:
+        with NextHop() as host:
             questions = self.deliver(zone, "far.example", r"relay=mx.far.example\[127.0.0.2\]:\d+, .* status=sent", host)
         self.assertEqual(len({name for name in questions if name.endswith(".far.example")}), 30)
 
     def test_hosts_that_were_not_looked_up_are_no_reason_to_bounce(self):
         zone = {"far.example": [("MX", 20, f"h{n}.far.example") for n in range(100)]}
-        with Host() as host:
+        with NextHop() as host:
             self.deliver(zone, "far.example", r"dsn=4.4.3, status=deferred \(Host or domain name not found. ", host)
 
     def test_a_domain_without_mx_is_its_own_host(self):
-        with Host() as host:
+        with NextHop() as host:
             self.deliver({"far.example": [("A", "127.0.0.2")]}, "far.example", r"relay=far.example\[127.0.0.2\]:\d+, .* status=sent", host)
 
     def test_a_domain_that_takes_no_mail_bounces(self):
-        with Host() as host:
+        with NextHop() as host:
             self.deliver({"far.example": [("MX", 0, ".")]}, "far.example",
                          r"dsn=5.1.0, status=bounced \(Domain far.example does not accept mail \(nullMX\)\)", host)
 
     def test_a_domain_that_does_not_exist_bounces(self):
-        with Host() as host:
+        with NextHop() as host:
             self.deliver({}, "far.example", r"dsn=5.4.4, status=bounced \(Host or domain name not found. Name service error for "
                          r"name=far.example type=A: Host not found\)", host)
 
     def test_a_name_server_in_trouble_puts_mail_off(self):
-        with Host() as host:
+        with NextHop() as host:
             self.deliver({}, "far.broken", r"dsn=4.4.3, status=deferred \(Host or domain name not found. Name service error for "
                          r"name=far.broken type=MX: Host not found, try again\)", host)
 
     def test_mail_for_ourselves_by_mx_is_a_loop(self):
         zone = {"far.example": [("MX", 5, "us.far.example"), ("MX", 10, "mx.far.example")],
                 "us.far.example": [("A", "127.0.0.1")], "mx.far.example": [("A", "127.0.0.2")]}
-        with Host() as host:
+        with NextHop() as host:
             self.deliver(zone, "far.example", r"dsn=5.4.6, status=bounced \(mail for far.example loops back to myself\)", host)
         self.assertEqual(host.messages, [])
 

@@ -1,71 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """`postfix stop` while mail is on its way out."""
 
-import contextlib
 import os
 import pwd
 import signal
-import socket
 import threading
 import time
 import unittest
 
-from postrider import IS_ROOT, PATIENCE, Postrider, is_alive, read_content, wait_until
+from mail_host import MailHost, Session
+from postrider import IS_ROOT, PATIENCE, Postrider, is_alive, wait_until
 
 USER = "games" if IS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
 MESSAGE = "From: a@far.example\nSubject: hello\n\nFrom the start.\n"
 STOP_PATIENCE = 5
 
 
-class SilentHost:
-    """Takes mail on 127.0.0.2. Up to wake() it does not answer `verb`, which is DATA or the dot behind the content."""
+class SilentHost(MailHost):
+    """Up to wake() it does not answer `verb`, which is DATA or the dot behind the content."""
+
+    name = "mx.far.example"
 
     def __init__(self, verb: str):
         self.messages = []
         self.is_asked = threading.Event()
         self._verb, self._is_awake = verb.encode(), threading.Event()
-        self._socket = socket.create_server(("127.0.0.2", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__("127.0.0.2")
 
-    def __enter__(self) -> "SilentHost":
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
         self.wake()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        super().close()
 
     def wake(self) -> None:
         self._is_awake.set()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._socket.accept()
-                threading.Thread(target=self._converse, args=(sock,), daemon=True).start()
 
     def _wait_at(self, verb: bytes) -> None:
         if verb == self._verb:
             self.is_asked.set()
             self._is_awake.wait()
 
-    def _converse(self, sock) -> None:
-        with contextlib.suppress(OSError), sock:
-            lines = sock.makefile("rwb")
-            lines.write(b"220 mx.far.example\r\n")
-            lines.flush()
-            while line := lines.readline():
-                verb = line.split()[0].upper()
-                self._wait_at(verb)
-                if verb == b"DATA":
-                    lines.write(b"354 go on\r\n")
-                    lines.flush()
-                    self.messages.append(read_content(lines))
-                    self._wait_at(b".")
-                lines.write(b"250 Ok\r\n")
-                lines.flush()
+    def keywords(self, session: Session) -> list[str]:
+        return []
+
+    def heard_line(self, session: Session, line: bytes) -> None:
+        self._wait_at(line.strip())
+
+    def took(self, session: Session, content: bytes) -> None:
+        self.messages.append(content)
+        self._wait_at(b".")
 
 
 def relay_to(host: SilentHost) -> Postrider:
