@@ -172,7 +172,7 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)
         certificates.self_signed(folder, "ecdsa")
-        certificates.self_signed(folder, "rsa", key=("-newkey", "rsa:2048", "-nodes"))
+        certificates.self_signed(folder, "rsa", key=certificates.RSA)
         chains = {kind: certificates.chain(folder, kind) for kind in ("ecdsa", "rsa")}
         for part in options.part or parts:
             parts[part](folder, options.build.resolve() / "test/tls_load", options, chains)

@@ -5,13 +5,13 @@
 Usage: record.py [CASE ...]
 """
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
+import certificates  # noqa: E402
 import debian_postfix  # noqa: E402
 import talk  # noqa: E402
 
@@ -32,11 +32,8 @@ smtpd_forbid_unauth_pipelining = no
 
 
 def certificate(folder: Path) -> Path:
-    path = folder / "certificate.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                    "-subj", "/CN=mx.ours.example", "-keyout", str(path), "-out", str(path) + ".crt"], check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
-    return path
+    certificates.self_signed(folder, "mx.ours.example")
+    return certificates.chain(folder, "mx.ours.example")
 
 
 def settings(case: talk.Case, folder: Path) -> str:

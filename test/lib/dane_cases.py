@@ -5,8 +5,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import mx_host
-from mx_host import MxHost, tlsa
+from certificates import Authority, alt_names, chain, self_signed, tlsa
+from mx_host import MxHost
 from postrider import free_ports
 from signed_dns import Zone
 
@@ -68,8 +68,7 @@ class World:
         self.cases = self._make_cases()
         (self.folder / "policies").write_text("".join(f"{c.name}.example {c.level}\n" for c in self.cases if c.level != "dane"))
         (self.folder / "transports").write_text("".join(f"{c.name}.example {c.transport}\n" for c in self.cases if c.transport))
-        chains = {name: self.folder / f"{name}.pem" for name in HOSTS if name not in ("clear", "junk")}
-        self.hosts = {name: MxHost(address, self.port, chains.get(name), name == "junk") for name, address in HOSTS.items()}
+        self.hosts = {name: MxHost(address, self.port, self._chain(name), name == "junk") for name, address in HOSTS.items()}
 
     def close(self) -> None:
         for host in self.hosts.values():
@@ -77,17 +76,16 @@ class World:
         self._temp.cleanup()
 
     def _make_certificates(self) -> None:
-        for key in ("a", "b"):
-            mx_host.make_key(self.folder, key)
-        mx_host.make_authority(self.folder, "ca")
-        mx_host.make_leaf(self.folder, "self", "a", ["elsewhere.invalid"])
-        mx_host.make_leaf(self.folder, "expired", "a", ["elsewhere.invalid"], days=-1)
-        mx_host.make_leaf(self.folder, "other", "b", ["elsewhere.invalid"])
-        names = ["mx.ta.example", "mx.ta-key.example", "ta-domain.example", "*.ta-wild.example", "mx.ta-whole.example",
-                 "alias-domain.example"]
-        mx_host.make_leaf(self.folder, "ta", "b", names, authority="ca")
-        mx_host.make_leaf(self.folder, "ta-expired", "b", ["mx.ta-expired.example"], days=-1, authority="ca")
-        mx_host.make_leaf(self.folder, "ta-misnamed", "b", ["elsewhere.invalid"], authority="ca")
+        for name in ("self", "expired", "other"):
+            self_signed(self.folder, name, "elsewhere.invalid", expired=name == "expired")
+        ca = Authority(self.folder)
+        ca.sign("ta", alt_names("mx.ta.example", "mx.ta-key.example", "ta-domain.example", "*.ta-wild.example", "mx.ta-whole.example",
+                                "alias-domain.example"))
+        ca.sign("ta-expired", alt_names("mx.ta-expired.example"), expired=True)
+        ca.sign("ta-misnamed", alt_names("elsewhere.invalid"))
+
+    def _chain(self, host: str) -> Path | None:
+        return None if host in ("clear", "junk") else chain(self.folder, host, "ca" if host.startswith("ta") else "")
 
     def _make_cases(self) -> list[Case]:
         f = self.folder

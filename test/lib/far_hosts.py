@@ -1,44 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that mail goes to in tests, an authority for their certificates, and web servers that publish MTA-STS policies.
+"""Servers that mail goes to in tests, and web servers that publish MTA-STS policies.
 
     authority = Authority(folder)
-    with NextHop("127.0.0.2", certificate=authority.certificate("mx.far.example")) as hop:
+    with NextHop("127.0.0.2", certificate=authority.host("mx.far.example")) as hop:
         main = f"smtp_tcp_port = {hop.port}\\nsmtp_tls_CAfile = {authority.file}"
 """
 
 import contextlib
 import http.server
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 from mail_host import MailHost, Session, server_context
-
-
-class Authority:
-    """In ca.pem of a folder; certificates become files there."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self.file = folder / "ca.pem"
-        self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
-                  "/CN=Test Authority", "-keyout", "ca.key", "-out", "ca.pem")
-
-    def _run(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=self._folder)
-
-    def certificate(self, *names: str, days: int = 30) -> Path:
-        """A file with key and certificate; expired when `days` is negative."""
-        stem = names[0].replace("*", "any")
-        (self._folder / "names").write_text("subjectAltName=" + ",".join(f"DNS:{name}" for name in names) + "\n")
-        self._run("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={names[0]}",
-                  "-keyout", f"{stem}.key", "-out", "request")
-        self._run("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names",
-                  "-days", str(days), "-out", f"{stem}.crt")
-        path = self._folder / f"{stem}.pem"
-        path.write_text((self._folder / f"{stem}.key").read_text() + (self._folder / f"{stem}.crt").read_text())
-        return path
 
 
 class NextHop(MailHost):

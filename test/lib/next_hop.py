@@ -2,12 +2,10 @@
 """Next hops on 127.0.0.2 that do one thing wrong, or nothing: what a client does about it is the test."""
 
 import base64
-import hashlib
-import ssl
-import subprocess
 import threading
 from pathlib import Path
 
+from certificates import Authority, alt_names
 from mail_host import MailHost, Session, server_context
 from postrider import make_certificate
 
@@ -102,24 +100,11 @@ class NextHop(MailHost):
 
 
 def make_authority(folder: Path) -> None:
-    """Two authorities in ca.pem and strange.pem; of one key: good.pem, expired.pem, wrong.pem (another name), wild.pem,
-    other.pem (of the strange authority), self.pem (signed by itself)."""
-    def run(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for name in ("ca", "strange"):
-        run("req", "-x509", *new_key, "-days", "30", "-subj", f"/CN=Test Authority {name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    """Two authorities in ca.pem and strange.pem; of one key, key.pem: good.pem, expired.pem, wrong.pem (another name), wild.pem,
+    other.pem (of the strange authority), self.pem and cert.pem (signed by itself)."""
+    ca, strange = (Authority(folder, name, subject=f"/CN=Test Authority {name}") for name in ("ca", "strange"))
     make_certificate(folder, NAME)
     (folder / "self.pem").write_bytes((folder / "cert.pem").read_bytes())
-    for name, host, days, issuer in (("good", NAME, "30", "ca"), ("expired", NAME, "-1", "ca"), ("wrong", "mx.wrong.example", "30", "ca"),
-                                     ("wild", "*.far.example", "30", "ca"), ("other", NAME, "30", "strange")):
-        (folder / "names").write_text(f"subjectAltName=DNS:{host}\n")
-        run("req", "-new", "-key", "key.pem", "-subj", f"/CN={host}", "-out", "request")
-        run("x509", "-req", "-in", "request", "-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-extfile", "names", "-days", days,
-            "-out", f"{name}.pem")
-
-
-def fingerprint(pem: Path) -> str:
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read_text())).hexdigest()
-    return ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+    for name, host, authority in (("good", NAME, ca), ("expired", NAME, ca), ("wrong", "mx.wrong.example", ca),
+                                  ("wild", "*.far.example", ca), ("other", NAME, strange)):
+        authority.sign(name, alt_names(host), f"/CN={host}", expired=name == "expired", key=("-key", str(folder / "key.pem"), "-nodes"))

@@ -24,6 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import certificates
+
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("POSTRIDER_BUILD", TOP / "build")).resolve()
 IS_ROOT = os.geteuid() == 0
@@ -393,11 +395,8 @@ def any_certificate() -> ssl.SSLContext:
 
 def make_certificate(folder: Path, name: str, kind: str = "ec") -> None:
     """A fresh self-signed one: cert.pem and key.pem; of kind "rsa" rsa-cert.pem and rsa-key.pem."""
-    key = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["rsa:2048"]
-    prefix = "" if kind == "ec" else "rsa-"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "30", "-subj", f"/CN={name}", "-addext",
-                    f"subjectAltName=DNS:{name}", "-keyout", str(folder / f"{prefix}key.pem"), "-out",
-                    str(folder / f"{prefix}cert.pem")], check=True, capture_output=True)
+    prefix, key = ("", certificates.EC) if kind == "ec" else ("rsa-", certificates.RSA)
+    certificates.sign_itself(folder / f"{prefix}cert.pem", folder / f"{prefix}key.pem", name, key)
 
 
 def sanitizer_reports() -> str:

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 import debian_packages
-from far_hosts import Authority, WebServer
+from certificates import Authority
+from far_hosts import WebServer
 from name_server import NameServer
 from postrider import wait_until
 
@@ -35,7 +36,7 @@ class StsResolver:
         self.socket = self.folder / "socket"
         self._log = self.folder / "log"
         (self.folder / "policies").write_text(json.dumps(policies))
-        Authority(self.folder).certificate(*(f"mta-sts.{domain}" for domain in policies))
+        Authority(self.folder).host(*(f"mta-sts.{domain}" for domain in policies))
         (self.folder / "conf").write_text(f"path: {self.socket}\nmode: 0777\ncache:\n  type: internal\ndefault_zone:\n  strict_testing: false\n  timeout: 20\n")
         (self.folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         self._tree = debian_packages.unpacked(*PACKAGES)
@@ -75,7 +76,7 @@ def _serve(folder: Path, tree: Path) -> None:
     zone = {}
     for domain in policies:
         zone |= {f"_mta-sts.{domain}": [("TXT", "v=STSv1; id=1")], f"mta-sts.{domain}": [("A", "127.0.0.1")]}
-    certificate = folder / f"mta-sts.{next(iter(policies))}.pem"
+    certificate = folder / f"mta-sts.{next(iter(policies))}.chain"
     env = dict(os.environ, PYTHONPATH=str(tree / "usr/lib/python3/dist-packages"), LD_LIBRARY_PATH=debian_packages.library_path(tree),
                SSL_CERT_FILE=str(folder / "ca.pem"), PYTHONDONTWRITEBYTECODE="1")
     with contextlib.ExitStack() as stack:

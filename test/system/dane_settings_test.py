@@ -6,8 +6,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import mx_host
-from mx_host import MxHost, tlsa
+from certificates import chain, self_signed, tlsa
+from mx_host import MxHost
 from postrider import Postrider, free_ports
 from signed_dns import SignedDns, Zone
 
@@ -22,11 +22,10 @@ class DaneSettings(unittest.TestCase):
         temp = tempfile.TemporaryDirectory(prefix="dane-settings-")
         cls.addClassCleanup(temp.cleanup)
         cls.folder = folder = Path(temp.name)
-        for key in "good", "bad":
-            mx_host.make_key(folder, key)
-            mx_host.make_leaf(folder, key, key, ["elsewhere.invalid"])
+        for name in "good", "bad":
+            self_signed(folder, name, "elsewhere.invalid")
         cls.port = free_ports(1)[0]
-        cls.v4, cls.v6 = (MxHost(address, cls.port, folder / "good.pem") for address in ("127.0.1.9", "::1"))
+        cls.v4, cls.v6 = (MxHost(address, cls.port, chain(folder, "good")) for address in ("127.0.1.9", "::1"))
         for host in cls.v4, cls.v6:
             cls.addClassCleanup(host.close)
         cls.dns = SignedDns([Zone("example", cls.records())])

@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 import debian_packages
-import mx_host
+from certificates import Authority, alt_names, chain, self_signed, tlsa
 from cyrus_sasl import make_sasldb
 from debian_dovecot import DebianDovecot
 from documents import Document
@@ -303,22 +303,19 @@ class LibreLampSends(Cases):
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="librelamp-")))
         self.port = free_ports(1)[0]
-        for key in ("a", "b"):
-            mx_host.make_key(self.folder, key)
-        mx_host.make_authority(self.folder, "ca")
-        mx_host.make_leaf(self.folder, "good", "a", ["elsewhere.invalid"])
-        mx_host.make_leaf(self.folder, "other", "b", ["elsewhere.invalid"])
-        mx_host.make_leaf(self.folder, "trusted", "b", ["mx.listed.example"], authority="ca")
-        self.hosts = {name: MxHost(address, self.port, None if name == "clear" else self.folder / f"{name}.pem")
+        for name in ("good", "other"):
+            self_signed(self.folder, name, "elsewhere.invalid")
+        Authority(self.folder).sign("trusted", alt_names("mx.listed.example"))
+        self.hosts = {name: MxHost(address, self.port, None if name == "clear" else chain(self.folder, name, "ca" if name == "trusted" else ""))
                       for name, address in self.HOSTS.items()}
         for host in self.hosts.values():
             self.addCleanup(host.close)
 
     def zone(self) -> str:
         """Domain, its host, and the TLSA record of it."""
-        record, text = mx_host.tlsa(self.folder, "good"), ""
+        record, text = tlsa(self.folder, "good"), ""
         for domain, host, data in (("match", "good", record), ("mismatch", "other", record), ("stripped", "clear", record),
-                                   ("unusable", "good", mx_host.tlsa(self.folder, "good", 1)), ("none", "clear", ""),
+                                   ("unusable", "good", tlsa(self.folder, "good", 1)), ("none", "clear", ""),
                                    ("listed", "trusted", ""), ("listed-clear", "clear", ""), ("listed-other", "trusted", "")):
             text += f"{domain} IN MX 10 mx.{domain}\nmx.{domain} IN A {self.HOSTS[host]}\n"
             text += f"_{self.port}._tcp.mx.{domain} IN TLSA {data}\n" if data else ""
@@ -332,7 +329,7 @@ smtp_tcp_port = {self.port}
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 """))
-        (server.etc / "authorities/ca.pem").write_bytes((self.folder / "ca.crt").read_bytes())
+        (server.etc / "authorities/ca.pem").write_bytes((self.folder / "ca.pem").read_bytes())
         subprocess.run(["openssl", "rehash", str(server.etc / "authorities")], check=True, capture_output=True)
         lines = "".join(f"{d}.example secure match=mx.{d}.example:.{d}.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1 ciphers=high\n"
                         for d in ("listed", "listed-clear", "listed-other"))

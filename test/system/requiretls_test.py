@@ -8,7 +8,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from far_hosts import Authority, NextHop
+from certificates import Authority
+from far_hosts import NextHop
 from name_server import NameServer
 from postrider import BUILD, PATIENCE, Postrider, any_certificate
 
@@ -27,7 +28,7 @@ class World:
             zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
                     "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
             dns = self._stack.enter_context(NameServer(zone))
-            certificate = authority.certificate(*names) if names else None
+            certificate = authority.host(*names) if names else None
             self.best = self._stack.enter_context(NextHop("127.0.0.2", certificate=certificate, keywords=best))
             self.second = self._stack.enter_context(NextHop("127.0.0.3", port=self.best.port, certificate=certificate, keywords=second))
             main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {self.best.port}\nsmtp_tls_CAfile = {authority.file}\n"
@@ -135,7 +136,7 @@ class Client(unittest.TestCase):
     def test_a_client_whose_keys_cannot_be_read_lets_the_mail_wait(self):
         with World(more="smtp_tls_cert_file = {folder}/etc/client.pem\npostrider_process_count = 1\n", best=("REQUIRETLS",), start=False) as world:
             keys = world.ours.etc / "client.pem"
-            keys.write_bytes(world.authority.certificate("client.example").read_bytes())
+            keys.write_bytes(world.authority.host("client.example").read_bytes())
             world.ours.start()
             keys.write_text("nothing\n")
             world.ours.kill("smtp")

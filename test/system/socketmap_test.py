@@ -8,7 +8,8 @@ import threading
 import unittest
 from pathlib import Path
 
-from far_hosts import Authority, NextHop
+from certificates import Authority
+from far_hosts import NextHop
 from name_server import NameServer
 from postrider import Postrider
 from sts_resolver import StsResolver
@@ -65,7 +66,7 @@ class Policies(unittest.TestCase):
             zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
                     "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
             dns = stack.enter_context(NameServer(zone))
-            certificate = authority.certificate("mx.far.example", "other.far.example")
+            certificate = authority.host("mx.far.example", "other.far.example")
             best = stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
             stack.enter_context(NextHop("127.0.0.3", port=best.port, certificate=certificate))
             main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {best.port}\nsmtp_tls_CAfile = {authority.file}\n"
@@ -127,7 +128,7 @@ class RealResolver(unittest.TestCase):
             names = [f"mx.{name}.example" for name in outcomes]
             zone = {f"{name}.example": [("MX", 10, f"mx.{name}.example")] for name in outcomes} | {name: [("A", "127.0.0.2")] for name in names}
             dns = stack.enter_context(NameServer(zone))
-            hop = stack.enter_context(NextHop("127.0.0.2", certificate=authority.certificate(*names)))
+            hop = stack.enter_context(NextHop("127.0.0.2", certificate=authority.host(*names)))
             sts = stack.enter_context(StsResolver(folder, policies))
             main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {hop.port}\nsmtp_tls_CAfile = {authority.file}\n"
                     f"smtp_tls_security_level = may\nsmtp_tls_loglevel = 1\nsmtp_tls_policy_maps = socketmap:unix:{sts.socket}:postfix\n")

@@ -7,9 +7,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from mx_host import tlsa
+from certificates import Authority, tlsa
+from far_hosts import NextHop, WebServer
 from name_server import NameServer
-from far_hosts import Authority, NextHop, WebServer
 from postrider import Postrider, wait_until
 from signed_dns import SignedDns, Zone
 
@@ -38,8 +38,8 @@ class World:
             folder.chmod(0o755)
             self.authority = Authority(folder)
             self.dns = self._stack.enter_context(NameServer(zone(), ttl=0))
-            self.web = self._stack.enter_context(WebServer(self.authority.certificate(web_name), text=text))
-            certificate = self.authority.certificate(*names) if names else None
+            self.web = self._stack.enter_context(WebServer(self.authority.host(web_name), text=text))
+            certificate = self.authority.host(*names) if names else None
             self.best = self._stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
             self.second = self._stack.enter_context(NextHop("127.0.0.3", port=self.best.port, certificate=certificate))
             main = (f"postrider_dns_server = 127.0.0.1@{self.dns.port}\nsmtp_tcp_port = {self.best.port}\nsmtp_mta_sts = yes\n"
@@ -271,8 +271,8 @@ class DaneFirst(unittest.TestCase):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sts-")))
             folder.chmod(0o755)
             authority = Authority(folder)
-            certificate = authority.certificate(*(f"mx.{name}.example" for name in self.OUTCOMES))
-            web_certificate = authority.certificate(*(f"mta-sts.{name}.example" for name in self.OUTCOMES))
+            certificate = authority.host(*(f"mx.{name}.example" for name in self.OUTCOMES))
+            web_certificate = authority.host(*(f"mta-sts.{name}.example" for name in self.OUTCOMES))
             web = stack.enter_context(WebServer(web_certificate, text=policy("enforce", "mx.bad.example", "mx.none.example")))
             hop = stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
             records = "".join(f"{name} IN MX 10 mx.{name}\nmx.{name} IN A 127.0.0.2\nmta-sts.{name} IN A 127.0.0.1\n"

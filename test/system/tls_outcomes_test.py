@@ -10,7 +10,8 @@ import unittest
 from pathlib import Path
 
 import debian_postfix
-from next_hop import NAME, NextHop, fingerprint, make_authority
+from certificates import fingerprint
+from next_hop import NAME, NextHop, make_authority
 from postrider import PATIENCE, Postrider, free_ports, wait_until
 
 TEXT = "Subject: hello\r\n\r\nbody\r\n"

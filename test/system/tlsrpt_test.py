@@ -11,7 +11,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from far_hosts import Authority, NextHop, WebServer
+from certificates import Authority
+from far_hosts import NextHop, WebServer
 from name_server import NameServer
 from postrider import PATIENCE, Postrider, wait_until
 
@@ -39,9 +40,9 @@ class World:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rpt-")))
             folder.chmod(0o755)
             authority = Authority(folder)
-            web_certificate = authority.certificate("mta-sts.far.example", "collector.example")
+            web_certificate = authority.host("mta-sts.far.example", "collector.example")
             self.web = self._stack.enter_context(WebServer(web_certificate, text=POLICY))
-            self.hop = self._stack.enter_context(NextHop("127.0.0.2", certificate=authority.certificate(certificate)))
+            self.hop = self._stack.enter_context(NextHop("127.0.0.2", certificate=authority.host(certificate)))
             zone = {"far.example": [("MX", 10, "mx.far.example")], "mx.far.example": [("A", "127.0.0.2")],
                     "_mta-sts.far.example": [("TXT", "v=STSv1; id=1")], "mta-sts.far.example": [("A", "127.0.0.1")],
                     "collector.example": [("A", "127.0.0.1")],
