@@ -16,21 +16,21 @@ from mail_host import MailHost, Session, server_context
 
 
 class NextHop(MailHost):
-    """`keywords` are offered inside TLS only."""
+    """STARTTLS is offered when there is a certificate, `more` inside TLS only."""
 
     name = "next.hop.example"
 
-    def __init__(self, address: str, port: int = 0, certificate: Path | None = None, keywords: tuple = ()):
+    def __init__(self, address: str, port: int = 0, certificate: Path | None = None):
         self.messages = []  # (was it encrypted, MAIL command, content)
         self.names = []     # SNI
-        self._keywords = keywords
+        self.more = ()
         context = server_context(certificate) if certificate else None
         if context:
             context.sni_callback = lambda sock, name, context: self.names.append(name)
         super().__init__(address, port, context)
 
     def keywords(self, session: Session) -> list[str]:
-        return [*(self._keywords if session.is_encrypted else ()), *super().keywords(session)]
+        return [*(self.more if session.is_encrypted else ()), *super().keywords(session)]
 
     def took(self, session: Session, content: bytes) -> None:
         self.messages.append((session.is_encrypted, session.mail, content))

@@ -1,56 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """REQUIRETLS and "TLS-Required: no" (RFC 8689): mail that must not travel without TLS, and mail that may."""
 
-import contextlib
 import smtplib
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
-from certificates import Authority
-from far_hosts import NextHop
-from name_server import NameServer
+import far_world
 from postrider import BUILD, PATIENCE, Postrider, any_certificate
 
 TEXT = "From: a@test.example\r\nSubject: hello\r\n\r\nsecret\r\n"
 
 
-class World:
-    """far.example with two mail hosts, and a Postrider that sends there. `names` of the certificate: none is no STARTTLS."""
+class World(far_world.World):
+    """`best` and `second` are what the hosts offer inside TLS."""
 
     def __init__(self, more: str = "", names: tuple = ("far.example",), best: tuple = (), second: tuple = (), start: bool = True):
-        self._stack = contextlib.ExitStack()
-        try:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-")))
-            folder.chmod(0o755)
-            self.authority = authority = Authority(folder)
-            zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
-                    "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
-            dns = self._stack.enter_context(NameServer(zone))
-            certificate = authority.host(*names) if names else None
-            self.best = self._stack.enter_context(NextHop("127.0.0.2", certificate=certificate, keywords=best))
-            self.second = self._stack.enter_context(NextHop("127.0.0.3", port=self.best.port, certificate=certificate, keywords=second))
-            main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {self.best.port}\nsmtp_tls_CAfile = {authority.file}\n"
-                    "smtp_tls_security_level = may\nsmtp_tls_loglevel = 1\n" + more)
-            self.ours = self._stack.enter_context(Postrider(main=main, start=start))
-        except BaseException:
-            self._stack.close()
-            raise
-
-    def __enter__(self) -> "World":
-        return self
-
-    def __exit__(self, *what) -> None:
-        self._stack.__exit__(*what)
+        super().__init__(more, names, start=start)
+        self.best.more, self.second.more = best, second
 
     def send(self, name: str = "one", text: str = TEXT, domain: str = "far.example", options: tuple = ("REQUIRETLS",)) -> None:
         with smtplib.SMTP("127.0.0.1", self.ours.ports["smtp"], "client.example", timeout=PATIENCE) as session:
             session.starttls(context=any_certificate())
             session.sendmail("demo@test.example", [f"{name}@{domain}"], text, mail_options=options)
-
-    def outcome(self, name: str = "one") -> str:
-        return self.ours.wait_log(rf"to=<{name}@[^>]*>, .*").group(0)
 
 
 class Server(unittest.TestCase):

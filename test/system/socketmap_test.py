@@ -10,11 +10,10 @@ from pathlib import Path
 
 from certificates import Authority
 from far_hosts import NextHop
+from far_world import TEXT, World
 from name_server import NameServer
 from postrider import Postrider
 from sts_resolver import StsResolver
-
-TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
 
 class SocketMap:
@@ -57,26 +56,15 @@ class SocketMap:
 class Policies(unittest.TestCase):
     """What these servers answer is a policy of level secure with the names of the mail hosts, and for reports where it came from."""
 
-    def check(self, answer: str, more: str = "") -> tuple[str, Postrider]:
-        with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sm-")))
-            folder.chmod(0o755)
-            authority = Authority(folder)
-            server = stack.enter_context(SocketMap({"postfix far.example": answer} if answer else {}))
-            zone = {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
-                    "mx.far.example": [("A", "127.0.0.2")], "other.far.example": [("A", "127.0.0.3")]}
-            dns = stack.enter_context(NameServer(zone))
-            certificate = authority.host("mx.far.example", "other.far.example")
-            best = stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
-            stack.enter_context(NextHop("127.0.0.3", port=best.port, certificate=certificate))
-            main = (f"postrider_dns_server = 127.0.0.1@{dns.port}\nsmtp_tcp_port = {best.port}\nsmtp_tls_CAfile = {authority.file}\n"
-                    f"smtp_tls_security_level = may\nsmtp_tls_loglevel = 1\n"
-                    f"smtp_tls_policy_maps = socketmap:inet:127.0.0.1:{server.port}:postfix\n{more}")
-            ours = stack.enter_context(Postrider(main=main))
-            ours.send("a@source.example", ["one@far.example", "two@far.example"], TEXT)
-            line = ours.wait_log(r"to=<one@far.example>, .*").group(0)
-            self.assertIn("postfix far.example", server.asked)
-            return line, ours.log_text()
+    def check(self, answer: str, more: str = "") -> tuple[str, str]:
+        """The outcome and the whole log."""
+        with SocketMap({"postfix far.example": answer} if answer else {}) as server:
+            main = f"smtp_tls_policy_maps = socketmap:inet:127.0.0.1:{server.port}:postfix\n{more}"
+            with World(main, names=("mx.far.example", "other.far.example")) as world:
+                world.ours.send("a@source.example", ["one@far.example", "two@far.example"], TEXT)
+                line = world.outcome("one")
+                self.assertIn("postfix far.example", server.asked)
+                return line, world.ours.log_text()
 
     def test_a_policy_of_mta_sts_resolver_is_obeyed(self):
         line, log = self.check("OK secure match=mx.far.example servername=hostname policy_type=sts policy_domain=far.example policy_ttl=86400 "

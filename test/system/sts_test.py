@@ -7,64 +7,29 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import far_world
 from certificates import Authority, tlsa
 from far_hosts import NextHop, WebServer
-from name_server import NameServer
+from far_world import TEXT
 from postrider import Postrider, wait_until
 from signed_dns import SignedDns, Zone
-
-TEXT = "Subject: hello\r\n\r\nbody\r\n"
 
 
 def policy(mode: str, *hosts: str, age: int = 86400) -> str:
     return f"version: STSv1\nmode: {mode}\n" + "".join(f"mx: {host}\n" for host in hosts) + f"max_age: {age}\n"
 
 
-def zone(identity: str = "1") -> dict:
-    return {"far.example": [("MX", 10, "mx.far.example"), ("MX", 20, "other.far.example")],
-            "mx.far.example": [("A", "127.0.0.2")],
-            "other.far.example": [("A", "127.0.0.3")],
-            "_mta-sts.far.example": [("TXT", "some other text"), ("TXT", f"v=STSv1; id={identity};")],
-            "mta-sts.far.example": [("A", "127.0.0.1")]}
-
-
-class World:
-    """far.example with two mail hosts of one port, its web server, and a Postrider that sends there."""
+class World(far_world.World):
+    """Its web server publishes the policy `text` for far.example."""
 
     def __init__(self, text: str, more: str = "", names: tuple = ("mx.far.example",), web_name: str = "mta-sts.far.example", start: bool = True):
-        self._stack = contextlib.ExitStack()
-        try:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sts-")))
-            folder.chmod(0o755)
-            self.authority = Authority(folder)
-            self.dns = self._stack.enter_context(NameServer(zone(), ttl=0))
-            self.web = self._stack.enter_context(WebServer(self.authority.host(web_name), text=text))
-            certificate = self.authority.host(*names) if names else None
-            self.best = self._stack.enter_context(NextHop("127.0.0.2", certificate=certificate))
-            self.second = self._stack.enter_context(NextHop("127.0.0.3", port=self.best.port, certificate=certificate))
-            main = (f"postrider_dns_server = 127.0.0.1@{self.dns.port}\nsmtp_tcp_port = {self.best.port}\nsmtp_mta_sts = yes\n"
-                    f"postrider_mta_sts_port = {self.web.port}\npostrider_mta_sts_CAfile = {self.authority.file}\n"
-                    f"smtp_tls_CAfile = {self.authority.file}\nsmtp_tls_security_level = may\nsmtp_tls_loglevel = 1\n"
-                    "smtp_tls_fingerprint_digest = sha256\n" + more)
-            self.ours = self._stack.enter_context(Postrider(main=main, start=start))
-        except BaseException:
-            self._stack.close()
-            raise
-
-    def __enter__(self) -> "World":
-        return self
-
-    def __exit__(self, *what) -> None:
-        self._stack.__exit__(*what)
+        super().__init__("smtp_mta_sts = yes\nsmtp_tls_fingerprint_digest = sha256\n" + more, names, (web_name,), start)
+        self.web.text = text
+        self.dns.zone["mta-sts.far.example"] = [("A", "127.0.0.1")]
+        self.announce("1")
 
     def announce(self, identity: str) -> None:
-        self.dns.zone.update(zone(identity))
-
-    def send(self, name: str) -> None:
-        self.ours.send("a@source.example", [f"{name}@far.example"], TEXT)
-
-    def outcome(self, name: str) -> str:
-        return self.ours.wait_log(rf"to=<{name}@far.example>, .*").group(0)
+        self.dns.zone["_mta-sts.far.example"] = [("TXT", "some other text"), ("TXT", f"v=STSv1; id={identity};")]
 
 
 class Enforce(unittest.TestCase):
