@@ -160,14 +160,24 @@ bool str_next_braced(struct str *rest, const char *separators, struct str *ret_t
 	return true;
 }
 
-bool str_list_has(struct str list, struct str word)
+static bool list_has(struct str list, struct str word, bool (*is_same)(struct str a, struct str b))
 {
 	struct str item;
 
 	while (str_next(&list, " \t\r\n,", &item))
-		if (str_eq_nocase(item, word))
+		if (is_same(item, word))
 			return true;
 	return false;
+}
+
+bool str_list_has(struct str list, struct str word)
+{
+	return list_has(list, word, str_eq_nocase);
+}
+
+bool str_list_has_exactly(struct str list, struct str word)
+{
+	return list_has(list, word, str_eq);
 }
 
 bool str_split(struct str s, char c, struct str *ret_left, struct str *ret_right)

@@ -67,6 +67,8 @@ bool str_next(struct str *rest, const char *separators, struct str *ret_token);
 bool str_next_braced(struct str *rest, const char *separators, struct str *ret_token);
 /* Is it one of the words of a list, parted by blanks, line ends and commas? Without regard to case. */
 bool str_list_has(struct str list, struct str word);
+/* The same, letter by letter. */
+bool str_list_has_exactly(struct str list, struct str word);
 /* Splits at the first `c`: *ret_left before it, *ret_right behind. False if there is none. */
 bool str_split(struct str s, char c, struct str *ret_left, struct str *ret_right);
 

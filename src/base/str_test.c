@@ -70,6 +70,8 @@ TEST(a_list_has_a_word_or_not)
 
 	CHECK(str_list_has(str_of(list), STR("two")));
 	CHECK(str_list_has(str_of(list), STR("FOUR")));
+	CHECK(str_list_has_exactly(str_of(list), STR("Two")));
+	CHECK(!str_list_has_exactly(str_of(list), STR("two")));
 	CHECK(!str_list_has(str_of(list), STR("thr")));
 	CHECK(!str_list_has(str_of(list), STR("")));
 	CHECK(!str_list_has(STR(""), STR("one")));

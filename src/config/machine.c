@@ -85,17 +85,6 @@ static void add_network(struct buf *to, struct machine_address net, struct str s
 	buf_addf(to, net.is_v6 ? "[%s]/%u" : "%s/%u", text, prefix);
 }
 
-/* Is this word in the blank-separated list already? */
-static bool is_listed(struct str list, struct str word)
-{
-	struct str each;
-
-	while (str_next(&list, " ", &each))
-		if (str_eq(each, word))
-			return true;
-	return false;
-}
-
 static bool is_loopback(const struct machine_address *address)
 {
 	static const uint8_t v6[16] = {[15] = 1};
@@ -193,7 +182,7 @@ struct str machine_networks(const struct machine *m, const struct machine_wish *
 				continue;
 			buf_reset(&one);
 			add_network(&one, m->addresses[i], wish->style);
-			if (is_listed(buf_str(&list), buf_str(&one)))
+			if (str_list_has_exactly(buf_str(&list), buf_str(&one)))
 				continue;
 			if (list.len > 0)
 				buf_add_char(&list, ' ');

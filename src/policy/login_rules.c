@@ -22,16 +22,6 @@ static int find_owners(struct run *r, struct str *ret_owners)
 	return err;
 }
 
-static bool is_owner(struct str owners, struct str user)
-{
-	struct str owner;
-
-	while (str_next(&owners, ", \t\r\n", &owner))
-		if (str_eq_nocase(owner, user))
-			return true;
-	return false;
-}
-
 static enum verdict reject_not_owned(struct run *r)
 {
 	struct str text = arena_printf(r->s->arena, "not owned by user %.*s", STR_ARG(r->s->sasl_username));
@@ -59,7 +49,7 @@ static enum verdict compare(struct run *r, unsigned when)
 		return err ? DUNNO : run_reject_subject(r, SUBJECT_SENDER, 553, DSN(5, 7, 1), STR("not logged in"));
 	if (err)
 		return when & WHEN_OWNED ? DUNNO : reject_not_owned(r);
-	return is_owner(owners, r->s->sasl_username) ? DUNNO : reject_not_owned(r);
+	return str_list_has(owners, r->s->sasl_username) ? DUNNO : reject_not_owned(r);
 }
 
 enum verdict rule_login_authenticated(struct run *r, const struct rule *rule)

@@ -23,16 +23,6 @@ const char *policy_list_parameter(enum policy_list list)
 
 /* --- making it ------------------------------------------------------------------------- */
 
-static bool names_parameter(struct str list, struct str name)
-{
-	struct str item;
-
-	while (str_next(&list, ", \t\r\n", &item))
-		if (str_eq(item, name))
-			return true;
-	return false;
-}
-
 /* The addresses of inet_interfaces as a list for match_list_open(). */
 static void add_own_addresses(struct policy *p, struct buf *list)
 {
@@ -149,7 +139,7 @@ int policy_new(const struct view *v, struct router *r, struct policy **ret_polic
 	p->view = v;
 	p->params = v->params;
 	p->router = r;
-	p->has_parent_keys = names_parameter(p->params->parent_domain_matches_subdomains, STR("smtpd_access_maps"));
+	p->has_parent_keys = str_list_has_exactly(p->params->parent_domain_matches_subdomains, STR("smtpd_access_maps"));
 	err = open_all(p, &words);
 	if (err) {
 		buf_add(why, buf_str(&words));

@@ -50,25 +50,15 @@ static struct str string_of(const json_t *value)
 	return json_is_string(value) ? str_n(json_string_value(value), json_string_length(value)) : STR("");
 }
 
-static bool has_word(struct str list, struct str wanted)
-{
-	struct str word;
-
-	while (str_next(&list, ", \t\r\n", &word))
-		if (str_eq(word, wanted))
-			return true;
-	return false;
-}
-
 /* "aud" is one name or a list of names. */
 static bool is_for_us(const json_t *audience, struct str ours)
 {
 	if (json_is_string(audience))
-		return has_word(ours, string_of(audience));
+		return str_list_has_exactly(ours, string_of(audience));
 	for (size_t i = 0; i < json_array_size(audience); i++) {
 		struct str one = string_of(json_array_get(audience, i));
 
-		if (one.len && has_word(ours, one))
+		if (one.len && str_list_has_exactly(ours, one))
 			return true;
 	}
 	return false;
@@ -79,7 +69,7 @@ static bool has_scopes(const json_t *scope, struct str wanted)
 	struct str word;
 
 	while (str_next(&wanted, ", \t\r\n", &word))
-		if (!has_word(string_of(scope), word))
+		if (!str_list_has_exactly(string_of(scope), word))
 			return false;
 	return true;
 }

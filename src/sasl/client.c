@@ -78,16 +78,6 @@ int sasl_demands_parse(struct str list, unsigned *ret_demands, struct buf *why)
 	return 0;
 }
 
-static bool is_offered(struct str offered, struct str name)
-{
-	struct str word;
-
-	while (str_next(&offered, " \t\r\n,", &word))
-		if (str_eq_nocase(word, name))
-			return true;
-	return false;
-}
-
 struct str sasl_client_choose(struct str offered, struct match_list *filter, unsigned demands, const struct sasl_login *login)
 {
 	struct buf why = BUF_INIT(1024);
@@ -98,7 +88,7 @@ struct str sasl_client_choose(struct str offered, struct match_list *filter, uns
 		struct str name = str_of(m->name);
 		bool fits = m->is_token == login->is_token && !(demands & ~m->has) && (!m->has_plus || login->binding.len);
 
-		if (fits && is_offered(offered, name) && (!filter || match_list_check(filter, name, &why) == 1))
+		if (fits && str_list_has(offered, name) && (!filter || match_list_check(filter, name, &why) == 1))
 			chosen = name;
 	}
 	buf_done(&why);

@@ -207,11 +207,8 @@ bool sasl_is_usable(struct sasl_server *s, const struct sasl_peer *peer, struct 
 {
 	struct arena a = ARENA_INIT;
 	const char *why;
-	struct str list = usable_mechanisms(s, peer, &a, &why), word;
-	bool is_there = false;
+	bool is_there = str_list_has_exactly(usable_mechanisms(s, peer, &a, &why), name);
 
-	while (!is_there && str_next(&list, " ", &word))
-		is_there = str_eq(word, name);
 	arena_done(&a);
 	return is_there;
 }

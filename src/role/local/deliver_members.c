@@ -9,16 +9,6 @@
 #include "role/local/members.h"
 #include "role/local/work.h"
 
-static bool is_allowed(struct str list, const char *kind)
-{
-	struct str word;
-
-	while (str_next(&list, ", \t\r\n", &word))
-		if (str_eq(word, str_of(kind)))
-			return true;
-	return false;
-}
-
 static void deliver_include(struct expansion *x, struct str path, const struct level *lv)
 {
 	struct level inner = {.up = lv,
@@ -72,7 +62,7 @@ static void deliver_member(struct expansion *x, const struct member *m, const st
 
 	switch (m->kind) {
 	case MEMBER_COMMAND:
-		if (is_allowed(p->allow_mail_to_commands, lv->kind)) {
+		if (str_list_has_exactly(p->allow_mail_to_commands, str_of(lv->kind))) {
 			deliver_command(x, m->text, NULL, NULL, lv);
 			return;
 		}
@@ -80,7 +70,7 @@ static void deliver_member(struct expansion *x, const struct member *m, const st
 		expansion_note(x, &o, x->r->address);
 		return;
 	case MEMBER_FILE:
-		if (is_allowed(p->allow_mail_to_files, lv->kind)) {
+		if (str_list_has_exactly(p->allow_mail_to_files, str_of(lv->kind))) {
 			deliver_file(x, m->text, lv);
 			return;
 		}

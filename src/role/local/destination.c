@@ -142,12 +142,9 @@ static struct str environment_of(struct expansion *x, const struct user *u, cons
 
 static struct str head_for(struct expansion *x, const char *what)
 {
-	struct str list = x->j->transport->params->prepend_delivered_header, word;
+	bool has_header = str_list_has_exactly(x->j->transport->params->prepend_delivered_header, str_of(what));
 
-	while (str_next(&list, ", \t\r\n", &word))
-		if (str_eq(word, str_of(what)))
-			return delivery_head(x->j, x->r, x->r->address);
-	return delivery_head(x->j, x->r, (struct str){NULL, 0});
+	return delivery_head(x->j, x->r, has_header ? x->r->address : (struct str){NULL, 0});
 }
 
 void deliver_command(struct expansion *x, struct str command, const struct user *user, const struct mail_name *n,

@@ -54,9 +54,8 @@ static void transport_fill(const struct settings *s, struct str name, struct tra
 {
 	const struct view *v = s->view;
 	const struct service *service = config_find_service(s->config, name, STR("unix"));
-	struct str names = v->params->defer_transports, word;
 
-	*t = (struct transport_info){.role = ROLE_LOCAL};
+	*t = (struct transport_info){.role = ROLE_LOCAL, .is_deferred = str_list_has_exactly(v->params->defer_transports, name)};
 	for (size_t i = 0; service && i < COUNT_OF(programs); i++)
 		if (str_eq(service->program, str_of(programs[i].program))) {
 			t->is_known = true;
@@ -64,8 +63,6 @@ static void transport_fill(const struct settings *s, struct str name, struct tra
 			t->is_final = programs[i].is_final;
 			t->is_error = programs[i].is_error;
 		}
-	while (str_next(&names, ", \t\r\n", &word))
-		t->is_deferred |= str_eq(word, name);
 	t->recipient_limit = transport_unsigned(v, name, STR("destination_recipient_limit"));
 	transport_limits(v, name, service, &t->limits);
 	t->bulk_count = t->limits.slot_cost * transport_unsigned(v, name, STR("minimum_delivery_slots"));
