@@ -260,6 +260,11 @@ const struct service *config_find_service(const struct config *c, struct str nam
 	return NULL;
 }
 
+bool config_allows_protocol(struct str inet_protocols, struct str protocol)
+{
+	return str_list_has(inet_protocols, STR("all")) || str_list_has(inet_protocols, protocol);
+}
+
 const struct view *config_main_view(const struct config *c)
 {
 	return &c->main_view->view;

@@ -97,6 +97,9 @@ const struct service *config_service(const struct config *c, size_t at);
 /* By name and type ("smtp", "unix"); NULL if there is none. */
 const struct service *config_find_service(const struct config *c, struct str name, struct str type);
 
+/* Does this value of inet_protocols allow the protocol, "ipv4" or "ipv6"? */
+bool config_allows_protocol(struct str inet_protocols, struct str protocol);
+
 /* A service as one line of master.cf says it, in the arena's memory. -EINVAL with what is wrong. */
 [[nodiscard]] int service_parse(struct str line, struct arena *a, struct service *ret, struct buf *why);
 

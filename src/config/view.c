@@ -151,18 +151,15 @@ static void compute_names(struct view_data *v)
 static void compute_networks(struct view_data *v)
 {
 	struct config *c = v->config;
+	struct str protocols = expanded(v, STR("inet_protocols"));
 	struct machine_wish wish = {.style = expanded(v, STR("mynetworks_style")),
-	                            .interfaces = expanded(v, STR("inet_interfaces"))};
-	struct str protocols = expanded(v, STR("inet_protocols")), rest = wish.interfaces, word;
+	                            .interfaces = expanded(v, STR("inet_interfaces")),
+	                            .has_v4 = config_allows_protocol(protocols, STR("ipv4")),
+	                            .has_v6 = config_allows_protocol(protocols, STR("ipv6"))};
+	struct str rest = wish.interfaces, word;
 
 	if (find_value(v, STR("mynetworks"))->is_set)
 		return;
-	while (str_next(&protocols, ", \t\r\n", &word)) {
-		bool is_all = str_eq_nocase(word, STR("all"));
-
-		wish.has_v4 |= is_all || str_eq_nocase(word, STR("ipv4"));
-		wish.has_v6 |= is_all || str_eq_nocase(word, STR("ipv6"));
-	}
 	while (c->may_ask_system && str_next(&rest, ", \t\r\n", &word))
 		if (!str_eq_nocase(word, STR("all")) && !str_eq_nocase(word, STR("loopback-only")))
 			machine_resolve(&c->machine, word, &c->arena);

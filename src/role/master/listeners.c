@@ -34,12 +34,7 @@ static int refuse(struct request *r, int err, struct str what)
 
 static bool wants_family(const struct view *v, int family)
 {
-	struct str list = view_get(v, STR("inet_protocols")), word;
-
-	while (str_next(&list, ", \t\n", &word))
-		if (str_eq_nocase(word, STR("all")) || str_eq_nocase(word, family == AF_INET ? STR("ipv4") : STR("ipv6")))
-			return true;
-	return false;
+	return config_allows_protocol(view_get(v, STR("inet_protocols")), family == AF_INET ? STR("ipv4") : STR("ipv6"));
 }
 
 /* "smtps=submissions=465": any name before the last one gives the last one. */

@@ -85,8 +85,8 @@ static int read_network(struct smtp_settings *s, const struct params *p, struct 
 		s->dns_search |= DNS_SEARCH_ALL;
 	s->asks_dns = s->uses_dns && str_list_has(lookup, STR("dns"));
 	s->asks_hosts = !s->asks_dns || str_list_has(lookup, STR("native"));
-	s->wants_v4 = str_list_has(p->inet_protocols, STR("all")) || str_list_has(p->inet_protocols, STR("ipv4"));
-	s->wants_v6 = str_list_has(p->inet_protocols, STR("all")) || str_list_has(p->inet_protocols, STR("ipv6"));
+	s->wants_v4 = config_allows_protocol(p->inet_protocols, STR("ipv4"));
+	s->wants_v6 = config_allows_protocol(p->inet_protocols, STR("ipv6"));
 	if (ip_parse_port(port, &s->port)) {
 		buf_addf(why, "%s_tcp_port: unknown port \"%.*s\"", s->is_lmtp ? "lmtp" : "smtp", STR_ARG(port));
 		return -EINVAL;
