@@ -134,6 +134,12 @@ class Reports(unittest.TestCase):
             world.web.post_status = 200
             world.ours.wait_log(r"TLS report \S+ for far.example: sent to https://collector.example")
 
+    def test_a_collector_is_not_sought_over_a_protocol_that_is_off(self):
+        with World("https://collector.example:PORT/v1/tlsrpt") as world:
+            world.dns.zone["collector.example"] = [("AAAA", "::1")]
+            world.deliver("one", "sent")
+            world.ours.wait_log(r"TLS report \S+ for far.example to https://collector.example\S+: collector.example: Host or domain name not found. .* type=A: ")
+
     def test_who_asks_for_none_gets_none_and_the_parameter_turns_it_off(self):
         for rua, more in (("", ""), ("https://collector.example:PORT/v1/tlsrpt", "smtp_tlsrpt_enable = no\n")):
             with self.subTest(rua=rua), World(rua, more="postrider_tlsrpt_period = 1\n" + more) as world:

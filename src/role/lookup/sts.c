@@ -123,13 +123,11 @@ static const char *recent_failure(struct str domain, struct str id, struct arena
 /* 0, or an error with f->failure and the reason. */
 static int get_policy(struct fetch *f, struct arena *a, struct buf *why)
 {
-	struct str protocols = sts.params->inet_protocols;
 	struct web_wish wish = {.host = arena_printf(a, "mta-sts.%s", f->domain),
 	                        .port = (uint16_t)sts.params->postrider_mta_sts_port,
 	                        .path = STR("/.well-known/mta-sts.txt"),
 	                        .ca_file = sts.params->postrider_mta_sts_CAfile,
-	                        .wants_v4 = config_allows_protocol(protocols, STR("ipv4")),
-	                        .wants_v6 = config_allows_protocol(protocols, STR("ipv6")),
+	                        .protocols = sts.params->inet_protocols,
 	                        .size_max = STS_POLICY_SIZE_MAX};
 	struct sts_cached c = {.fetched_at = now_s(), .id = str_of(f->id)};
 	struct web_answer answer;

@@ -244,8 +244,7 @@ static int send_web(const struct sending *s, struct str place, struct buf *why)
 	struct web_wish wish = {.path = str_from(rest, host.len),
 	                        .port = 443,
 	                        .ca_file = tlsrpt.params->postrider_mta_sts_CAfile,
-	                        .wants_v4 = true,
-	                        .wants_v6 = true,
+	                        .protocols = tlsrpt.params->inet_protocols,
 	                        .media_type = STR("application/tlsrpt+gzip"),
 	                        .body = buf_str(&s->gzip),
 	                        .size_max = ANSWER_MAX};

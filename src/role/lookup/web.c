@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 
+#include "config/config.h"
 #include "fiber/fiber.h"
 #include "net/dns.h"
 #include "net/ip.h"
@@ -117,13 +118,15 @@ static bool is_host(struct str host)
 static int add_addresses(struct buf *to, const struct web_wish *wish, struct arena *a, struct buf *why)
 {
 	struct dns_answer answer;
+	bool wants_v4 = config_allows_protocol(wish->protocols, STR("ipv4"));
+	bool wants_v6 = config_allows_protocol(wish->protocols, STR("ipv6"));
 	int err;
 
 	if (!is_host(wish->host)) {
 		buf_addf(why, "\"%.*s\" is no host name", STR_ARG(wish->host));
 		return -EINVAL;
 	}
-	err = dns_addresses(wish->host, true, wish->wants_v4, wish->wants_v6, a, &answer);
+	err = dns_addresses(wish->host, true, wants_v4, wants_v6, a, &answer);
 	if (err == -ECANCELED)
 		return err;
 	if (err || answer.status != DNS_FOUND) {

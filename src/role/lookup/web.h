@@ -12,9 +12,9 @@
 struct web_wish {
 	struct str host; /* to verify, and to ask for */
 	uint16_t port;
-	struct str path;    /* "/.well-known/mta-sts.txt" */
-	struct str ca_file; /* empty: the authorities of the system */
-	bool wants_v4, wants_v6;
+	struct str path;       /* "/.well-known/mta-sts.txt" */
+	struct str ca_file;    /* empty: the authorities of the system */
+	struct str protocols;  /* inet_protocols */
 	struct str media_type; /* of what is posted; empty for GET */
 	struct str body;       /* what is posted */
 	size_t size_max;       /* of the answer */

@@ -29,7 +29,7 @@ TEST(names_that_mean_something_to_libcurl_are_no_hosts)
 
 	for (size_t i = 0; i < COUNT_OF(names); i++) {
 		struct web_wish wish = {
-			.host = str_of(names[i]), .port = 443, .path = STR("/"), .wants_v4 = true, .size_max = 1000};
+			.host = str_of(names[i]), .port = 443, .path = STR("/"), .protocols = STR("ipv4"), .size_max = 1000};
 		struct web_answer answer;
 		struct arena a = ARENA_INIT;
 		struct buf why = BUF_INIT(1000);
