@@ -9,7 +9,7 @@
 #include "base/encoding.h"
 #include "table/table.h"
 
-enum { RESPONSE_MAX = 64 * 1024, CHALLENGES_MAX = 10 };
+enum { RESPONSE_MAX = 64 * 1024, CHALLENGES_MAX = 10, ITERATIONS_MAX = 10000000 };
 
 struct mechanism {
 	const char *name;
@@ -189,12 +189,31 @@ bool sasl_client_is_first(const struct sasl_client *c)
 	return c->mechanism->is_first;
 }
 
+/* SCRAM's "r=...,s=...,i=4096": how often the password is hashed is for the server to say, but not without a limit. */
+static bool is_modest(struct str challenge)
+{
+	struct str part;
+
+	while (str_next(&challenge, ",", &part)) {
+		unsigned long long count;
+
+		if (str_starts(part, STR("i=")) && (str_parse_u64(str_from(part, 2), &count) || count > ITERATIONS_MAX))
+			return false;
+	}
+	return true;
+}
+
 static int step_password(struct sasl_client *c, struct str challenge, struct buf *response, const char **why)
 {
 	char *bytes = NULL;
 	size_t size = 0;
-	int result = gsasl_step(c->session, challenge.ptr ? challenge.ptr : "", challenge.len, &bytes, &size);
+	int result;
 
+	if (sasl_client_has_proof(c) && !is_modest(challenge)) {
+		*why = "the server wants the password hashed too often";
+		return -EPROTO;
+	}
+	result = gsasl_step(c->session, challenge.ptr ? challenge.ptr : "", challenge.len, &bytes, &size);
 	c->is_done = result == GSASL_OK;
 	if (result != GSASL_OK && result != GSASL_NEEDS_MORE) {
 		*why = gsasl_strerror(result);

@@ -45,7 +45,10 @@ struct str sasl_client_choose(struct str offered, struct match_list *filter, uns
 [[nodiscard]] int sasl_client_new(struct str mechanism, const struct sasl_login *login, struct sasl_client **ret_client);
 /* Does it speak first, so that its first response may travel with AUTH? Its first challenge is empty then. */
 bool sasl_client_is_first(const struct sasl_client *c);
-/* Appends the response to a challenge. -EPROTO when the server says what it should not; `why` tells. */
+/*
+ * Appends the response to a challenge. -EPROTO when the server says what it should not; `why` tells. It may take seconds, as
+ * long as the server wants: on a fiber it is work for a helper thread.
+ */
 [[nodiscard]] int sasl_client_step(struct sasl_client *c, struct str challenge, struct buf *response, const char **why);
 /* Is it a mechanism in which the server proves that it knows the password? */
 bool sasl_client_has_proof(const struct sasl_client *c);

@@ -211,6 +211,26 @@ TEST(scram_takes_a_server_that_knows_the_password_and_no_other)
 	}
 }
 
+TEST(a_server_cannot_have_the_password_hashed_for_hours)
+{
+	static const char *const counts[] = {"4000000000", "10000001", "99999999999999999999", "-1", ""};
+
+	for (size_t i = 0; i < COUNT_OF(counts); i++) {
+		struct buf said = BUF_INIT(2000), challenge = BUF_INIT(2000);
+		struct sasl_client *c;
+		const char *why;
+
+		CHECK_INT(sasl_client_new(STR("SCRAM-SHA-256"), &joe, &c), 0);
+		CHECK_INT(sasl_client_step(c, STR(""), &said, &why), 0);
+		buf_addf(&challenge, "%sX,s=QSXCR+Q6sek8bf92,i=%s", strstr(buf_cstr(&said), "r="), counts[i]);
+		CHECK_INT(sasl_client_step(c, buf_str(&challenge), &said, &why), -EPROTO);
+		CHECK_STR(str_of(why), STR("the server wants the password hashed too often"));
+		sasl_client_free(c);
+		buf_done(&challenge);
+		buf_done(&said);
+	}
+}
+
 TEST(names_that_would_break_a_mechanism_are_refused)
 {
 	struct sasl_login nul = {.user = str_n("a\0b", 3), .secret = STR("x")};

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "config/params.h"
+#include "fiber/fiber.h"
 #include "net/tls.h"
 #include "role/smtp/auth_cache.h"
 #include "role/smtp/credentials.h"
@@ -89,20 +90,38 @@ static int begin(struct connection *c, struct sasl_client *client, struct str me
 	return exchange(c, &line, a, v);
 }
 
+struct step {
+	struct sasl_client *client;
+	struct str challenge;
+	struct buf *response;
+	const char *why;
+	int err;
+};
+
+static void step_on_thread(void *arg)
+{
+	struct step *s = arg;
+
+	s->err = sasl_client_step(s->client, s->challenge, s->response, &s->why);
+}
+
 static int answer(struct connection *c, struct sasl_client *client, struct arena *a, struct verdict *v)
 {
 	struct buf challenge = BUF_INIT(LINE_MAX_SIZE), line = BUF_INIT(LINE_MAX_SIZE), response = BUF_INIT(LINE_MAX_SIZE);
-	const char *why = "the challenge is no base64";
+	struct step s = {.client = client, .response = &response, .why = "the challenge is no base64"};
 	int err = base64_decode(&challenge, str_trim(str_from(buf_str(&c->reply.text), 4)));
 
-	if (!err)
-		err = sasl_client_step(client, buf_str(&challenge), &response, &why);
+	if (!err) {
+		s.challenge = buf_str(&challenge);
+		(void)fiber_work(step_on_thread, &s);
+		err = s.err;
+	}
 	add_base64(&line, &response);
 	buf_done(&challenge);
 	if (!err)
 		return exchange(c, &line, a, v);
 	buf_done(&line);
-	return cancel(c, why, a, v);
+	return cancel(c, s.why, a, v);
 }
 
 static struct auth_attempt attempt_of(const struct connection *c, const struct credentials *who)
