@@ -214,7 +214,7 @@ void report_start(struct qmgr *q, struct message_work *w);
 
 /*
  * New mail of our own: 0 and the new queue id when it is on disk, -EAGAIN when no smtpd takes it, -EACCES when
- * it was refused for good; `why` then has the words.
+ * it was refused for good, -EMSGSIZE when as too long; `why` then has the words.
  */
 [[nodiscard]] int submit_message(struct qmgr *q, const struct envelope *e, struct str content, char ret_id[QUEUE_ID_SIZE],
                                  struct buf *why) WAITS;

@@ -119,6 +119,9 @@ struct deliverer {
 	bool never_dies;
 };
 
+#define FIFTY "no such user in this place, try another one there "
+static const char long_reason[] = FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY;
+
 static void answer_one(struct deliverer *d, const struct message_deliver *job, const struct envelope *e, uint32_t at)
 {
 	struct str address = e->recipients[at].address;
@@ -136,6 +139,12 @@ static void answer_one(struct deliverer *d, const struct message_deliver *job, c
 		                                         .status = DELIVERY_DEFERRED,
 		                                         .dsn = STR("4.4.1"),
 		                                         .text = STR("connect to far: refused")};
+	else if (str_starts(address, STR("neverlong")))
+		m.delivered = (struct message_delivered){.job = job->job,
+		                                         .recipient = at,
+		                                         .status = DELIVERY_BOUNCED,
+		                                         .dsn = STR("5.1.1"),
+		                                         .text = str_n(long_reason, sizeof long_reason - 1)};
 	else if (str_starts(address, STR("never")))
 		m.delivered = (struct message_delivered){.job = job->job,
 		                                         .recipient = at,
@@ -424,6 +433,40 @@ static void play_bounce(void)
 TEST(failures_of_a_round_come_back_in_one_report)
 {
 	play(MAIN, play_bounce);
+}
+
+static void play_long_reports(void)
+{
+	struct recipient r[40];
+	char line[900];
+	struct buf content = BUF_INIT(5000);
+
+	add_deliverer(1, false);
+	memset(line, 'b', sizeof line);
+	buf_addf(&content, "Subject: hello\r\n\r\n");
+	for (int i = 0; i < 4; i++)
+		buf_addf(&content, "%.*s\r\n", (int)sizeof line, line);
+	world->q.settings->report_size_max = 3500;
+	append("a@example.org", &(struct recipient){.address = STR("never@b.example")}, 1, 0, buf_str(&content));
+	WAIT_FOR(world->jobs == 1 && map_count(&world->q.works) == 0);
+	CHECK(has(&world->reports, "Content-Description: Undelivered Message Headers\r\n"));
+	CHECK(has(&world->reports, "Subject: hello\r\n"));
+	CHECK(has(&world->reports, "550 no"));
+	CHECK(!has(&world->reports, "bbbb"));
+	buf_reset(&world->reports);
+	for (size_t i = 0; i < COUNT_OF(r); i++)
+		r[i] = (struct recipient){.address = STR("neverlong@b.example")};
+	world->q.settings->report_size_max = 20000;
+	append("a@example.org", r, COUNT_OF(r), 0, buf_str(&content));
+	WAIT_FOR(world->jobs == 2 && map_count(&world->q.works) == 0);
+	CHECK(has(&world->reports, "Final-Recipient: rfc822; neverlong@b.example\r\n"));
+	CHECK_STR(buf_str(&world->envelopes), STR("<>a@example.org <>a@example.org "));
+	buf_done(&content);
+}
+
+TEST(a_report_that_would_be_too_long_is_shortened)
+{
+	play(MAIN, play_long_reports);
 }
 
 static struct message_work *find_work(void)

@@ -7,7 +7,7 @@
 #include "mail/dsn_report.h"
 #include "role/qmgr/qmgr.h"
 
-enum { FIBER_LIMIT = 50, REPORT_SIZE_MAX = 64 << 20 };
+enum { FIBER_LIMIT = 50, INTRODUCTION_MAX = 1 << 20, CHUNK_MAX = 64 << 10 };
 
 /* What a message needs, as bits; a postmaster copy is a report of its own. */
 enum need {
@@ -135,6 +135,29 @@ bool report_is_wanted(const struct qmgr *q, const struct message_work *w)
 
 /* --- one report -------------------------------------------------------------------------- */
 
+/* What is left out of a report that would be too long: the original's body, then most of the reasons. */
+static const struct extent {
+	bool has_body;
+	size_t reason_max;
+} extents[] = {{true, SIZE_MAX}, {false, SIZE_MAX}, {false, 100}};
+
+struct order {
+	const struct need_info *need;
+	const struct extent *extent;
+	struct str content;
+	struct str recipient; /* of the report */
+};
+
+/* No character is cut in two. */
+static struct str shorten(struct str text, size_t max)
+{
+	if (text.len <= max)
+		return text;
+	while (max && ((unsigned char)text.ptr[max] & 0xC0) == 0x80)
+		max--;
+	return str_cut(text, 0, max);
+}
+
 static struct str action_of(const struct outcome *o)
 {
 	switch (o->status) {
@@ -151,7 +174,7 @@ static struct str action_of(const struct outcome *o)
 	}
 }
 
-static size_t collect(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct report_recipient *to)
+static size_t collect(const struct qmgr *q, const struct message_work *w, const struct order *order, struct report_recipient *to)
 {
 	size_t count = 0;
 
@@ -159,7 +182,7 @@ static size_t collect(const struct qmgr *q, const struct message_work *w, const 
 		const struct recipient *r = &w->m->envelope.recipients[i];
 		const struct outcome *o = &w->outcomes[i];
 
-		if (!belongs(q, w, i, n))
+		if (!belongs(q, w, i, order->need))
 			continue;
 		to[count++] = (struct report_recipient){
 			.address = r->address,
@@ -167,9 +190,9 @@ static size_t collect(const struct qmgr *q, const struct message_work *w, const 
 			.orcpt = r->orcpt,
 			.action = action_of(o),
 			.dsn = o->reason.dsn,
-			.text = o->reason.text,
+			.text = shorten(o->reason.text, order->extent->reason_max),
 			.mta = o->reason.mta,
-			.diagnostic = o->reason.diagnostic,
+			.diagnostic = shorten(o->reason.diagnostic, order->extent->reason_max),
 		};
 	}
 	return count;
@@ -211,15 +234,21 @@ static bool is_redacted(const struct qmgr *q, const struct envelope *e)
 	return e->flags & ENVELOPE_REQUIRETLS && q->settings->redacts_requiretls;
 }
 
-/* Returns whether the report holds bytes above 127. */
-static bool write_report(const struct qmgr *q, const struct message_work *w, const struct need_info *n, struct str content,
-                         struct str recipient, struct buf *to)
+static bool is_returned_whole(const struct qmgr *q, const struct envelope *e, struct str content)
 {
+	return e->ret != RET_HDRS && e->content_size <= q->settings->bounce_size_limit && content.len >= e->content_size &&
+	       !is_redacted(q, e);
+}
+
+/* Returns whether the report holds bytes above 127. */
+static bool write_report(const struct qmgr *q, const struct message_work *w, const struct order *order, struct buf *to)
+{
+	const struct need_info *n = order->need;
 	const struct settings *s = q->settings;
 	const struct envelope *e = &w->m->envelope;
 	const struct bounce_template *template = &s->templates.of[n->kind];
 	bool is_8bit, is_copy = n->is_copy || str_is_empty(e->sender);
-	struct buf introduction = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(1000);
+	struct buf introduction = BUF_INIT(INTRODUCTION_MAX), why = BUF_INIT(1000);
 	struct report_recipient *recipients = mem_alloc(e->recipient_count * sizeof *recipients);
 	struct report r = {
 		.kind = n->kind,
@@ -232,7 +261,7 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 		.hostname = s->hostname,
 		.origin = s->origin,
 		.mail_name = s->mail_name,
-		.to = recipient,
+		.to = order->recipient,
 		.queue_id = str_of(e->queue_id),
 		.sender = e->sender,
 		.envid = e->envid,
@@ -241,14 +270,14 @@ static bool write_report(const struct qmgr *q, const struct message_work *w, con
 		.now = clock_wall(),
 		.retry_until = {e->arrival.us + s->backoff.lifetime.ns / 1000},
 		.recipients = recipients,
-		.content = content,
-		.is_header_only = e->ret == RET_HDRS || e->content_size > s->bounce_size_limit || is_redacted(q, e),
+		.content = order->content,
+		.is_header_only = !order->extent->has_body || !is_returned_whole(q, e, order->content),
 	};
 
 	if (bounce_template_expand(template, s->view, &introduction, &why))
 		log_tagged(str_of(s->bounce_tag), LOG_LEVEL_WARN, "%s", buf_cstr(&why));
 	r.text = buf_str(&introduction);
-	r.recipient_count = collect(q, w, n, recipients);
+	r.recipient_count = collect(q, w, order, recipients);
 	report_format(to, &r);
 	is_8bit = report_is_8bit(&r);
 	free(recipients);
@@ -269,16 +298,22 @@ static int send_report(struct qmgr *q, struct message_work *w, const struct need
 		.recipient_count = 1,
 		.flags = ENVELOPE_INTERNAL | (w->m->envelope.flags & kept),
 	};
-	struct buf text = BUF_INIT(REPORT_SIZE_MAX), why = BUF_INIT(2000);
+	struct buf text = BUF_INIT(q->settings->report_size_max), why = BUF_INIT(2000);
 	char id[QUEUE_ID_SIZE];
-	int err;
+	int err = -EMSGSIZE;
 
-	if (write_report(q, w, n, content, who.recipient, &text))
-		e.flags |= ENVELOPE_8BITMIME;
-	e.content_size = text.len;
-	err = buf_check(&text);
-	if (!err)
-		err = submit_message(q, &e, buf_str(&text), id, &why);
+	for (size_t i = 0; i < COUNT_OF(extents) && err == -EMSGSIZE; i++) {
+		buf_reset(&text);
+		buf_reset(&why);
+		if (write_report(q, w, &(struct order){n, &extents[i], content, who.recipient}, &text))
+			e.flags |= ENVELOPE_8BITMIME;
+		e.content_size = text.len;
+		err = buf_check(&text);
+		if (err)
+			buf_addf(&why, "it is too long");
+		else
+			err = submit_message(q, &e, buf_str(&text), id, &why);
+	}
 	if (err)
 		log_tagged(str_of(q->settings->bounce_tag), LOG_LEVEL_WARN, "%s: %s failed: %s", w->m->envelope.queue_id, n->name,
 		           buf_cstr(&why));
@@ -301,8 +336,9 @@ static void send_all(struct qmgr *q, struct message_work *w)
 {
 	const struct settings *s = q->settings;
 	unsigned wanted = find_needs(q, w);
-	struct buf content = BUF_INIT(REPORT_SIZE_MAX);
-	size_t most = w->m->envelope.content_size <= s->bounce_size_limit ? s->bounce_size_limit : s->header_size_limit;
+	bool is_whole = w->m->envelope.content_size <= s->bounce_size_limit;
+	size_t most = size_min(is_whole ? s->bounce_size_limit : s->header_size_limit, s->report_size_max);
+	struct buf content = BUF_INIT(most + CHUNK_MAX);
 	int err = wanted ? content_load(q, w->m, most, &content) : 0;
 
 	if (err)

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "config/params.h"
 
+enum { REPORT_SIZE_MAX = 64 << 20 };
+
 static const struct {
 	const char *program;
 	enum ipc_role role;
@@ -115,6 +117,7 @@ void settings_apply(struct settings *s, const struct config *c)
 	s->active_limit = (uint32_t)p->qmgr_message_active_limit;
 	s->active_recipient_limit = (uint32_t)p->qmgr_message_recipient_limit;
 	s->bounce_size_limit = (uint32_t)p->bounce_size_limit;
+	s->report_size_max = REPORT_SIZE_MAX;
 	s->redacts_requiretls = p->requiretls_redact_dsn;
 	s->header_size_limit = (uint32_t)p->header_size_limit;
 	s->notify_classes = notify_classes(p->notify_classes);

@@ -40,6 +40,7 @@ struct settings {
 	uint32_t active_limit;
 	uint32_t active_recipient_limit;
 	uint32_t bounce_size_limit;
+	size_t report_size_max;  /* what would be longer is shortened; tests have less */
 	bool redacts_requiretls; /* reports on mail with REQUIRETLS hold its header alone, and may go as they can */
 	uint32_t header_size_limit;
 	unsigned notify_classes;

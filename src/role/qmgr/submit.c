@@ -107,7 +107,7 @@ int submit_message(struct qmgr *q, const struct envelope *e, struct str content,
 		return err;
 	if (err)
 		return -EAGAIN;
-	return s.code == 250 ? 0 : s.code >= 500 ? -EACCES : -EAGAIN;
+	return s.code == 250 ? 0 : s.code == 552 ? -EMSGSIZE : s.code >= 500 ? -EACCES : -EAGAIN;
 }
 
 static struct submit *find_submit(struct peer *p, uint64_t token)
