@@ -319,6 +319,7 @@ static int answer_request(struct qmgr *q, struct channel *ch, uid_t uid, const s
 	const struct request *r = find_request(ask->what);
 	struct answer a = {.text = BUF_INIT(2000)};
 	struct message end = {.type = MESSAGE_QUEUE_END};
+	struct spool_visit visit;
 	char *argument = str_cstr(str_cut(ask->argument, 0, 1000));
 	int err;
 
@@ -328,8 +329,12 @@ static int answer_request(struct qmgr *q, struct channel *ch, uid_t uid, const s
 	} else if (!is_allowed(q, uid, r->right)) {
 		a.error = -EPERM;
 		buf_addf(&a.text, "permission denied");
+	} else if (!qmgr_enter_spool(q, &visit)) {
+		a.error = -ESHUTDOWN;
+		buf_addf(&a.text, "the mail system is going down");
 	} else {
 		run_request(q, ch, r, str_of(argument), &a);
+		qmgr_leave_spool(q, &visit);
 	}
 	end.queue_end = (struct message_queue_end){.error = (uint32_t)-a.error, .count = a.count, .text = buf_str(&a.text)};
 	err = channel_send(ch, &end);

@@ -54,6 +54,18 @@ static struct instant next_look(struct qmgr *q, struct wall_time now)
 	return wall_deadline(next, now);
 }
 
+static int take_due(struct qmgr *q, struct wall_time now, uint32_t most, uint32_t *ret_count)
+{
+	struct spool_visit visit;
+	int err;
+
+	if (!qmgr_enter_spool(q, &visit))
+		return -ECANCELED;
+	err = spool_take_due(q->spool, now, most, take, q, ret_count);
+	qmgr_leave_spool(q, &visit);
+	return err;
+}
+
 static void feed(void *arg)
 {
 	struct qmgr *q = arg;
@@ -70,7 +82,7 @@ static void feed(void *arg)
 		if (q->next_deferred.us <= now.us)
 			q->next_deferred.us = 0;
 		if (most && spool_next_due(q->spool).us <= now.us) {
-			err = spool_take_due(q->spool, now, most, take, q, &count);
+			err = take_due(q, now, most, &count);
 			if (err && err != -ECANCELED)
 				log_warn("the index of deferred mail: %s", strerror(-err));
 			deadline = clock_deadline(duration_s(err ? TROUBLE_PAUSE : 0));

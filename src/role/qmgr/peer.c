@@ -110,8 +110,13 @@ static void grant_segment(void *arg)
 	struct peer *p = arg;
 	struct spool_grant grant;
 	struct message m = {.type = MESSAGE_SEGMENT_GRANT};
-	int err = p->q->is_spool_open ? spool_grant(p->q->spool, &grant) : -ESHUTDOWN;
+	struct spool_visit visit;
+	int err = -ESHUTDOWN;
 
+	if (qmgr_enter_spool(p->q, &visit)) {
+		err = spool_grant(p->q->spool, &grant);
+		qmgr_leave_spool(p->q, &visit);
+	}
 	if (err) {
 		log_warn("no segment for new mail: %s", strerror(-err));
 		m = (struct message){.type = MESSAGE_SEGMENT_REFUSED, .segment_refused = {.error = (uint32_t)-err}};
@@ -135,8 +140,14 @@ static void grant_large(void *arg)
 {
 	struct large_ask *ask = arg;
 	struct message m = {.type = MESSAGE_LARGE_GRANT, .large_grant = {.token = ask->token}};
-	int err = ask->peer->q->is_spool_open ? spool_large_new(ask->peer->q->spool, &m.fd, &m.large_grant.number) : -ESHUTDOWN;
+	struct qmgr *q = ask->peer->q;
+	struct spool_visit visit;
+	int err = -ESHUTDOWN;
 
+	if (qmgr_enter_spool(q, &visit)) {
+		err = spool_large_new(q->spool, &m.fd, &m.large_grant.number);
+		qmgr_leave_spool(q, &visit);
+	}
 	if (err) {
 		log_warn("no file for a large message: %s", strerror(-err));
 		m = (struct message){.type = MESSAGE_LARGE_REFUSED,

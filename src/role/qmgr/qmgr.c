@@ -35,6 +35,8 @@ int qmgr_init(struct qmgr *q, struct config *c, struct buf *why)
 	list_init(&q->peers);
 	list_init(&q->stranded);
 	list_init(&q->reports);
+	list_init(&q->visits);
+	wait_list_init(&q->visits_over);
 	wait_list_init(&q->resolvers);
 	wait_list_init(&q->due_wait);
 	buf_init(&q->envelope, MESSAGE_SIZE_MAX);
@@ -129,6 +131,29 @@ static size_t running(const struct qmgr *q)
 	return count;
 }
 
+bool qmgr_enter_spool(struct qmgr *q, struct spool_visit *v)
+{
+	if (!q->is_spool_open)
+		return false;
+	v->fiber = fiber_self();
+	list_add(&q->visits, &v->link);
+	return true;
+}
+
+void qmgr_leave_spool(struct qmgr *q, struct spool_visit *v)
+{
+	list_remove(&v->link);
+	wait_list_wake_all(&q->visits_over);
+}
+
+static void empty_spool_of_visitors(struct qmgr *q)
+{
+	LIST_EACH(&q->visits, it)
+		fiber_cancel(LIST_ENTRY(it, struct spool_visit, link)->fiber);
+	while (!list_is_empty(&q->visits))
+		wait_list_wait_always(&q->visits_over);
+}
+
 /* What they do not finish is found again at the next start. */
 void qmgr_drain(struct qmgr *q)
 {
@@ -140,7 +165,9 @@ void qmgr_drain(struct qmgr *q)
 		if (fiber_sleep(duration_ms(20)))
 			break;
 	q->is_spool_open = false;
+	empty_spool_of_visitors(q);
 	spool_close(q->spool);
+	q->spool = NULL;
 }
 
 void qmgr_done(struct qmgr *q)

@@ -111,6 +111,12 @@ struct peer {
 	unsigned waits;      /* fibers of ours that wait for it */
 };
 
+/* A fiber that waits inside the spool; on its stack. */
+struct spool_visit {
+	struct list link;
+	struct fiber *fiber;
+};
+
 /* Jobs by number, as the messages name them. */
 struct job_table {
 	struct job_slot *slots;
@@ -136,6 +142,8 @@ struct qmgr {
 	bool is_hungry;
 	bool is_draining;
 	bool is_spool_open;
+	struct list visits; /* struct spool_visit */
+	struct wait_list visits_over;
 
 	struct list peers;
 	struct list stranded; /* jobs for which no deliverer is there */
@@ -160,6 +168,9 @@ struct qmgr {
 [[nodiscard]] int qmgr_reconfigure(struct qmgr *q, struct config *c, struct buf *why);
 /* Starts nothing new, lets what runs end within a time, closes the spool. */
 void qmgr_drain(struct qmgr *q) WAITS;
+/* Around calls of the spool that wait, so that it is not closed meanwhile. False when it is closed: then do not call. */
+[[nodiscard]] bool qmgr_enter_spool(struct qmgr *q, struct spool_visit *v);
+void qmgr_leave_spool(struct qmgr *q, struct spool_visit *v);
 /* Frees all, when no fiber is left. */
 void qmgr_done(struct qmgr *q);
 

@@ -670,6 +670,34 @@ TEST(a_message_that_kills_deliverers_is_put_aside)
 	play(MAIN, play_deadly);
 }
 
+static void visit_spool(void *arg)
+{
+	struct spool_visit v;
+	int *seen = arg;
+
+	CHECK(qmgr_enter_spool(&world->q, &v));
+	CHECK_INT(fiber_sleep(duration_s(600)), -ECANCELED);
+	CHECK(world->q.spool != NULL);
+	CHECK(!qmgr_enter_spool(&world->q, &v));
+	qmgr_leave_spool(&world->q, &v);
+	++*seen;
+}
+
+static int visits_seen;
+
+static void play_visit(void)
+{
+	fiber_start("visitor", visit_spool, &visits_seen);
+	CHECK_INT(fiber_yield(), 0);
+}
+
+TEST(the_spool_is_not_closed_while_a_fiber_is_inside)
+{
+	visits_seen = 0;
+	play(MAIN, play_visit);
+	CHECK_INT(visits_seen, 1);
+}
+
 static void play_hold(void)
 {
 	struct recipient r = {.address = STR("ok@b.example")};
