@@ -33,6 +33,11 @@ static inline struct duration duration_ms(int64_t milliseconds)
 
 struct instant clock_now(void);
 struct wall_time clock_wall(void);
+/* The same in whole seconds. */
+static inline uint64_t clock_wall_s(void)
+{
+	return (uint64_t)(clock_wall().us / 1000000);
+}
 /* Processor time that the calling thread has used. */
 struct duration clock_thread(void);
 

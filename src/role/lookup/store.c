@@ -8,7 +8,7 @@
 
 #include "fiber/fiber.h"
 
-enum { KEY_MAX = 511, READERS_MAX = 16 };
+enum { KEY_MAX = 511, READERS_MAX = 16, DOMAIN_MAX = 253 };
 
 static const size_t map_size = 1UL << 30;
 static const char *const table_names[STORE_TABLE_COUNT] = {"sts", "tlsrpt"};
@@ -106,6 +106,14 @@ static MDB_val value_of(struct str s)
 static struct str copy(struct arena *a, MDB_val v)
 {
 	return arena_str(a, str_n(v.mv_data, v.mv_size));
+}
+
+bool store_takes_domain(struct str domain)
+{
+	for (size_t i = 0; i < domain.len; i++)
+		if (!ascii_is_alnum(domain.ptr[i]) && !memchr("-._", domain.ptr[i], 3))
+			return false;
+	return domain.len > 0 && domain.len <= DOMAIN_MAX;
 }
 
 int store_get(enum store_table t, struct str key, struct arena *a, struct str *ret_value)

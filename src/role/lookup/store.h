@@ -12,6 +12,9 @@
 #include "base/buf.h"
 #include "base/str.h"
 
+/* May it stand for a domain in a key, and be asked for in the DNS? */
+bool store_takes_domain(struct str domain);
+
 enum store_table { STORE_STS, STORE_TLSRPT, STORE_TABLE_COUNT };
 
 /* Once. A file that is no store any more is begun anew, with a line in `why` and 0. */

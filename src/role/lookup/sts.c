@@ -16,7 +16,6 @@
 
 enum {
 	QUESTIONS_MAX = 5000,
-	DOMAIN_MAX = 253,
 	DNS_WAIT_S = 20,
 	FETCH_WAIT_S = 70,       /* a fetch takes a minute at most, but may have to wait for others */
 	REFRESH_AFTER_S = 86400, /* unless half of max_age comes first */
@@ -70,14 +69,9 @@ void sts_start(const struct config *c)
 
 /* --- fetching ------------------------------------------------------------------------------- */
 
-static uint64_t now_s(void)
-{
-	return (uint64_t)(clock_wall().us / 1000000);
-}
-
 static bool is_due(const struct sts_cached *c)
 {
-	uint64_t age = now_s() - c->fetched_at;
+	uint64_t age = clock_wall_s() - c->fetched_at;
 
 	return age >= REFRESH_AFTER_S || age >= c->max_age / 2;
 }
@@ -129,7 +123,7 @@ static int get_policy(struct fetch *f, struct arena *a, struct buf *why)
 	                        .ca_file = sts.params->postrider_mta_sts_CAfile,
 	                        .protocols = sts.params->inet_protocols,
 	                        .size_max = STS_POLICY_SIZE_MAX};
-	struct sts_cached c = {.fetched_at = now_s(), .id = str_of(f->id)};
+	struct sts_cached c = {.fetched_at = clock_wall_s(), .id = str_of(f->id)};
 	struct web_answer answer;
 	struct sts_policy policy;
 	int err = web_request(&wish, a, &answer, why);
@@ -246,7 +240,7 @@ static int find_policy(struct question *q, struct sts_cached *c, const char **re
 	struct str id;
 	bool is_announced = !announced_id(q->domain, &q->arena, &id);
 	/* After the wait for the DNS: others may have fetched it meanwhile. */
-	int err = sts_cache_get(q->domain, now_s(), &q->arena, c), unkept;
+	int err = sts_cache_get(q->domain, clock_wall_s(), &q->arena, c), unkept;
 	const char *recent;
 
 	*ret_failure = "";
@@ -258,7 +252,7 @@ static int find_policy(struct question *q, struct sts_cached *c, const char **re
 		*ret_failure = recent;
 	} else if (err || !str_eq(id, c->id)) {
 		unkept = fetch_wait(fetch_begin(q->domain, id), ret_failure);
-		err = sts_cache_get(q->domain, now_s(), &q->arena, c);
+		err = sts_cache_get(q->domain, clock_wall_s(), &q->arena, c);
 		/* Mail must not go as if there were none. */
 		if (err == -ENOENT && unkept)
 			err = unkept;
@@ -291,19 +285,11 @@ static void run_question(void *arg)
 	free(q);
 }
 
-static bool is_domain(struct str domain)
-{
-	for (size_t i = 0; i < domain.len; i++)
-		if (!ascii_is_alnum(domain.ptr[i]) && !memchr("-._", domain.ptr[i], 3))
-			return false;
-	return domain.len > 0 && domain.len <= DOMAIN_MAX;
-}
-
 void sts_take_question(struct client *client, const struct message_sts_ask *m)
 {
 	struct question *q;
 
-	if (!is_domain(m->domain)) {
+	if (!store_takes_domain(m->domain)) {
 		answer(client, m->token, -ENOENT, STR(""), "");
 		return;
 	}

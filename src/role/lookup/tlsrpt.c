@@ -30,7 +30,6 @@ enum {
 	BATCH_MAX = 100,
 	REPORT_SIZE_MAX = 4 << 20,
 	BEGIN_DIGITS = 16,
-	DOMAIN_MAX = 253,
 	DNS_WAIT_S = 20,
 	PLACES_MAX = 5,
 	ANSWER_MAX = 64 * 1024,
@@ -66,25 +65,12 @@ bool tlsrpt_is_wanted(const struct config *c)
 	return false;
 }
 
-static uint64_t now_s(void)
-{
-	return (uint64_t)(clock_wall().us / 1000000);
-}
-
 static uint64_t period_s(void)
 {
 	return size_max((size_t)(tlsrpt.params->postrider_tlsrpt_period.ns / NS_PER_S), 1);
 }
 
 /* --- gathering ------------------------------------------------------------------------------- */
-
-static bool is_domain(struct str domain)
-{
-	for (size_t i = 0; i < domain.len; i++)
-		if (!ascii_is_alnum(domain.ptr[i]) && !memchr("-._", domain.ptr[i], 3))
-			return false;
-	return domain.len > 0 && domain.len <= DOMAIN_MAX;
-}
 
 static struct gathering *gathering_open(struct str key, struct arena *a)
 {
@@ -115,9 +101,9 @@ void tlsrpt_take(const struct message_tls_outcome *o)
 {
 	struct arena a = ARENA_INIT;
 	struct gathering *g;
-	uint64_t now = now_s();
+	uint64_t now = clock_wall_s();
 
-	if (tlsrpt.is_running && is_domain(o->domain)) {
+	if (tlsrpt.is_running && store_takes_domain(o->domain)) {
 		struct str domain = arena_lower(&a, o->domain);
 
 		g = gathering_open(
@@ -374,7 +360,7 @@ static void look_at(struct str key, struct str text, struct arena *a)
 {
 	const struct instant *next = map_find(&tlsrpt.retries, key);
 	uint64_t begins = strtoull(arena_cstr(a, str_cut(key, 0, BEGIN_DIGITS)), NULL, 16), ends = begins + period_s(),
-		 now = now_s();
+		 now = clock_wall_s();
 	int err;
 
 	if (tlsrpt.looks_at < ends + delay_of(key) || (next && instant_is_before(clock_now(), *next)))
@@ -413,7 +399,7 @@ static void run(void *arg)
 	struct instant look = clock_now();
 
 	while (!fiber_sleep(duration_s((int64_t)size_min(FLUSH_AFTER_S, period_s())))) {
-		uint64_t now = now_s();
+		uint64_t now = clock_wall_s();
 
 		tlsrpt_flush();
 		if (tlsrpt.is_looking || instant_is_before(clock_now(), look))
