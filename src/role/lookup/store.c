@@ -8,7 +8,7 @@
 
 #include "fiber/fiber.h"
 
-enum { KEY_MAX = 511, READERS_MAX = 16, DOMAIN_MAX = 253 };
+enum { KEY_MAX = 511, READERS_MAX = 16, DOMAIN_MAX = 253, MADE_SIZE_MAX = 4 << 20 };
 
 static const size_t map_size = 1UL << 30;
 static const char *const table_names[STORE_TABLE_COUNT] = {"sts", "tlsrpt"};
@@ -174,6 +174,21 @@ struct writing {
 	int rc;
 };
 
+static int put_made(MDB_txn *txn, const struct store_change *c)
+{
+	struct buf made = BUF_INIT(MADE_SIZE_MAX);
+	MDB_val k = value_of(c->key), v = {0};
+	int rc = mdb_get(txn, store.tables[c->table], &k, &v);
+
+	if (!rc || rc == MDB_NOTFOUND) {
+		c->make(rc ? STR("") : str_n(v.mv_data, v.mv_size), &made, c->arg);
+		v = value_of(buf_str(&made));
+		rc = buf_check(&made) ? ENOSPC : mdb_put(txn, store.tables[c->table], &k, &v, 0);
+	}
+	buf_done(&made);
+	return rc;
+}
+
 static void write_changes(void *arg)
 {
 	struct writing *w = arg;
@@ -186,7 +201,9 @@ static void write_changes(void *arg)
 		const struct store_change *c = &w->changes[i];
 		MDB_val k = value_of(c->key), v = value_of(c->value);
 
-		if (c->value.ptr)
+		if (c->make)
+			w->rc = put_made(txn, c);
+		else if (c->value.ptr)
 			w->rc = mdb_put(txn, store.tables[c->table], &k, &v, 0);
 		else
 			w->rc = mdb_del(txn, store.tables[c->table], &k, NULL);

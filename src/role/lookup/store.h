@@ -28,10 +28,15 @@ bool store_is_open(void);
 /* How many entries a table has; 0 when that cannot be told. */
 size_t store_count(enum store_table t);
 
+/* The new value for a key that has `old` ("": none). On a helper thread, and no other process changes the key meanwhile. */
+typedef void store_make_fn(struct str old, struct buf *value, const void *arg);
+
 struct store_change {
 	enum store_table table;
 	struct str key;
-	struct str value; /* absent: the key is removed */
+	struct str value;    /* absent: the key is removed */
+	store_make_fn *make; /* or NULL: `value` comes from it */
+	const void *arg;
 };
 
 /* All of them or none, on the disk when it returns. -ENOSPC, -EIO; waits even when cancelled. */

@@ -26,7 +26,8 @@
 enum {
 	FLUSH_AFTER_S = 5,
 	LOOK_AFTER_S = 60,
-	GATHERED_MAX = 5000, /* in memory */
+	GATHERED_SIZE_MAX = 16 << 20, /* in memory until they are written down; what is more does not count */
+	KEY_COST = 500,
 	BATCH_MAX = 100,
 	REPORT_SIZE_MAX = 4 << 20,
 	BEGIN_DIGITS = 16,
@@ -38,18 +39,14 @@ enum {
 	GIVE_UP_AFTER_S = 86400
 };
 
-struct gathering {
-	struct tls_report *report;
-	bool is_dirty;
-};
-
 static struct {
 	const struct params *params;
 	bool is_running;
-	struct map gathered; /* key of the store: struct gathering */
-	struct map retries;  /* key of the store: struct instant, the next try */
-	bool is_looking;     /* through what there is to send */
-	uint64_t looks_at;   /* what had ended before */
+	struct map gathered; /* key of the store: struct buf, the outcomes since the last flush */
+	size_t gathered_size;
+	struct map retries; /* key of the store: struct instant, the next try */
+	bool is_looking;    /* through what there is to send */
+	uint64_t looks_at;  /* what had ended before */
 } tlsrpt;
 
 bool tlsrpt_is_wanted(const struct config *c)
@@ -72,82 +69,60 @@ static uint64_t period_s(void)
 
 /* --- gathering ------------------------------------------------------------------------------- */
 
-static struct gathering *gathering_open(struct str key, struct arena *a)
-{
-	struct gathering *g = map_find(&tlsrpt.gathered, key);
-	struct str text = STR("");
-
-	if (g)
-		return g;
-	if (map_count(&tlsrpt.gathered) >= GATHERED_MAX)
-		return NULL;
-	if (store_get(STORE_TLSRPT, key, a, &text))
-		text = STR("");
-	g = mem_alloc(sizeof(*g));
-	g->report = tls_report_new(text);
-	(void)map_set(&tlsrpt.gathered, key, g);
-	return g;
-}
-
-static void gathering_free(struct gathering *g)
-{
-	if (!g)
-		return;
-	tls_report_free(g->report);
-	free(g);
-}
-
 void tlsrpt_take(const struct message_tls_outcome *o)
 {
+	struct message m = {.type = MESSAGE_TLS_OUTCOME, .tls_outcome = *o};
 	struct arena a = ARENA_INIT;
-	struct gathering *g;
 	uint64_t now = clock_wall_s();
+	struct buf *frames;
+	struct str key;
+	size_t size;
 
-	if (tlsrpt.is_running && store_takes_domain(o->domain)) {
-		struct str domain = arena_lower(&a, o->domain);
-
-		g = gathering_open(
-			arena_printf(&a, "%016llx %.*s", (unsigned long long)(now - now % period_s()), STR_ARG(domain)), &a);
-		if (g) {
-			tls_report_add(g->report, o);
-			g->is_dirty = true;
-		}
+	if (!tlsrpt.is_running || !store_takes_domain(o->domain) || tlsrpt.gathered_size >= GATHERED_SIZE_MAX)
+		return;
+	key = arena_printf(&a, "%016llx %.*s", (unsigned long long)(now - now % period_s()), STR_ARG(arena_lower(&a, o->domain)));
+	frames = map_find(&tlsrpt.gathered, key);
+	if (!frames) {
+		frames = mem_alloc(sizeof(*frames));
+		buf_init(frames, GATHERED_SIZE_MAX + MESSAGE_SIZE_MAX);
+		(void)map_set(&tlsrpt.gathered, key, frames);
+		tlsrpt.gathered_size += KEY_COST;
 	}
+	size = frames->len;
+	message_encode(frames, &m);
+	tlsrpt.gathered_size += frames->len - size;
 	arena_done(&a);
 }
 
-/* Encodes up to BATCH_MAX that have changed. */
+/* What the store has of a report, and what has been gathered since. */
+static void add_outcomes(struct str old, struct buf *value, const void *arg)
+{
+	struct str frames = buf_str(arg);
+	struct tls_report *report = tls_report_new(old);
+	struct message m;
+
+	while (frames.len && !message_decode(&frames, &m))
+		tls_report_add(report, &m.tls_outcome);
+	tls_report_encode(report, value);
+	tls_report_free(report);
+}
+
+/* Takes up to BATCH_MAX domains out of what has been gathered. */
 static size_t take_batch(struct store_change *changes, struct arena *a)
 {
 	size_t at = 0, count = 0;
 	struct str key;
-	void *value;
+	void *frames;
 
-	while (count < BATCH_MAX && map_next(&tlsrpt.gathered, &at, &key, &value)) {
-		struct gathering *g = value;
-		struct buf text = BUF_INIT(REPORT_SIZE_MAX);
-
-		if (!g->is_dirty)
-			continue;
-		g->is_dirty = false;
-		tls_report_encode(g->report, &text);
+	while (count < BATCH_MAX && map_next(&tlsrpt.gathered, &at, &key, &frames))
 		changes[count++] = (struct store_change){
-			.table = STORE_TLSRPT, .key = arena_str(a, key), .value = arena_str(a, buf_str(&text))};
-		buf_done(&text);
+			.table = STORE_TLSRPT, .key = arena_str(a, key), .make = add_outcomes, .arg = frames};
+	for (size_t i = 0; i < count; i++) {
+		struct buf *taken = map_remove(&tlsrpt.gathered, changes[i].key);
+
+		tlsrpt.gathered_size -= KEY_COST + taken->len;
 	}
 	return count;
-}
-
-/* What is written down need not stay in memory when there is much. */
-static void forget_clean(void)
-{
-	size_t at = 0;
-	struct str key;
-	void *value;
-
-	while (map_next(&tlsrpt.gathered, &at, &key, &value))
-		if (map_count(&tlsrpt.gathered) > GATHERED_MAX / 2 && !((struct gathering *)value)->is_dirty)
-			gathering_free(map_remove(&tlsrpt.gathered, key));
 }
 
 void tlsrpt_flush(void)
@@ -161,12 +136,15 @@ void tlsrpt_flush(void)
 
 		count = take_batch(changes, &a);
 		err = count ? store_write(changes, count) : 0;
+		for (size_t i = 0; i < count; i++) {
+			buf_done((struct buf *)changes[i].arg);
+			free((struct buf *)changes[i].arg);
+		}
 		arena_done(&a);
 	}
 	if (err)
 		log_error("outcomes for TLS reports cannot be kept: %s", strerror(-err));
 	free(changes);
-	forget_clean();
 }
 
 /* --- sending --------------------------------------------------------------------------------- */
@@ -338,7 +316,6 @@ static void forget(struct str key)
 	struct store_change change = {.table = STORE_TLSRPT, .key = key};
 	int err;
 
-	gathering_free(map_remove(&tlsrpt.gathered, key));
 	free(map_remove(&tlsrpt.retries, key));
 	err = store_write(&change, 1);
 	if (!err)
