@@ -322,7 +322,7 @@ struct sasl_exchange *sasl_exchange_begin(struct sasl_server *s, const struct sa
 
 	*ret_result = (struct sasl_result){.status = SASL_FAILED, .method = x->method};
 	while (str_next(&offered, " ", &name))
-		if (str_eq(name, x->method)) {
+		if (s->backend && str_eq(name, x->method)) {
 			s->backend->begin(x, str_eq(initial, STR("=")) ? STR("") : initial, ret_result);
 			check_name(x, ret_result);
 			return x;

@@ -189,7 +189,7 @@ static int find_mx(struct search *s, struct str domain, struct dns_answer *ret_a
 
 static int search_host(struct search *s, struct str host, uint16_t preference)
 {
-	struct dns_answer answer;
+	struct dns_answer answer = {.status = DNS_NO_NAME};
 	int err = find_addresses(s, host, &answer);
 
 	if (err == -ECANCELED)
@@ -348,7 +348,7 @@ static void limit_targets(struct search *s)
 
 static int search_domain(struct search *s, const struct nexthop *nexthop)
 {
-	struct dns_answer mx;
+	struct dns_answer mx = {.status = DNS_NO_NAME};
 	int err = find_mx(s, nexthop->host, &mx);
 
 	if (err == -ECANCELED)
