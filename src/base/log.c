@@ -69,13 +69,17 @@ struct str log_tag(void)
 	return the_log.tag ? str_of(the_log.tag) : STR("postfix");
 }
 
-void log_open(enum log_sink sink, int fd, struct str host)
+void log_open(enum log_sink sink, int fd)
 {
+	char host[256] = "";
+
 	log_flush();
 	the_log.sink = sink;
 	the_log.fd = fd;
+	if (gethostname(host, sizeof(host) - 1))
+		host[0] = 0;
 	free(the_log.host);
-	the_log.host = str_cstr(host);
+	the_log.host = str_cstr(str_cut(str_of(host), 0, str_find(str_of(host), '.')));
 }
 
 void log_set_level(enum log_level least)

@@ -26,8 +26,8 @@ void log_set_tag(struct str tag);
 struct str log_tag(void);
 /* By its name in syslog.conf ("mail", which it is before the first call, "local0"); another name changes nothing. */
 void log_set_facility(struct str name);
-/* `host` stands in lines for LOG_SINK_FD. `fd` must be open for appending; it stays the caller's. */
-void log_open(enum log_sink sink, int fd, struct str host);
+/* `fd` must be open for appending; it stays the caller's. Lines for it name this host, up to the first dot of its name. */
+void log_open(enum log_sink sink, int fd);
 void log_set_level(enum log_level least);
 /* Every line also goes to stderr, as commands do for a person who watches. */
 void log_to_stderr(bool is_on);

@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	log_set_tag(str_of(command->name));
-	log_open(LOG_SINK_NONE, -1, STR(""));
+	log_open(LOG_SINK_NONE, -1);
 	log_to_stderr(true);
 	int status = command->run(argc, argv);
 	return fflush(stdout) == 0 ? status : 1;

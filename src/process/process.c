@@ -56,16 +56,9 @@ void process_table_changed(struct process *p, struct str whose)
 		log_warn("a table of %.*s changed, but master cannot be told", STR_ARG(whose));
 }
 
-/* The host name as syslog shows it: up to the first dot. */
 static void open_log(int fd)
 {
-	char host[256] = "localhost";
-	struct str name;
-
-	if (gethostname(host, sizeof(host) - 1))
-		host[0] = 0;
-	name = str_of(host);
-	log_open(fd >= 0 ? LOG_SINK_FD : LOG_SINK_SYSLOG, fd, str_cut(name, 0, str_find(name, '.')));
+	log_open(fd >= 0 ? LOG_SINK_FD : LOG_SINK_SYSLOG, fd);
 	if (self.log_fd >= 0)
 		close(self.log_fd);
 	self.log_fd = fd;

@@ -57,8 +57,7 @@ static int open_file(const struct view *v, struct str path, int *ret_fd, struct 
 int log_sink_open(struct master *m, const struct config *c, struct buf *why)
 {
 	const struct view *v = config_main_view(c);
-	struct str path = view_get(v, STR("maillog_file")), prefixes = view_get(v, STR("maillog_file_prefixes")), name;
-	char host[256] = "localhost";
+	struct str path = view_get(v, STR("maillog_file")), prefixes = view_get(v, STR("maillog_file_prefixes"));
 	int fd = -1, err = 0;
 
 	if (path.len && !has_allowed_prefix(path, prefixes)) {
@@ -77,10 +76,7 @@ int log_sink_open(struct master *m, const struct config *c, struct buf *why)
 		err = open_file(v, path, &fd, why);
 	if (err)
 		return err;
-	if (gethostname(host, sizeof(host) - 1))
-		host[0] = 0;
-	name = str_of(host);
-	log_open(fd >= 0 ? LOG_SINK_FD : LOG_SINK_SYSLOG, fd, str_cut(name, 0, str_find(name, '.')));
+	log_open(fd >= 0 ? LOG_SINK_FD : LOG_SINK_SYSLOG, fd);
 	if (m->log_fd >= 0)
 		close(m->log_fd);
 	m->log_fd = fd;

@@ -264,13 +264,13 @@ void stage_play(const char *main_cf, void (*fn)(void))
 	stage = &w;
 	snprintf(path, sizeof path, "%s/log", w.folder);
 	w.log_fd = open(path, O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
-	log_open(LOG_SINK_FD, w.log_fd, STR("host"));
+	log_open(LOG_SINK_FD, w.log_fd);
 	log_set_tag(STR("postfix/qmgr"));
 	loop_init();
 	channel_loop_init();
 	fiber_start("play", perform, &p);
 	loop_run();
-	log_open(LOG_SINK_NONE, -1, STR(""));
+	log_open(LOG_SINK_NONE, -1);
 	loop_done();
 	channel_free(w.receiver);
 	qmgr_done(&w.q);
