@@ -2,7 +2,10 @@
 #include "ipc/message.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include "base/arena.h"
 #include "check.h"
 
 static struct buf encoded(const struct message *m)
@@ -133,4 +136,24 @@ TEST(only_messages_declared_so_carry_a_descriptor)
 	CHECK(!message_has_fd(MESSAGE_GO));
 	CHECK(!message_has_fd(MESSAGE_NONE));
 	CHECK(!message_has_fd(MESSAGE_TYPE_COUNT));
+}
+
+/* A message that is put between others changes the numbers of those behind it: `python3 tools/message_seeds.py` writes the seeds
+ * anew. */
+TEST(the_fuzzer_has_a_seed_of_each_message)
+{
+	for (enum message_type type = MESSAGE_NONE + 1; type < MESSAGE_TYPE_COUNT; type++) {
+		struct arena a = ARENA_INIT;
+		struct str name = arena_lower(&a, str_of(message_name(type)));
+		struct message m = {.type = MESSAGE_NONE};
+		const char *path = arena_printf(&a, SEEDS "/%.*s", STR_ARG(name)).ptr;
+		char bytes[1000];
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t size = read(fd, bytes, sizeof(bytes));
+		struct str rest = str_n(bytes, size > 0 ? (size_t)size : 0);
+
+		CHECK_CASE(message_decode(&rest, &m) == 0 && m.type == type && !rest.len, path);
+		close(fd);
+		arena_done(&a);
+	}
 }
