@@ -57,6 +57,7 @@ void channel_free(struct channel *ch);
 [[nodiscard]] int channel_send(struct channel *ch, const struct message *m);
 /* Waits until the peer has taken most of what was queued: for senders of much. -EPIPE, -ETIMEDOUT, -ECANCELED. */
 [[nodiscard]] int channel_wait_room(struct channel *ch, struct instant deadline) WAITS;
+/* Bytes that wait to be sent. */
 size_t channel_queued(const struct channel *ch);
 
 /*

@@ -146,23 +146,11 @@ int connect_local(struct str path, struct duration timeout, int *ret_fd)
 	return err;
 }
 
-static int listen_at(int fd, const struct sockaddr *at, socklen_t size, int backlog, int *ret_fd)
-{
-	*ret_fd = -1;
-	if (bind(fd, at, size) || listen(fd, backlog)) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
 int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd)
 {
 	int fd = socket(at->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
+	*ret_fd = -1;
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -171,22 +159,14 @@ int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd)
 	/* Each family has its own socket, so that addresses are never written as ::ffff:1.2.3.4. */
 	if (at->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	return listen_at(fd, at, ip_size(at), backlog, ret_fd);
-}
+	if (bind(fd, at, ip_size(at)) || listen(fd, backlog)) {
+		int err = -errno;
 
-int listen_local(struct str path, int type, int backlog, int *ret_fd)
-{
-	struct sockaddr_un at;
-	int err = local_address(path, &at);
-	int fd;
-
-	if (err)
+		close(fd);
 		return err;
-	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	unlink(at.sun_path);
-	return listen_at(fd, (struct sockaddr *)&at, sizeof(at), backlog, ret_fd);
+	}
+	*ret_fd = fd;
+	return 0;
 }
 
 int accept_now(int listener, int *ret_fd, struct sockaddr_storage *ret_peer)
@@ -205,16 +185,4 @@ int accept_now(int listener, int *ret_fd, struct sockaddr_storage *ret_peer)
 		    errno == EBADF || errno == EINVAL)
 			return -errno;
 	}
-}
-
-int accept_next(struct watch *listener, struct instant deadline, int *ret_fd, struct sockaddr_storage *ret_peer)
-{
-	int err;
-
-	while ((err = accept_now(listener->fd, ret_fd, ret_peer)) == -EAGAIN) {
-		err = watch_wait(listener, WATCH_READ, deadline);
-		if (err)
-			break;
-	}
-	return err;
 }

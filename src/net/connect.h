@@ -18,10 +18,5 @@
 [[nodiscard]] int connect_local(struct str path, struct duration timeout, int *ret_fd) WAITS;
 /* -errno; -EADDRINUSE and -EACCES are what operators see. */
 [[nodiscard]] int listen_tcp(const struct sockaddr *at, int backlog, int *ret_fd);
-/* `type` is SOCK_STREAM or SOCK_SEQPACKET. An old socket file at `path` is replaced. */
-[[nodiscard]] int listen_local(struct str path, int type, int backlog, int *ret_fd);
-/* A client that waits already, or -EAGAIN; otherwise as accept_next(). */
+/* A client that waits already, or -EAGAIN. What fails for one connection alone is passed over; -EMFILE and the like come back. */
 [[nodiscard]] int accept_now(int listener, int *ret_fd, struct sockaddr_storage *ret_peer);
-/* The next client. Waits. What fails for one connection alone is passed over; -EMFILE and the like come back. */
-[[nodiscard]] int accept_next(struct watch *listener, struct instant deadline, int *ret_fd,
-                              struct sockaddr_storage *ret_peer) WAITS;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "test_sockets.h"
 #include "config/config.h"
 #include "fiber/fiber.h"
 #include "net/connect.h"
@@ -271,10 +272,9 @@ struct play {
 static void serve(void *arg)
 {
 	struct play *play = arg;
-	struct sockaddr_storage peer;
 	int fd;
 
-	while (!accept_next(&play->listener, INSTANT_NEVER, &fd, &peer)) {
+	while (!accept_next(&play->listener, &fd)) {
 		struct stream *s = stream_new(fd);
 		struct str rest = str_of(play->script), line, answer;
 		bool is_bare;
@@ -329,12 +329,12 @@ static void run_dovecot(struct dovecot_case *dc)
 {
 	struct config *c = load("smtpd_sasl_type = dovecot\nsmtpd_sasl_path = auth\n");
 	char path[500];
-	int fd = -1;
+	int fd;
 
 	snprintf(path, sizeof(path), "%.*s/auth", STR_ARG(config_dir(c)));
 	dc->play.server = server_of(c);
 	loop_init();
-	CHECK_INT(listen_local(str_of(path), SOCK_STREAM, 10, &fd), 0);
+	fd = listen_local(path);
 	watch_init(&dc->play.listener, fd);
 	fiber_start("dovecot", serve, &dc->play);
 	fiber_start("client", ask_and_stop, dc);

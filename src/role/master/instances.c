@@ -189,6 +189,15 @@ static void note_state(struct instance *i, enum instance_state state)
 	wait_list_wake_all(&i->master->changed);
 }
 
+static void refuse_message(const struct instance *i, const struct message *msg)
+{
+	struct buf text = BUF_INIT(1024);
+
+	message_format(&text, msg);
+	log_warn("process %s pid %d sent to master what is not for it: %s", i->rights->program, (int)i->pid, buf_cstr(&text));
+	buf_done(&text);
+}
+
 static void handle(struct instance *i, const struct message *msg)
 {
 	switch (msg->type) {
@@ -215,7 +224,7 @@ static void handle(struct instance *i, const struct message *msg)
 		trace_save(i, msg->tls_trace.name, msg->tls_trace.text);
 		break;
 	default:
-		log_warn("process %s pid %d sent %s to master", i->rights->program, (int)i->pid, message_name(msg->type));
+		refuse_message(i, msg);
 	}
 	if (msg->fd >= 0)
 		close(msg->fd);

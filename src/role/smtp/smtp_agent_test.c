@@ -17,6 +17,7 @@
 #include "role/smtp/connection.h"
 #include "role/smtp/smtp_settings.h"
 #include "role/smtp/target.h"
+#include "test_sockets.h"
 
 static const char content[] = "Subject: x\r\n\r\nbody\r\n";
 
@@ -60,11 +61,10 @@ static void converse(void *arg)
 static void serve(void *unused)
 {
 	struct watch w;
-	struct sockaddr_storage peer;
 	int fd;
 
 	watch_init(&w, server.fd);
-	while (!accept_next(&w, INSTANT_NEVER, &fd, &peer))
+	while (!accept_next(&w, &fd))
 		fiber_start("conversation", converse, stream_new(fd));
 	watch_done(&w);
 	close(server.fd);
