@@ -67,7 +67,7 @@ static int start_next(struct master *m, uint32_t roles, const struct config *c, 
 	return 0;
 }
 
-/* 0 when all are ready, -EAGAIN when some are not yet, -ECHILD when one has ended. */
+/* 0 when all are ready, -EAGAIN when some are not yet, -ECHILD when one has ended, ready or not. */
 static int look_at_next(struct master *m, struct buf *why)
 {
 	int err = 0;
@@ -75,7 +75,7 @@ static int look_at_next(struct master *m, struct buf *why)
 	for (size_t n = 0; n < m->slot_count; n++) {
 		const struct instance *next = m->slots[n].next;
 
-		if (!next || next->state == INSTANCE_READY)
+		if (!next || (next->state == INSTANCE_READY && !next->is_gone))
 			continue;
 		if (!next->is_gone || next->reader) {
 			err = -EAGAIN;
