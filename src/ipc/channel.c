@@ -15,7 +15,8 @@ enum {
 	PACKET_HEAD = 2,
 	PACKET_MAX = 128 << 10, /* a third of the largest send buffer that an ordinary process may ask for */
 	PACKET_FDS = 16,
-	SOCKET_BUFFER = 212992, /* net.core.wmem_max of a Linux that nobody tuned; it counts twice */
+	RECEIVED_FDS = PACKET_FDS + 1, /* a message in parts has its own in the first, and others may follow in the last */
+	SOCKET_BUFFER = 212992,        /* net.core.wmem_max of a Linux that nobody tuned; it counts twice */
 };
 
 /* A packet that waits to be sent. */
@@ -36,12 +37,12 @@ struct channel {
 	bool is_freed; /* the writer frees it when it ends */
 	int send_error;
 
-	char *packet;        /* PACKET_MAX bytes, from the first receive on */
-	struct buf assembly; /* parts of a message larger than a packet */
-	bool is_partial;     /* `assembly` waits for more */
-	struct str frames;   /* what is not decoded yet, in `packet` or `assembly` */
-	unsigned in_a_row;   /* messages given out without letting others run */
-	int fds[PACKET_FDS]; /* received, not given out yet */
+	char *packet;          /* PACKET_MAX bytes, from the first receive on */
+	struct buf assembly;   /* parts of a message larger than a packet */
+	bool is_partial;       /* `assembly` waits for more */
+	struct str frames;     /* what is not decoded yet, in `packet` or `assembly` */
+	unsigned in_a_row;     /* messages given out without letting others run */
+	int fds[RECEIVED_FDS]; /* received, not given out yet */
 	size_t fd_count, fd_next;
 	int recv_error;
 };
@@ -410,7 +411,7 @@ size_t channel_queued(const struct channel *ch)
 
 /* --- receiving ------------------------------------------------------------------- */
 
-/* Keeps the descriptors of a packet. False when there are more than a packet may carry. */
+/* Keeps the descriptors of a packet. False when there are more than its messages can have. */
 static bool take_fds(struct channel *ch, struct msghdr *msg)
 {
 	bool is_good = !(msg->msg_flags & MSG_CTRUNC);
@@ -424,7 +425,7 @@ static bool take_fds(struct channel *ch, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
-			if (ch->fd_count < PACKET_FDS) {
+			if (ch->fd_count < RECEIVED_FDS) {
 				ch->fds[ch->fd_count++] = fd;
 			} else {
 				close(fd);
@@ -511,8 +512,8 @@ int channel_recv(struct channel *ch, struct instant deadline, struct message *re
 	struct message m;
 	int err = ch->recv_error;
 
-	if (!err)
-		err = give_way(ch);
+	if (!err && give_way(ch))
+		return -ECANCELED;
 	if (!err && !ch->frames.len) {
 		err = ch->fd_count ? -EBADMSG : recv_frames(ch, deadline);
 		if (err == -ETIMEDOUT || err == -ECANCELED)

@@ -153,6 +153,37 @@ TEST(a_message_larger_than_a_packet_arrives_whole)
 	run_fiber(send_large);
 }
 
+/* The last part of the first one has room for as many descriptors as any packet. */
+static void send_large_and_descriptors(void *arg)
+{
+	enum { COUNT = 16 };
+	struct message m = {.type = MESSAGE_SUBMIT, .fd = STDERR_FILENO, .submit = {.token = 9}}, got;
+	char *memory;
+
+	m.submit.envelope = long_text(&memory, 200000);
+	CHECK_INT(channel_send(pair.left, &m), 0);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct message peer = {.type = MESSAGE_PEER, .fd = STDERR_FILENO, .peer = {.role = ROLE_QMGR, .id = i}};
+
+		CHECK_INT(channel_send(pair.left, &peer), 0);
+	}
+	for (uint32_t i = 0; i < COUNT + 1; i++) {
+		int err = channel_recv(pair.right, soon(), &got);
+
+		CHECK_INT(err, 0);
+		if (err)
+			break;
+		CHECK(got.fd > STDERR_FILENO);
+		close(got.fd);
+	}
+	free(memory);
+}
+
+TEST(a_message_in_parts_and_those_behind_it_keep_their_descriptors)
+{
+	run_fiber(send_large_and_descriptors);
+}
+
 static void send_too_large(void *arg)
 {
 	char *memory;
