@@ -112,6 +112,9 @@ static void hear(void *arg)
 
 		if (size > 0) {
 			log_words(lw, str_n(room, (size_t)size));
+			/* However much it has to say, master's other work goes on. */
+			if (fiber_yield())
+				break;
 			continue;
 		}
 		if (size == 0 || (errno != EAGAIN && errno != EINTR) || watch_wait(&w, WATCH_READ, INSTANT_NEVER))
@@ -241,7 +244,9 @@ static void listen_to(void *arg)
 	if (err == -EBADMSG) {
 		/* Taken over or broken: either way it is not to be worked with. */
 		log_error("process %s pid %d sent what is no message; killing it", i->rights->program, (int)i->pid);
-		kill(i->pid, SIGKILL);
+		/* When it has ended already, its number may be somebody else's. */
+		if (!i->is_gone)
+			kill(i->pid, SIGKILL);
 	}
 	channel_free(i->control);
 	i->control = NULL;
