@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include "cmd/trial.h"
 #include "config/config.h"
 #include "process/problems.h"
+#include "process/process.h"
 
 enum { STOP_WAIT_S = 45, NEW_LOG_WAIT_S = 1 };
 
@@ -31,17 +31,18 @@ struct instance {
 
 /* --- the running master --------------------------------------------------------------- */
 
-/* The number in the pid file while a master holds the lock on it; 0 when none does. */
+/* The number in the pid file while a master holds the write lock on it; 0 when none does. */
 static pid_t running_master(const struct instance *in)
 {
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	struct buf path = BUF_INIT(4096);
 	char text[32] = "";
 	int fd;
 	pid_t pid = 0;
 
-	buf_addf(&path, "%.*s/pid/master.pid", STR_ARG(view_get(in->view, STR("queue_directory"))));
+	buf_addf(&path, "%.*s/" PID_FILE, STR_ARG(view_get(in->view, STR("queue_directory"))));
 	fd = open(buf_cstr(&path), O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK && read(fd, text, sizeof(text) - 1) > 0)
+	if (fd >= 0 && !fcntl(fd, F_OFD_GETLK, &lock) && lock.l_type == F_WRLCK && read(fd, text, sizeof(text) - 1) > 0)
 		pid = (pid_t)strtol(text, NULL, 10);
 	if (fd >= 0)
 		close(fd);

@@ -28,6 +28,14 @@
 /* The descriptor at which master's channel lies when a role starts. */
 enum { PROCESS_CONTROL_FD = 3 };
 
+/*
+ * In queue_directory: the number of master, which holds a write lock (fcntl) on the file as long as it runs. It is a new file
+ * each time, locked before others can open it; so nobody's lock stands in its way.
+ */
+#define PID_FILE "pid/master.pid"
+/* Locked by master, and to be opened by its user alone. */
+#define PID_LOCK_FILE "pid/master.lock"
+
 /* Our part of queue_directory; only qmgr creates files in it. */
 #define PROCESS_SPOOL_FOLDER "postrider"
 

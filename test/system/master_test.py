@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start, stop, reload and what happens when processes die."""
 
+import fcntl
 import os
 import re
 import select
@@ -30,6 +31,27 @@ class Start(unittest.TestCase):
             done = server.run("postfix", "status")
             self.assertEqual(done.returncode, 0)
             self.assertIn(f"the Postfix mail system is running: PID: {server.master_pid()}", done.stderr)
+
+    def test_a_lock_that_somebody_else_holds_hinders_nobody(self):
+        with Postrider() as server:
+            server.stop()
+            with open(server.folder / "queue/pid/master.pid") as old:
+                fcntl.flock(old, fcntl.LOCK_SH)
+                fcntl.lockf(old, fcntl.LOCK_SH)
+                server.start()
+                with open(server.folder / "queue/pid/master.pid") as new:
+                    fcntl.flock(new, fcntl.LOCK_SH)
+                    self.assertRaises(BlockingIOError, fcntl.lockf, new, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    self.assertEqual(server.run("postfix", "status").returncode, 0)
+            self.assertEqual((server.folder / "queue/pid/master.lock").stat().st_mode & 0o777, 0o600)
+
+    def test_the_queue_directory_may_be_a_link(self):
+        with Postrider(start=False) as server:
+            (server.folder / "queue").mkdir(exist_ok=True)
+            (server.folder / "queue").rename(server.folder / "elsewhere")
+            (server.folder / "queue").symlink_to("elsewhere")
+            server.start()
+            self.assertTrue((server.folder / "elsewhere/postrider").is_dir())
 
     def test_a_second_start_is_refused(self):
         with Postrider() as server:

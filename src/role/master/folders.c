@@ -34,7 +34,10 @@ static int make_path(char *path)
 	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-/* Creates one folder; as root also gives it the owner and mode that it shall have. */
+/*
+ * Creates one folder; as root also gives it the owner and mode that it shall have. The two that the configuration names may be
+ * links to where there is more room, what lies in them may not.
+ */
 static int make_folder(struct str base, const char *name, uid_t uid, gid_t gid, mode_t mode, struct buf *why)
 {
 	struct buf path = BUF_INIT(4096);
@@ -43,7 +46,7 @@ static int make_folder(struct str base, const char *name, uid_t uid, gid_t gid, 
 	buf_addf(&path, "%.*s%s%s", STR_ARG(base), *name ? "/" : "", name);
 	err = make_path(path.ptr);
 	if (!err) {
-		fd = open(path.ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		fd = open(path.ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (*name ? O_NOFOLLOW : 0));
 		err = fd < 0 ? -errno : 0;
 	}
 	if (!err && geteuid() == 0 && (fchown(fd, uid, gid) || fchmod(fd, mode)))
@@ -91,21 +94,16 @@ int folders_make(const struct config *c, struct buf *why)
 	return err;
 }
 
-int pid_file_take(const struct config *c, int *ret_fd, struct buf *why)
+/* Whoever could open this file could hold a lock on it and so keep us from starting: nobody else can. */
+static int take_turn(struct str folder, struct buf *why)
 {
 	struct buf path = BUF_INIT(4096);
-	char text[32];
-	int fd, size, err = 0;
+	int fd, err = 0;
 
-	buf_addf(&path, "%.*s/pid/master.pid", STR_ARG(view_get(config_main_view(c), STR("queue_directory"))));
-	fd = open(buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		err = -errno;
-	else if (flock(fd, LOCK_EX | LOCK_NB))
+	buf_addf(&path, "%.*s/" PID_LOCK_FILE, STR_ARG(folder));
+	fd = open(buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB))
 		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
-	size = snprintf(text, sizeof(text), "%10d\n", (int)getpid());
-	if (!err && (ftruncate(fd, 0) || pwrite(fd, text, (size_t)size, 0) != size))
-		err = -errno;
 	if (err == -EBUSY)
 		buf_addf(why, "the mail system is already running: another master holds %s", buf_cstr(&path));
 	else if (err)
@@ -113,7 +111,45 @@ int pid_file_take(const struct config *c, int *ret_fd, struct buf *why)
 	if (err && fd >= 0)
 		close(fd);
 	buf_done(&path);
+	return err ? err : fd;
+}
+
+/* A new file, whose lock is ours before anybody else can open it. */
+static int write_pid(struct str folder, int *ret_fd, struct buf *why)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct buf path = BUF_INIT(4096);
+	int fd, size, err = 0;
+	char text[32];
+
+	buf_addf(&path, "%.*s/" PID_FILE, STR_ARG(folder));
+	size = snprintf(text, sizeof(text), "%10d\n", (int)getpid());
+	if (unlink(buf_cstr(&path)) && errno != ENOENT)
+		err = -errno;
+	fd = err ? -1 : open(buf_cstr(&path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (!err && (fd < 0 || fcntl(fd, F_OFD_SETLK, &lock) || pwrite(fd, text, (size_t)size, 0) != size || fchmod(fd, 0644)))
+		err = errno ? -errno : -EIO;
+	if (err)
+		buf_addf(why, "%s: %s", buf_cstr(&path), strerror(-err));
+	if (err && fd >= 0)
+		close(fd);
+	buf_done(&path);
 	if (!err)
 		*ret_fd = fd;
+	return err;
+}
+
+int pid_file_take(const struct config *c, struct master *m, struct buf *why)
+{
+	struct str folder = view_get(config_main_view(c), STR("queue_directory"));
+	int fd = take_turn(folder, why), err;
+
+	if (fd < 0)
+		return fd;
+	err = write_pid(folder, &m->pid_fd, why);
+	if (err)
+		close(fd);
+	else
+		m->turn_fd = fd;
 	return err;
 }

@@ -251,7 +251,7 @@ static int set_up(struct master *m, struct buf *why)
 	if (!err)
 		err = folders_make(m->config, why);
 	if (!err)
-		err = pid_file_take(m->config, &m->pid_fd, why);
+		err = pid_file_take(m->config, m, why);
 	if (!err)
 		err = log_sink_open(m, m->config, why);
 	if (!err)

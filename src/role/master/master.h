@@ -89,8 +89,9 @@ struct master {
 	struct config *config; /* in force */
 	int snapshot_fd;
 	uint32_t generation;
-	int log_fd; /* -1: syslog */
-	int pid_fd;
+	int log_fd;  /* -1: syslog */
+	int pid_fd;  /* locked: commands see by it that we run */
+	int turn_fd; /* locked: we are the only one */
 
 	struct list listeners; /* struct listener */
 	struct {
@@ -127,8 +128,8 @@ int master_run(struct master *m);
 
 /* Creates what is missing below queue_directory and data_directory and mends owners and modes. */
 [[nodiscard]] int folders_make(const struct config *c, struct buf *why);
-/* Takes the lock on pid/master.pid and writes our number. -EBUSY when another master runs. */
-[[nodiscard]] int pid_file_take(const struct config *c, int *ret_fd, struct buf *why);
+/* Takes the lock that one master has at a time, and makes pid/master.pid. -EBUSY when another master runs. */
+[[nodiscard]] int pid_file_take(const struct config *c, struct master *m, struct buf *why);
 
 /* --- listeners.c ------------------------------------------------------------------ */
 
