@@ -37,6 +37,11 @@ struct orders {
 	size_t count;
 	char **queues;       /* only messages in these, ends with NULL; none named means everywhere */
 	struct map messages; /* their ids */
+	bool has_messages;
+	size_t done; /* of `list`: where to go on after the server has turned us away */
+	char *line;  /* of standard input */
+	size_t line_size;
+	bool has_line; /* its order was not taken yet */
 	uint64_t totals[COUNT_OF(actions)];
 };
 
@@ -57,7 +62,7 @@ static int ask(struct channel *ch, struct orders *all, const struct action *a, s
 	int err = queue_client_ask(ch, &r, &why);
 
 	all->totals[a - actions] += r.count;
-	if (err)
+	if (err && err != -EAGAIN)
 		log_fatal("%s %.*s: %s", a->request, STR_ARG(argument), why.len ? buf_cstr(&why) : strerror(-err));
 	buf_done(&why);
 	return err;
@@ -81,7 +86,7 @@ static int find_messages(struct channel *ch, struct orders *all)
 	struct buf why = BUF_INIT(2000);
 	int err = queue_client_ask(ch, &r, &why);
 
-	if (err)
+	if (err && err != -EAGAIN)
 		log_fatal("queue report: %s", why.len ? buf_cstr(&why) : strerror(-err));
 	buf_done(&why);
 	return err;
@@ -122,39 +127,40 @@ static bool are_queues(char **names)
 
 static int ask_for_input(struct channel *ch, struct orders *all, const struct action *a)
 {
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
 	int err = 0;
 
-	while (!err && (len = getline(&line, &size, stdin)) >= 0) {
-		struct str rest = str_n(line, (size_t)len), id;
+	while (!err && (all->has_line || getline(&all->line, &all->line_size, stdin) >= 0)) {
+		struct str rest = str_of(all->line), id;
 
+		all->has_line = false;
 		if (!str_next(&rest, " \t\r\n", &id))
 			continue;
 		if (!queue_id_is_valid(id))
 			log_warn("invalid mail queue id: %.*s", STR_ARG(id));
 		else
 			err = ask_within(ch, all, a, id);
+		all->has_line = err == -EAGAIN;
 	}
-	free(line);
 	return err;
 }
 
+/* Again from where it was when the server has turned us away. */
 static int talk(struct channel *ch, void *arg)
 {
 	struct orders *all = arg;
-	int err = *all->queues ? find_messages(ch, all) : 0;
+	int err = *all->queues && !all->has_messages ? find_messages(ch, all) : 0;
 
-	for (size_t i = 0; i < all->count && !err; i++) {
-		const struct order *o = &all->list[i];
+	all->has_messages = !err;
+	while (all->done < all->count && !err) {
+		const struct order *o = &all->list[all->done];
 
 		if (!strcmp(o->argument, "-"))
 			err = ask_for_input(ch, all, o->action);
 		else
 			err = ask_within(ch, all, o->action, str_of(o->argument));
+		all->done += !err;
 	}
-	return err ? EX_UNAVAILABLE : 0;
+	return err == -EAGAIN ? err : err ? EX_UNAVAILABLE : 0;
 }
 
 static void report(const struct orders *all)
@@ -172,10 +178,14 @@ static int run(const char *dir, struct orders *all)
 
 	config_free(c);
 	map_done(&all->messages);
+	free(all->line);
 	report(all);
 	if (status >= 0)
 		return status;
-	log_fatal("the mail system is down (%s); `postfix start` starts it, then try again", strerror(-status));
+	if (status == -EAGAIN)
+		log_fatal("the mail system did not take all orders - too many ask at once; try again later");
+	else
+		log_fatal("the mail system is down (%s); `postfix start` starts it, then try again", strerror(-status));
 	return EX_UNAVAILABLE;
 }
 

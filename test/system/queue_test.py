@@ -6,7 +6,9 @@ import email.policy
 import json
 import os
 import re
+import socket
 import subprocess
+import threading
 import unittest
 from pathlib import Path
 
@@ -309,6 +311,25 @@ class Commands(QueueCase):
         for command in ("mailq",), ("sendmail", "-bp"):
             done = subprocess.run([str(BUILD / "bin" / command[0]), *command[1:]], env=env, capture_output=True, text=True)
             self.assertEqual(done.stdout.splitlines(), lines)
+
+    def test_postsuper_goes_on_where_the_server_turned_it_away(self):
+        self.send("a@far.example")
+        self.send("b@far.example")
+        ids = [item["queue_id"] for item in self.wait_queue("deferred", 2)]
+        public = self.server.folder / "queue/public"
+        (public / "qmgr").rename(public / "real")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as full:
+            full.bind(str(public / "qmgr"))
+            full.listen()
+
+            def turn_away():
+                full.accept()[0].close()
+                (public / "real").rename(public / "qmgr")
+            thread = threading.Thread(target=turn_away)
+            thread.start()
+            self.assertEqual(self.postsuper("-d", "-", text="\n".join(ids) + "\n"), "postsuper: Deleted: 2 messages\n")
+            thread.join()
+        self.wait_empty()
 
     def test_mail_is_held_and_released(self):
         self.send("b@far.example")
