@@ -12,6 +12,7 @@
 #include "cmd/queue_client.h"
 #include "cmd/queue_format.h"
 #include "config/params.h"
+#include "process/sandbox.h"
 
 enum { OUTPUT_SIZE = 1 << 20 };
 
@@ -92,16 +93,22 @@ static int talk_order(struct channel *ch, void *arg)
 static int list_offline(const struct config *c, bool is_json)
 {
 	struct listing l = {.out = BUF_INIT(OUTPUT_SIZE)};
-	int err;
+	char *owner = str_cstr(config_main_view(c)->params->mail_owner);
+	struct buf why = BUF_INIT(1000);
+	/* Whose folder it is could put links there to files that are root's alone. */
+	int err = sandbox_become(owner, &why);
 
 	queue_format_init(&l.format, is_json, &l.out);
-	err = offline_queue_list(config_main_view(c)->params->queue_directory, show, &l);
+	if (!err)
+		err = offline_queue_list(config_main_view(c)->params->queue_directory, show, &l);
 	if (!err) {
 		queue_format_end(&l.format);
 		err = write_out(&l);
 	}
 	queue_format_done(&l.format);
 	buf_done(&l.out);
+	buf_done(&why);
+	free(owner);
 	return err;
 }
 

@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 from mail_host import MailHost, Session
-from postrider import BUILD, PATIENCE, Postrider, wait_until
+from postrider import BUILD, IS_ROOT, PATIENCE, Postrider, wait_until
 
 HELLO = "From: a@test.example\nTo: b@far.example\nSubject: hello\n\nIt works.\n"
 MAIN = "relayhost = [127.0.0.1]:{hop}\n"
@@ -110,8 +110,21 @@ class Retry(QueueCase):
         self.assertEqual(json.loads(down.stdout), item)
         self.assertIn("Mail system is down", down.stderr)
         self.assertIn("mail system is down", self.server.run("postsuper", "-d", "ALL").stderr)
+        self.check_roots_files_are_safe()
         self.server.start()
         self.assertEqual(self.wait_queue("deferred")[0], item)
+
+    def check_roots_files_are_safe(self):
+        """mail_owner may do what it likes in its folder; what root then lists touches nothing but what mail_owner may."""
+        private, lock = self.server.folder / "private", self.server.folder / "queue/postrider/index/lock.mdb"
+        private.write_text("private")
+        private.chmod(0o600)
+        lock.unlink()
+        lock.symlink_to(private)
+        self.server.run("postqueue", "-p")
+        lock.unlink()
+        if IS_ROOT:
+            self.assertEqual(private.read_text(), "private")
 
     def test_a_killed_queue_manager_loses_nothing(self):
         self.send("b@far.example")
