@@ -251,14 +251,15 @@ class Reload(unittest.TestCase):
                 return False
             wait_until(is_refused, "the port to be closed")
 
-    def test_the_log_moves_to_another_file(self):
+    def test_the_log_moves_to_another_file_and_gets_another_name(self):
         with Postrider() as server:
-            server.append("main.cf", f"maillog_file = {server.folder}/other\n")
+            server.append("main.cf", f"maillog_file = {server.folder}/other\nsyslog_name = mail-in\n")
             self.assertEqual(server.run("postfix", "reload").returncode, 0)
             other = server.folder / "other"
-            wait_until(lambda: other.exists() and "reload -- version" in other.read_text(), "the line in the other file")
+            wait_until(lambda: other.exists() and "mail-in/master[" in other.read_text(), "the line in the other file")
+            self.assertRegex(other.read_text(), r"mail-in/master\[\d+\]: reload -- version")
             server.send("a@example.org", ["demo@test.example"], HELLO)
-            wait_until(lambda: re.search(r"postfix/qmgr\[\d+\]: \w+: removed", other.read_text()), "the story of a message there")
+            wait_until(lambda: re.search(r"mail-in/qmgr\[\d+\]: \w+: removed", other.read_text()), "the story of a message there")
 
     def test_the_queue_directory_cannot_move(self):
         with Postrider() as server:

@@ -82,3 +82,13 @@ int log_sink_open(struct master *m, const struct config *c, struct buf *why)
 	m->log_fd = fd;
 	return 0;
 }
+
+void log_sink_name(const struct config *c)
+{
+	struct buf tag = BUF_INIT(256);
+
+	buf_addf(&tag, "%.*s/master", STR_ARG(view_get(config_main_view(c), STR("syslog_name"))));
+	log_set_tag(buf_str(&tag));
+	buf_done(&tag);
+	log_set_facility(view_get(config_main_view(c), STR("syslog_facility")));
+}

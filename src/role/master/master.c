@@ -222,20 +222,10 @@ static void raise_limits(void)
 		(void)setrlimit(RLIMIT_NOFILE, &limit); /* some containers forbid it; then what they allow must do */
 }
 
-static void set_log_names(const struct config *c)
-{
-	struct buf tag = BUF_INIT(256);
-
-	buf_addf(&tag, "%.*s/master", STR_ARG(view_get(config_main_view(c), STR("syslog_name"))));
-	log_set_tag(buf_str(&tag));
-	buf_done(&tag);
-	log_set_facility(view_get(config_main_view(c), STR("syslog_facility")));
-}
-
 static int load(struct master *m, struct buf *why)
 {
 	m->config = config_load(m->config_dir, NULL, 0);
-	set_log_names(m->config);
+	log_sink_name(m->config);
 	if (!config_has_errors(m->config) && m->has_been_checked)
 		return 0;
 	if (!problems_log(m->config))

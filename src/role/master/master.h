@@ -146,6 +146,8 @@ void listeners_abort(struct master *m);
 
 /* Opens (again) what maillog_file says; the roles get it by instances_send_log(). */
 [[nodiscard]] int log_sink_open(struct master *m, const struct config *c, struct buf *why);
+/* Master's own lines get syslog_name and syslog_facility of that configuration. */
+void log_sink_name(const struct config *c);
 
 /* --- instances.c: processes and who knows whom ------------------------------------- */
 

@@ -254,6 +254,7 @@ void replace_for_reload(struct master *m)
 		config_free(c);
 	} else {
 		m->config = c;
+		log_sink_name(c);
 		config_free(old);
 		instances_send_log(m);
 		update_kept(m, ALL_ROLES);
