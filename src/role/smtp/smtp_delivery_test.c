@@ -574,6 +574,7 @@ TEST(for_whom_it_logs_in_is_said_where_that_is_wanted)
 	order = (struct order){.recipients = "b@example.com"};
 	run_with(AUTH_CF "smtp_sasl_security_options = noanonymous\nsend_cyrus_sasl_authzid = yes\n");
 	CHECK(str_find_str(buf_str(&server.heard), STR("|AUTH PLAIN am9lAGpvZQBzZWNyZXQ=|")) < server.heard.len);
+	expect("0 sent 2.0.0 250 2.0.0 Ok: queued as 123|site 0", NULL);
 }
 
 TEST(a_password_is_not_shown_where_that_is_forbidden)
