@@ -9,7 +9,8 @@
 #include "base/buf.h"
 
 /* The first block with its head is as large as malloc() still gives out from a thread's cache. */
-enum { FIRST_BLOCK_SIZE = 992, LARGEST_BLOCK_SIZE = 65536, ALIGNMENT = 16 };
+/* The first block holds what a session has to remember while it is idle: 5,000 of them cost 1 MB less than with 1 KB. */
+enum { FIRST_BLOCK_SIZE = 736, LARGEST_BLOCK_SIZE = 65536, ALIGNMENT = 16 };
 
 struct arena_block {
 	struct arena_block *older;
