@@ -63,19 +63,7 @@ static int read_demand(struct delivery *d, struct buf *why)
 /* A handshake that broke may go well the next time; what a server does not offer or is, it will not offer or be then. */
 bool delivery_policy_is_unmet(const struct delivery *d, const struct verdict *v)
 {
-	if (d->requiretls == REQUIRETLS_OPPORTUNISTIC || v->is_tls_handshake)
-		return false;
-	switch (d->outcome.result) {
-	case TLS_RESULT_STARTTLS_NOT_SUPPORTED:
-	case TLS_RESULT_HOST_MISMATCH:
-	case TLS_RESULT_EXPIRED:
-	case TLS_RESULT_NOT_TRUSTED:
-	case TLS_RESULT_VALIDATION_FAILURE:
-	case TLS_RESULT_DANE_REQUIRED:
-		return true;
-	default:
-		return false;
-	}
+	return d->requiretls != REQUIRETLS_OPPORTUNISTIC && !v->is_tls_handshake && tls_result_is_refusal(d->outcome.result);
 }
 
 void delivery_policy_give_up(struct delivery *d)

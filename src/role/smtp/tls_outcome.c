@@ -34,6 +34,21 @@ const char *tls_result_name(enum tls_result result)
 	return "validation-failure";
 }
 
+bool tls_result_is_refusal(enum tls_result result)
+{
+	switch (result) {
+	case TLS_RESULT_STARTTLS_NOT_SUPPORTED:
+	case TLS_RESULT_HOST_MISMATCH:
+	case TLS_RESULT_EXPIRED:
+	case TLS_RESULT_NOT_TRUSTED:
+	case TLS_RESULT_VALIDATION_FAILURE:
+	case TLS_RESULT_DANE_REQUIRED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 const char *tls_policy_type_name(enum tls_policy_type type)
 {
 	return type == TLS_POLICY_TLSA ? "tlsa" : type == TLS_POLICY_STS ? "sts" : "no-policy-found";

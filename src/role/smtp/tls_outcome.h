@@ -47,5 +47,7 @@ struct tls_outcome {
 
 /* "certificate-host-mismatch"; "" for what is no failure. */
 const char *tls_result_name(enum tls_result result);
+/* Does it lie in what the host offers or is? Unless a handshake broke, that will be the same the next time. */
+bool tls_result_is_refusal(enum tls_result result);
 /* "tlsa", "sts", "no-policy-found". */
 const char *tls_policy_type_name(enum tls_policy_type type);

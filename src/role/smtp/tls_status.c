@@ -24,19 +24,7 @@ static const char *level_got(enum client_tls wanted, enum client_tls got, bool i
 /* Was a host turned down for what it is, rather than not reached? */
 static bool is_violated(const struct delivery *d, const struct verdict *v)
 {
-	if (v->is_tls_handshake || d->wanted_tls < CLIENT_TLS_ENCRYPT)
-		return false;
-	switch (d->outcome.result) {
-	case TLS_RESULT_STARTTLS_NOT_SUPPORTED:
-	case TLS_RESULT_HOST_MISMATCH:
-	case TLS_RESULT_EXPIRED:
-	case TLS_RESULT_NOT_TRUSTED:
-	case TLS_RESULT_VALIDATION_FAILURE:
-	case TLS_RESULT_DANE_REQUIRED:
-		return true;
-	default:
-		return false;
-	}
+	return !v->is_tls_handshake && d->wanted_tls >= CLIENT_TLS_ENCRYPT && tls_result_is_refusal(d->outcome.result);
 }
 
 static void add_failure(struct buf *to, const struct delivery *d, const struct verdict *v)
