@@ -3,35 +3,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "spool/disk.h"
 #include "spool/spool_internal.h"
-#include "spool_fixture.h"
-
-enum { SMALL_SEGMENT = 256 << 10 };
+#include "spool_stage.h"
 
 static const struct wall_time long_ago = {1};
-
-static const char *folder_named(const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof path, "%s/%s", check_folder(), name);
-	return path;
-}
-
-#define OPEN(f) CHECK_INT(fixture_open((f), folder_named("spool"), SMALL_SEGMENT), 0)
-
-/* A test body that runs as a fiber. */
-#define SPOOL_TEST(name) \
-	static void name##_fiber(void *arg); \
-	TEST(name) \
-	{ \
-		static struct fixture f; \
-		f = (struct fixture){0}; \
-		fixture_run(name##_fiber, &f); \
-	} \
-	static void name##_fiber(void *arg)
 
 SPOOL_TEST(damage_in_the_middle_costs_one_message)
 {

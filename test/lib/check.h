@@ -19,6 +19,8 @@ bool check_str(const char *file, int line, struct str got, struct str want);
 bool check_int(const char *file, int line, long long got, long long want);
 /* A fresh folder, removed when the test ends. */
 const char *check_folder(void);
+/* A file in it with this text. */
+void check_write_file(const char *name, const char *text);
 
 #define TEST(name) \
 	static void test_##name(void); \

@@ -87,25 +87,13 @@ static void run_part(void *unused)
 	loop_stop();
 }
 
-static void write_file(const char *name)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", check_folder(), name);
-	f = fopen(path, "w");
-	CHECK(f != NULL);
-	if (f)
-		fclose(f);
-}
-
 static void run(fiber_fn *fn)
 {
 	struct buf why = BUF_INIT(1000);
 	struct config *c;
 
-	write_file("main.cf");
-	write_file("master.cf");
+	check_write_file("main.cf", "");
+	check_write_file("master.cf", "");
 	c = config_load(str_of(check_folder()), NULL, 0);
 	memset(&world, 0, sizeof(world));
 	wait_list_init(&world.go_on);

@@ -53,27 +53,13 @@ static void run_part(void *unused)
 	loop_stop();
 }
 
-static void write_file(const char *name, const char *text)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", check_folder(), name);
-	f = fopen(path, "w");
-	CHECK(f != NULL);
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 static void run(fiber_fn *fn, const char *main_cf)
 {
 	struct buf why = BUF_INIT(1000);
 	struct config *c;
 
-	write_file("main.cf", main_cf);
-	write_file("master.cf", "");
+	check_write_file("main.cf", main_cf);
+	check_write_file("master.cf", "");
 	c = config_load(str_of(check_folder()), NULL, 0);
 	memset(&world, 0, sizeof(world));
 	loop_init();

@@ -196,24 +196,13 @@ void stage_add_deliverer(uint32_t id, bool never_dies)
 
 /* --- the stage ----------------------------------------------------------------------------------- */
 
-static void write_file(const char *name, const char *text)
-{
-	char path[512];
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s", stage->folder, name);
-	f = fopen(path, "w");
-	fputs(text, f);
-	fclose(f);
-}
-
 struct config *stage_load(const char *main_cf)
 {
 	char text[4096];
 
 	snprintf(text, sizeof text, "queue_directory = %s\n%s", stage->folder, main_cf);
-	write_file("main.cf", text);
-	write_file("master.cf", "smtp unix - - n - - smtp\nerror unix - - n - - error\nretry unix - - n - - error\n");
+	check_write_file("main.cf", text);
+	check_write_file("master.cf", "smtp unix - - n - - smtp\nerror unix - - n - - error\nretry unix - - n - - error\n");
 	return config_load(str_of(stage->folder), NULL, 0);
 }
 

@@ -148,20 +148,6 @@ static void wait_for(const int *counter, int count)
 	CHECK_INT(*counter, count);
 }
 
-static void write_file(const char *name, const char *text)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", check_folder(), name);
-	f = fopen(path, "w");
-	CHECK(f != NULL);
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 static fiber_fn *part;
 
 static void run_part(void *unused)
@@ -184,8 +170,8 @@ static void run(fiber_fn *fn, const char *main_cf)
 	struct config *c;
 	struct buf why = BUF_INIT(1000);
 
-	write_file("main.cf", main_cf);
-	write_file("master.cf", "smtp unix - - n - - smtp\nlmtp unix - - n - - lmtp\n");
+	check_write_file("main.cf", main_cf);
+	check_write_file("master.cf", "smtp unix - - n - - smtp\nlmtp unix - - n - - lmtp\n");
 	c = config_load(str_of(check_folder()), NULL, 0);
 	CHECK_INT(smtp_settings_load(c, &why), 0);
 	CHECK_INT(dns_init(config_main_view(c), &why), 0);

@@ -225,20 +225,6 @@ static void test_fiber(void *unused)
 	loop_stop();
 }
 
-static void write_file(const char *name, const char *text)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", check_folder(), name);
-	f = fopen(path, "w");
-	CHECK(f != NULL);
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 /* `server.rules` and `order` are set before. PORT in main.cf becomes the server's. */
 static void run_with(const char *main_cf)
 {
@@ -250,9 +236,9 @@ static void run_with(const char *main_cf)
 	buf_add(&text, str_cut(str_of(main_cf), 0, at));
 	if (main_cf[at])
 		buf_addf(&text, "%u%s", server.port, main_cf + at + 4);
-	write_file("main.cf", buf_cstr(&text));
+	check_write_file("main.cf", buf_cstr(&text));
 	buf_done(&text);
-	write_file("master.cf", "smtp unix - - n - - smtp\nlmtp unix - - n - - lmtp\n");
+	check_write_file("master.cf", "smtp unix - - n - - smtp\nlmtp unix - - n - - lmtp\n");
 	c = config_load(str_of(check_folder()), NULL, 0);
 	CHECK_INT(smtp_settings_load(c, &why), 0);
 	CHECK_INT(dns_init(config_main_view(c), &why), 0);
@@ -673,7 +659,7 @@ TEST(an_access_token_is_read_from_its_file)
 	         AUTH_BASE_CF "smtp_sasl_password_maps = inline:{ {[127.0.0.1]:PORT = joe:{token_file=%s/token}} }\n"
 	                      "smtp_sasl_security_options =\n",
 	         check_folder());
-	write_file("token", "ya29.abc\n");
+	check_write_file("token", "ya29.abc\n");
 	run_with(main_cf);
 	/* "user=joe\1auth=Bearer ya29.abc\1\1", then an empty line that lets the server say what it thinks of it. */
 	expect("0 deferred 4.7.8 SASL authentication failed; server 127.0.0.1[127.0.0.1] said: 535 5.7.8 too old|site 2",

@@ -7,20 +7,6 @@
 #include "config/config.h"
 #include "role/smtp/requiretls.h"
 
-static void write_file(const char *name, const char *text)
-{
-	char path[300];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", check_folder(), name);
-	f = fopen(path, "w");
-	CHECK(f != NULL);
-	if (f) {
-		fputs(text, f);
-		fclose(f);
-	}
-}
-
 static enum requiretls demand_of(const char *domain)
 {
 	const struct smtp_settings *s = smtp_settings_find(STR("smtp"));
@@ -40,14 +26,14 @@ TEST(the_tables_of_smtp_requiretls_policy_are_read_anew_when_they_change)
 	struct config *c;
 
 	buf_addf(&main_cf, "smtp_requiretls_policy = texthash:%s/policy, opportunistic+starttls\n", check_folder());
-	write_file("main.cf", buf_cstr(&main_cf));
-	write_file("master.cf", "smtp unix - - n - - smtp\n");
-	write_file("policy", "a.example enforce\n");
+	check_write_file("main.cf", buf_cstr(&main_cf));
+	check_write_file("master.cf", "smtp unix - - n - - smtp\n");
+	check_write_file("policy", "a.example enforce\n");
 	c = config_load(str_of(check_folder()), NULL, 0);
 	CHECK_INT(smtp_settings_load(c, &why), 0);
 	CHECK_INT(demand_of("a.example"), REQUIRETLS_ENFORCE);
 	CHECK_INT(demand_of("b.example"), REQUIRETLS_STARTTLS);
-	write_file("policy", "b.example opportunistic\n");
+	check_write_file("policy", "b.example opportunistic\n");
 	CHECK_INT(demand_of("a.example"), REQUIRETLS_STARTTLS);
 	CHECK_INT(demand_of("b.example"), REQUIRETLS_OPPORTUNISTIC);
 	smtp_settings_free();
